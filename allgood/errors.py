@@ -1,0 +1,42 @@
+"""Errors that a user can act on. Each takes one sentence (what, where, what to do), so that it survives pickling.
+
+The command line prints the sentence and exits with a non-zero status; a traceback means a defect of ours.
+"""
+
+from __future__ import annotations
+
+
+class AllgoodError(Exception):
+    """Base class of every error whose message is meant for the user."""
+
+
+class ConfigError(AllgoodError):
+    """A configuration file or override is wrong."""
+
+
+class DataError(AllgoodError):
+    """A data file or row is wrong."""
+
+
+class ModelError(AllgoodError):
+    """A model or tokenizer folder cannot be used."""
+
+
+class PlacementError(AllgoodError):
+    """The cluster cannot place what the run asks for."""
+
+
+class ReferenceTableError(AllgoodError):
+    """A reference table does not belong to this run, or lacks a prompt."""
+
+
+class CheckpointError(AllgoodError):
+    """A checkpoint is missing, incomplete or damaged."""
+
+
+class TrainingError(AllgoodError):
+    """A training cannot go on: non-finite weights or gradients, or too many failed scores."""
+
+
+class RoleError(AllgoodError):
+    """An actor died, hung or answered for the wrong weight version."""

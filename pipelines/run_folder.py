@@ -1,0 +1,75 @@
+"""Where everything of a run lies: one class, so that no path is spelled twice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """`runs/<name>/`. Trained models keep `best/` (by validation) and `last/` side by side; later stages use `best/`."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        return self.path / "config.yaml"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def samples(self) -> Path:
+        return self.path / "samples.parquet"
+
+    @property
+    def summary(self) -> Path:
+        return self.path / "summary.json"
+
+    @property
+    def report(self) -> Path:
+        return self.path / "report.html"
+
+    @property
+    def plots(self) -> Path:
+        return self.path / "plots"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def model(self) -> Path:
+        """The aligned policy: model, tokenizer, generation config, model card."""
+        return self.path / "model"
+
+    @property
+    def world(self) -> Path:
+        return self.path / "world"
+
+    @property
+    def data(self) -> Path:
+        """Prepared data: prompts with their splits, pairs per property, demonstrations."""
+        return self.path / "data"
+
+    @property
+    def sft(self) -> Path:
+        return self.path / "sft"
+
+    @property
+    def references(self) -> Path:
+        """Reference table, its manifest, and the cached samples of the SFT policy."""
+        return self.path / "references"
+
+    @property
+    def evaluation(self) -> Path:
+        return self.path / "evaluation"
+
+    def reward(self, name: str) -> Path:
+        return self.path / "reward" / name
+
+    def evaluator(self, name: str) -> Path:
+        """The held-out preference model of a property."""
+        return self.path / "evaluator" / name
