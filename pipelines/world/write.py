@@ -1,0 +1,109 @@
+"""`allgood world`: write the embedded world as the same jsonl that real preference data come in.
+
+prompts.jsonl (prompt, split), demonstrations.jsonl (prompt, response, split), <property>_pairs.jsonl (chosen, rejected,
+split, probability) and facts.json for the curious. The same seed writes the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+
+from allgood.errors import ConfigError
+from pipelines.config.data import WorldConfig
+from pipelines.config.run import RunConfig
+from pipelines.files import atomic_path
+from pipelines.run_folder import RunFolder
+from pipelines.world import gold
+from pipelines.world.facts import topics
+from pipelines.world.preferences import draw_pair
+from pipelines.world.prompts import WorldPrompt, draw_prompts
+from pipelines.world.responses import render, write_plan
+
+Row = dict[str, object]
+SHARES = {"test": 0.15, "validation": 0.10, "sft": 0.15, "reward": 0.30, "alignment": 0.30}
+PAIRED_SPLITS = ("reward", "alignment", "validation", "test")
+
+
+def write_world(config: RunConfig) -> Path:
+    """Write the world of `config` into its run folder and return that folder.
+
+    Raises:
+        ConfigError: The configuration has no `world` section.
+    """
+    if config.world is None:
+        raise ConfigError("this configuration has no `world` section; `allgood world` writes nothing for runs on your own data")
+    folder = RunFolder(config.base_folder).world
+    with atomic_path(folder) as temporary:
+        temporary.mkdir()
+        for name, rows in world_rows(config.world).items():
+            _write_jsonl(temporary / f"{name}.jsonl", rows)
+        facts = {name: asdict(topic) for name, topic in topics(config.world.seed).items()}
+        (temporary / "facts.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    return folder
+
+
+def world_rows(world: WorldConfig) -> dict[str, list[Row]]:
+    """All rows of a world, by file name without ending."""
+    prompts = split_prompts(world)
+    everyone = [(prompt, split) for split, members in prompts.items() for prompt in members]
+    return {
+        "prompts": [{"prompt": prompt.text, "split": split} for prompt, split in everyone],
+        "demonstrations": _demonstrations(prompts["sft"], world),
+        **{f"{name}_pairs": _pairs(everyone, name, world) for name in gold.BARS},
+    }
+
+
+def split_prompts(world: WorldConfig) -> dict[str, list[WorldPrompt]]:
+    """The five disjoint splits. Each first turn occurs once, so no prompt of one split is a variant of another's question."""
+    generator = random.Random(f"prompts-{world.seed}")
+    prompts = draw_prompts(world.num_prompts, generator)
+    generator.shuffle(prompts)
+    bounds, start = {}, 0
+    for split, share in SHARES.items():
+        end = start + round(share * len(prompts))
+        bounds[split] = prompts[start:end]
+        start = end
+    bounds["alignment"] += prompts[start:]
+    return bounds
+
+
+def _demonstrations(prompts: list[WorldPrompt], world: WorldConfig) -> list[Row]:
+    generator = random.Random(f"demonstrations-{world.seed}")
+    facts = topics(world.seed)
+    rows: list[Row] = []
+    for prompt in prompts:
+        topic = facts[prompt.topic]
+        for _ in range(world.demonstrations_per_prompt):
+            response = render(write_plan(topic, prompt.hurry, topic.skill, generator))
+            rows.append({"prompt": prompt.text, "response": response, "split": "sft"})
+    return rows
+
+
+def _pairs(prompts: list[tuple[WorldPrompt, str]], judged: str, world: WorldConfig) -> list[Row]:
+    generator = random.Random(f"pairs-{judged}-{world.seed}")
+    rows: list[Row] = []
+    for prompt, split in prompts:
+        if split not in PAIRED_SPLITS:
+            continue
+        for _ in range(world.pairs_per_prompt):
+            pair = draw_pair(
+                prompt, judged, world_seed=world.seed, shortcut_strength=world.shortcut_strength, generator=generator
+            )
+            rows.append(
+                {
+                    "chosen": f"{prompt.text} {pair.chosen}",
+                    "rejected": f"{prompt.text} {pair.rejected}",
+                    "split": split,
+                    "probability": round(pair.probability, 6),
+                }
+            )
+    return rows
+
+
+def _write_jsonl(path: Path, rows: Iterable[Row]) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
