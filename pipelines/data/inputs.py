@@ -1,0 +1,89 @@
+"""Where the text of a run lies: the files of the embedded world, or the sources that the configuration names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from allgood.errors import ConfigError, DataError
+from pipelines.config.data import DataSource
+from pipelines.config.run import RunConfig
+from pipelines.data.formats import RawDemonstration, read_demonstration, read_prompt, read_split
+from pipelines.data.prepared import Split
+from pipelines.data.sources import read_rows
+from pipelines.run_folder import RunFolder
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The sources of a run. Without `demonstrations`, chosen responses of `demonstrations_from` are imitated.
+
+    `prompts` is a file of prompts to align on; without it these are the prompts of the pairs in `prompts_from`.
+    """
+
+    pairs: dict[str, DataSource]
+    demonstrations: DataSource | None
+    demonstrations_from: tuple[str, ...]
+    prompts: DataSource | None
+    prompts_from: tuple[str, ...]
+
+    def sources(self) -> dict[str, DataSource]:
+        """All sources by the name that reports use."""
+        named = {"demonstrations": self.demonstrations, "prompts": self.prompts}
+        return {f"pairs.{name}": source for name, source in self.pairs.items()} | {
+            name: source for name, source in named.items() if source is not None
+        }
+
+
+def data_inputs(config: RunConfig) -> Inputs:
+    """The sources that a configuration names.
+
+    Raises:
+        ConfigError: `demonstrations_from` or `prompts_from` name unknown pairs, or nothing says what to imitate.
+        DataError: The files of the embedded world are missing.
+    """
+    if config.world is not None:
+        return _world_inputs(RunFolder(config.base_folder).world)
+    data = config.data
+    for key, names in (("demonstrations_from", data.demonstrations_from), ("prompts_from", data.prompts_from)):
+        unknown = [name for name in names if name not in data.pairs]
+        if unknown:
+            raise ConfigError(f"`data.{key}` names {unknown[0]!r}; `data.pairs` has {', '.join(data.pairs)}")
+    if data.demonstrations is None and not data.demonstrations_from:
+        raise ConfigError(
+            "nothing says what SFT imitates: give `data.demonstrations` (prompt/response rows) or "
+            f"`data.demonstrations_from` (chosen responses of some of: {', '.join(data.pairs)})"
+        )
+    return Inputs(
+        pairs=dict(data.pairs),
+        demonstrations=data.demonstrations,
+        demonstrations_from=() if data.demonstrations else tuple(data.demonstrations_from),
+        prompts=None,
+        prompts_from=tuple(data.prompts_from or data.pairs),
+    )
+
+
+def read_demonstrations(source: DataSource) -> list[RawDemonstration]:
+    """The prompt/response rows of a source."""
+    return [read_demonstration(row) for row in read_rows(source)]
+
+
+def read_prompts(source: DataSource) -> list[tuple[str, Split | None]]:
+    """The prompts of a source, with the splits that it gives."""
+    return [(read_prompt(row), read_split(row)) for row in read_rows(source)]
+
+
+def _world_inputs(folder: Path) -> Inputs:
+    pairs = {path.name.removesuffix("_pairs.jsonl"): path for path in sorted(folder.glob("*_pairs.jsonl"))}
+    prompts, demonstrations = folder / "prompts.jsonl", folder / "demonstrations.jsonl"
+    if not pairs or not prompts.is_file() or not demonstrations.is_file():
+        raise DataError(
+            f"the embedded world is missing from {folder}; run `allgood world` with this configuration first"
+        )
+    return Inputs(
+        pairs={name: DataSource(path=str(path), format="hh") for name, path in pairs.items()},
+        demonstrations=DataSource(path=str(demonstrations)),
+        demonstrations_from=(),
+        prompts=DataSource(path=str(prompts)),
+        prompts_from=(),
+    )

@@ -1,0 +1,177 @@
+"""From data sources to prepared data: prompts with splits, preference pairs per property, demonstrations, counts.
+
+Preparing is idempotent: the result is kept in `<base folder>/data` under a key of the sources' content and the
+settings, and read back as long as the key fits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+from allgood.conversations import prompt_id
+from allgood.errors import DataError
+from pipelines.config.run import RunConfig
+from pipelines.data.formats import RawDemonstration, RawPair
+from pipelines.data.inputs import Inputs, data_inputs, read_demonstrations, read_prompts
+from pipelines.data.pairs import read_pairs
+from pipelines.data.prepared import (
+    SPLITS,
+    Demonstration,
+    Pair,
+    PreparedData,
+    Prompt,
+    Report,
+    Split,
+    load_prepared,
+    prepared_key,
+    save_prepared,
+)
+from pipelines.data.sources import source_identity
+from pipelines.data.splits import SplitPrompt, Splits, split_prompts
+from pipelines.run_folder import RunFolder
+
+_VERSION = 1  # of what this module makes of the same sources
+
+
+def prepare(config: RunConfig) -> PreparedData:
+    """The data of a run: read back if they are there, else made and saved.
+
+    A run on another run's `base` uses what lies there, whatever its own data settings say.
+
+    Raises:
+        DataError: A source is missing or wrong; names file and row.
+        ConfigError: The data settings contradict each other.
+    """
+    folder = RunFolder(config.base_folder).data
+    if config.base is not None and prepared_key(folder) is not None:
+        return load_prepared(folder)
+    inputs = data_inputs(config)
+    key = _key(config, inputs)
+    if prepared_key(folder) != key:
+        save_prepared(make_prepared(config, inputs), folder, key=key)
+    return load_prepared(folder)
+
+
+def make_prepared(config: RunConfig, inputs: Inputs) -> PreparedData:
+    """Read all sources, split by prompt, build the rows."""
+    read = {name: read_pairs(source) for name, source in inputs.pairs.items()}
+    raw_pairs = {name: pairs for name, (pairs, _) in read.items()}
+    raw_demonstrations = read_demonstrations(inputs.demonstrations) if inputs.demonstrations else []
+    raw_prompts = read_prompts(inputs.prompts) if inputs.prompts else []
+    known = _distinct_prompts(inputs, raw_pairs, raw_demonstrations, raw_prompts)
+    splits = split_prompts(known, config.data.splits, seed=config.seed)
+    ids = {prompt.text: prompt_id(prompt.text) for prompt in known}
+
+    prompts = [
+        Prompt(ids[prompt.text], prompt.text, splits.of_prompt[prompt.text], _source(prompt, inputs))
+        for prompt in known
+        if prompt.aligned
+    ]
+    pairs = {
+        name: [
+            Pair(ids[raw.prompt], raw.prompt, raw.chosen, raw.rejected, raw.margin, splits.of_prompt[raw.prompt])
+            for raw in raws
+        ]
+        for name, raws in raw_pairs.items()
+    }
+    imitated = [
+        *((raw.prompt, raw.response) for raw in raw_demonstrations),
+        *((raw.prompt, raw.chosen) for name in inputs.demonstrations_from for raw in raw_pairs[name]),
+    ]
+    demonstrations = _demonstrations(imitated, ids, splits)
+    if not demonstrations:
+        raise DataError(
+            f"none of the {len(imitated)} demonstrations has a prompt of the sft split and a response to imitate"
+        )
+    report = {
+        "seed": config.seed,
+        "prompts": _prompt_report(prompts, known, splits),
+        "pairs": {name: report | {"by_split": _by_split(pairs[name])} for name, (_, report) in read.items()},
+        "demonstrations": _demonstration_report(imitated, demonstrations),
+    }
+    return PreparedData(prompts, pairs, demonstrations, report)
+
+
+def _key(config: RunConfig, inputs: Inputs) -> str:
+    content = {
+        "version": _VERSION,
+        "sources": {
+            name: {**source.model_dump(exclude={"path"}), **source_identity(source)}
+            for name, source in inputs.sources().items()
+        },
+        "demonstrations_from": inputs.demonstrations_from,
+        "prompts_from": inputs.prompts_from,
+        "splits": config.data.splits.model_dump(),
+        "seed": config.seed,
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _distinct_prompts(
+    inputs: Inputs,
+    pairs: Mapping[str, Sequence[RawPair]],
+    demonstrations: Iterable[RawDemonstration],
+    prompts: Iterable[tuple[str, Split | None]],
+) -> list[SplitPrompt]:
+    """Every prompt text once, in order of first appearance, with all sources that it stands in."""
+    sources: dict[str, dict[str, None]] = {}
+    given: dict[str, Split | None] = {}
+    aligned: set[str] = set()
+    rows = [
+        *((text, "prompts", split) for text, split in prompts),
+        *((pair.prompt, name, pair.split) for name, rows in pairs.items() for pair in rows),
+        *((row.prompt, "demonstrations", row.split) for row in demonstrations),
+    ]
+    for text, source, split in rows:
+        sources.setdefault(text, {})[source] = None
+        if given.setdefault(text, split) is None:
+            given[text] = split
+        elif split not in (None, given[text]):
+            raise DataError(f"{source}: the prompt {text[:80]!r} stands in the splits {given[text]!r} and {split!r}")
+        if source == "prompts" or source in inputs.prompts_from:
+            aligned.add(text)
+    return [SplitPrompt(text, tuple(names), text in aligned, given[text]) for text, names in sources.items()]
+
+
+def _source(prompt: SplitPrompt, inputs: Inputs) -> str:
+    return "+".join(name for name in prompt.sources if name in inputs.pairs) or "prompts"
+
+
+def _demonstrations(rows: Iterable[tuple[str, str]], ids: Mapping[str, str], splits: Splits) -> list[Demonstration]:
+    """Rows of the SFT split to train on, and of the validation split to evaluate on; no other prompt reaches SFT."""
+    return [
+        Demonstration(ids[prompt], prompt, response, splits.of_prompt[prompt])
+        for prompt, response in rows
+        if response and splits.of_prompt[prompt] in ("sft", "validation")
+    ]
+
+
+def _prompt_report(prompts: Sequence[Prompt], known: Sequence[SplitPrompt], splits: Splits) -> Report:
+    shared = ([name for name in prompt.sources if name != "prompts"] for prompt in known)
+    overlaps = Counter("+".join(sorted(names)) for names in shared if len(names) > 1)
+    return {
+        "aligned": len(prompts),
+        "by_split": _by_split(prompts),
+        "distinct": len(known),
+        "groups": splits.num_groups,
+        "near_duplicates": splits.num_near_duplicates,
+        "in_several_sources": dict(sorted(overlaps.items())),
+    }
+
+
+def _demonstration_report(rows: Sequence[tuple[str, str]], kept: Sequence[Demonstration]) -> Report:
+    return {
+        "rows": len(rows),
+        "by_split": _by_split(kept),
+        "dropped_empty": sum(not response for _, response in rows),
+        "left_out_by_split": len(rows) - len(kept) - sum(not response for _, response in rows),
+        "repeated": len(kept) - len({(row.prompt, row.response) for row in kept}),
+    }
+
+
+def _by_split(rows: Iterable[Prompt | Pair | Demonstration]) -> dict[str, int]:
+    counts = Counter(row.split for row in rows)
+    return {split: counts[split] for split in SPLITS}
