@@ -1,0 +1,49 @@
+"""The reference policy: log pi_0 of what the policy wrote. Its weights never change."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import torch
+
+from actors.location import location
+from actors.messages import LogProbs, Rollout
+from actors.models import load_policy, resolve_device, resolve_dtype
+from actors.token_logprobs import ragged_logprobs
+
+
+@dataclass(frozen=True)
+class ReferencePolicySpec:
+    """What a reference-policy actor is made of."""
+
+    model: str
+    device: str = "auto"
+    dtype: str = "auto"
+    threads: int = 1
+    micro_batch_tokens: int = 16_384
+
+
+class ReferencePolicyWorker:
+    """Holds pi_0, the SFT policy, with dropout off."""
+
+    def __init__(self, spec: ReferencePolicySpec) -> None:
+        torch.set_num_threads(spec.threads)
+        device = resolve_device(spec.device)
+        self._model = load_policy(spec.model, dtype=resolve_dtype(spec.dtype, device), device=device)
+        self._model.requires_grad_(False)
+        self._micro_batch_tokens = spec.micro_batch_tokens
+
+    def logprobs(self, rollout: Rollout) -> LogProbs:
+        """Log pi_0 at temperature 1 of every response token id of the rollout."""
+        started = time.perf_counter()
+        samples = rollout.chunk.samples_per_prompt
+        prompts = [rollout.prompt_tokens[row // samples] for row in range(len(rollout.response_tokens))]
+        rows = ragged_logprobs(
+            self._model, prompts, rollout.response_tokens, micro_batch_tokens=self._micro_batch_tokens
+        )
+        return LogProbs(rows=rows, seconds=time.perf_counter() - started)
+
+    def location(self) -> dict[str, str | int]:
+        """Where this worker runs."""
+        return location()

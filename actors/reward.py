@@ -1,0 +1,211 @@
+"""The reward worker: one property's scorer, and what a run makes of its rewards.
+
+The model is loaded once; a `Treatment` (references and transform) is set per run. Several treatments live side by side
+under their keys, so that arms of a comparison and trials of a sweep share one worker.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from actors.encoding import encode_all_for_scoring
+from actors.location import location
+from actors.messages import FloatRow, Rollout, Scores
+from actors.models import load_classifier, load_reward_model, resolve_device
+from allgood import transforms
+from allgood.errors import ConfigError, ModelError, ReferenceTableError, RoleError
+from allgood.scoring import FunctionScorer, Logits, ModelScorer, Scorer, load_function
+
+_TRANSFORMS = ("identity", "log_sigmoid", "log_prob")
+
+
+@dataclass(frozen=True)
+class RewardSpec:
+    """What a reward actor is made of. `source` is a model's name or folder, or "module:function"."""
+
+    property: str
+    kind: Literal["model", "classifier", "function"]
+    source: str
+    label: int = 1
+    max_tokens: int = 512
+    device: str = "auto"
+    threads: int = 1
+    micro_batch_tokens: int = 16_384
+
+
+@dataclass(frozen=True)
+class Treatment:
+    """What a run makes of raw rewards: u = transform((r - r_ref) / temperature).
+
+    `references` is one number for every prompt, or one per prompt id, in the units of the raw reward.
+    """
+
+    key: str
+    transform: str
+    references: float | Mapping[str, float]
+    temperature: float = 1.0
+
+
+class RewardWorker:
+    """Scores responses for one property."""
+
+    def __init__(self, spec: RewardSpec) -> None:
+        torch.set_num_threads(spec.threads)
+        self._spec = spec
+        self._scorer = _scorer(spec)
+        self._treatments: dict[str, Treatment] = {}
+
+    def set_treatment(self, treatment: Treatment) -> None:
+        """Add or replace the treatment with this key.
+
+        Raises:
+            ConfigError: The transform is not known, or the temperature is not above 0.
+        """
+        if treatment.transform not in _TRANSFORMS:
+            raise ConfigError(
+                f"transform {treatment.transform!r} of property {self._spec.property!r} is none of {_TRANSFORMS}"
+            )
+        if not treatment.temperature > 0:
+            raise ConfigError(
+                f"temperature {treatment.temperature} of property {self._spec.property!r} must be above 0"
+            )
+        self._treatments[treatment.key] = treatment
+
+    def score(self, rollout: Rollout, key: str) -> Scores:
+        """Reward, reference, margin and utility of every row; NaN in all four where scoring failed.
+
+        Raises:
+            RoleError: No treatment has this key.
+            ReferenceTableError: A prompt of the rollout has no reference.
+        """
+        if key not in self._treatments:
+            raise RoleError(f"reward worker {self._spec.property!r} has no treatment {key!r}; set one before scoring")
+        started = time.perf_counter()
+        samples = rollout.chunk.samples_per_prompt
+        per_prompt = _references(self._treatments[key], rollout.chunk.prompt_ids, self._spec.property)
+        prompts = [prompt for prompt in rollout.chunk.prompts for _ in range(samples)]
+        scored = self._scorer.score(prompts, rollout.responses)
+        references = np.where(np.isnan(scored.rewards), np.float32(np.nan), per_prompt.repeat(samples))
+        margins, utilities = _treat(scored.rewards, references, self._treatments[key])
+        return Scores(
+            property=self._spec.property,
+            rewards=scored.rewards,
+            references=references,
+            margins=margins,
+            utilities=utilities,
+            num_prompts_cut=scored.num_prompts_cut,
+            seconds=time.perf_counter() - started,
+        )
+
+    def score_texts(self, prompts: Sequence[str], responses: Sequence[str]) -> FloatRow:
+        """Raw rewards, [responses] float32; NaN = failed."""
+        return self._scorer.score(prompts, responses).rewards
+
+    def score_parity(self, prompts: Sequence[str], responses: Sequence[str], *, tolerance: float = 1e-3) -> float:
+        """Compare batched rewards with those of the plain model, one unpadded response at a time.
+
+        Run it at start with a pair of unlike length: a model that reads its padding, or whose pad token is wrong,
+        gives rewards that depend on the neighbours in the batch.
+
+        Returns:
+            The largest difference, relative to 1 + |reward|; 0 for a function, which has no batches.
+
+        Raises:
+            ModelError: The difference is above `tolerance`, or a sample cannot be scored.
+        """
+        if not isinstance(self._scorer, ModelScorer):
+            return 0.0
+        batched = self._scorer.score(prompts, responses).rewards
+        alone = self._scorer.score_one_by_one(prompts, responses)
+        difference = float(np.max(np.abs(batched - alone) / (1.0 + np.abs(alone))))
+        if not difference <= tolerance:  # NaN is refused too
+            raise ModelError(
+                f"{self._spec.kind} {self._spec.source!r} of property {self._spec.property!r} gives {batched.tolist()} "
+                f"in a batch but {alone.tolist()} through plain transformers; "
+                "check pad_token_id in its config.json against its tokenizer"
+            )
+        return difference
+
+    def location(self) -> dict[str, str | int]:
+        """Where this worker runs."""
+        return location()
+
+
+def _scorer(spec: RewardSpec) -> Scorer:
+    if spec.kind == "function":
+        return FunctionScorer(load_function(spec.source), name=spec.source)
+    device = resolve_device(spec.device)
+    if spec.kind == "model":
+        model, tokenizer = load_reward_model(spec.source, device=device)
+        label = None
+    else:
+        model, tokenizer = load_classifier(spec.source, spec.label, device=device)
+        label = spec.label
+    return ModelScorer(
+        _logits(model),
+        partial(encode_all_for_scoring, tokenizer, max_tokens=spec.max_tokens),
+        pad_token=_pad_token(model, tokenizer),
+        label=label,
+        micro_batch_tokens=spec.micro_batch_tokens,
+    )
+
+
+def _logits(model: PreTrainedModel) -> Logits:
+    def logits(ids: Tensor, mask: Tensor | None) -> Tensor:
+        mask = None if mask is None else mask.to(model.device)
+        result: Tensor = model(input_ids=ids.to(model.device), attention_mask=mask).logits
+        return result
+
+    return logits
+
+
+def _pad_token(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int | None:
+    """What pads a batch; None for a causal classifier without a pad token, which finds the end of a row by it."""
+    configured: int | None = model.config.get_text_config().pad_token_id
+    reads_last_token = tokenizer.cls_token_id is None
+    return configured if configured is not None or reads_last_token else tokenizer.pad_token_id
+
+
+def _references(treatment: Treatment, prompt_ids: Sequence[str], property_name: str) -> NDArray[np.float32]:
+    """r_ref of each prompt, [prompts]."""
+    if not isinstance(treatment.references, Mapping):
+        return np.full(len(prompt_ids), treatment.references, dtype=np.float32)
+    missing = [prompt_id for prompt_id in prompt_ids if prompt_id not in treatment.references]
+    if missing:
+        raise ReferenceTableError(
+            f"no reference of property {property_name!r} for prompt {missing[0]!r} ({len(missing)} of "
+            f"{len(prompt_ids)} prompts of this chunk lack one); build the table with `allgood reference`"
+        )
+    return np.array([treatment.references[prompt_id] for prompt_id in prompt_ids], dtype=np.float32)
+
+
+def _treat(rewards: FloatRow, references: FloatRow, treatment: Treatment) -> tuple[FloatRow, FloatRow]:
+    """Margins and utilities, [rows]; NaN where the reward is NaN (the transforms refuse NaN)."""
+    margins = ((rewards - references) / np.float32(treatment.temperature)).astype(np.float32)
+    utilities = np.full(len(rewards), np.nan, dtype=np.float32)
+    kept = ~np.isnan(rewards)
+    scaled = torch.from_numpy(rewards[kept] / np.float32(treatment.temperature))
+    scaled_references = torch.from_numpy(references[kept] / np.float32(treatment.temperature))
+    try:
+        utilities[kept] = _transform(treatment.transform, scaled, scaled_references).numpy()
+    except ValueError as error:  # for example a "log-probability" above 0
+        raise RoleError(f"transform {treatment.transform!r} refuses these rewards: {error}") from error
+    return margins, utilities
+
+
+def _transform(name: str, rewards: Tensor, references: Tensor) -> Tensor:
+    if name == "log_sigmoid":
+        return transforms.log_sigmoid(rewards, references)
+    if name == "log_prob":
+        return transforms.log_prob(rewards)
+    return transforms.identity(rewards, references)

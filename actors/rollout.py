@@ -1,0 +1,96 @@
+"""The rollout worker: answers chunks with samples of the policy version that the chunk names."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from actors.encoding import encode_prompts
+from actors.engine import TorchEngine
+from actors.location import location
+from actors.messages import Chunk, Rollout, Weights
+from actors.models import check_policy_tokenizer, load_policy, load_tokenizer, resolve_device, resolve_dtype
+from actors.stopping import response_texts
+from actors.weights import copy_weights
+from allgood.errors import ModelError, RoleError
+
+
+@dataclass(frozen=True)
+class RolloutSpec:
+    """What a rollout actor is made of. Version 0 is the policy called `model`, the SFT policy."""
+
+    model: str
+    max_new_tokens: int = 128
+    max_prompt_tokens: int = 384
+    stop: tuple[str, ...] = ("\n\nHuman:",)
+    device: str = "auto"
+    dtype: str = "auto"
+    threads: int = 1
+
+
+class RolloutWorker:
+    """Holds one version of the policy and samples from it at temperature 1."""
+
+    def __init__(self, spec: RolloutSpec) -> None:
+        torch.set_num_threads(spec.threads)
+        device = resolve_device(spec.device)
+        self._spec = spec
+        self._tokenizer = load_tokenizer(spec.model)
+        check_policy_tokenizer(self._tokenizer)
+        self._model = load_policy(spec.model, dtype=resolve_dtype(spec.dtype, device), device=device)
+        self._model.requires_grad_(False)
+        _check_context(self._model.config.get_text_config().to_dict().get("max_position_embeddings"), spec)
+        self._engine = TorchEngine(self._model, self._tokenizer, max_new_tokens=spec.max_new_tokens, stop=spec.stop)
+        self._policy_version = 0
+
+    def set_weights(self, weights: Weights) -> int:
+        """Copy a published version into the worker's own parameters; returns the version held.
+
+        Raises:
+            RoleError: A name or shape does not fit the policy.
+        """
+        copy_weights(weights, self._model)
+        self._policy_version = weights.policy_version
+        return self._policy_version
+
+    def generate(self, chunk: Chunk) -> Rollout:
+        """Sample the chunk's responses.
+
+        Raises:
+            RoleError: The chunk names another policy version than the one held.
+        """
+        if chunk.policy_version != self._policy_version:
+            raise RoleError(
+                f"chunk {chunk.index} of step {chunk.step} needs policy version {chunk.policy_version}, "
+                f"but this rollout worker holds version {self._policy_version}; publish the weights to it first"
+            )
+        started = time.perf_counter()
+        prompts = encode_prompts(self._tokenizer, chunk.prompts, max_tokens=self._spec.max_prompt_tokens)
+        generation = self._engine.generate([prompt.tokens for prompt in prompts], chunk.samples_per_prompt, chunk.seed)
+        return Rollout(
+            chunk=chunk,
+            prompt_tokens=tuple(np.array(prompt.tokens, dtype=np.int32) for prompt in prompts),
+            response_tokens=generation.tokens,
+            logprobs=generation.logprobs,
+            entropies=generation.entropies,
+            responses=response_texts(self._tokenizer, generation.tokens, self._spec.stop),
+            finish_reasons=generation.finish_reasons,
+            num_prompts_cut=sum(prompt.cut for prompt in prompts),
+            seconds=time.perf_counter() - started,
+        )
+
+    def location(self) -> dict[str, str | int]:
+        """Where this worker runs."""
+        return location()
+
+
+def _check_context(max_positions: int | None, spec: RolloutSpec) -> None:
+    needed = spec.max_prompt_tokens + spec.max_new_tokens
+    if max_positions is not None and needed > max_positions:
+        raise ModelError(
+            f"sampling needs {needed} positions (max_prompt_tokens {spec.max_prompt_tokens} + max_new_tokens "
+            f"{spec.max_new_tokens}), but policy {spec.model!r} has {max_positions}; lower one of the two limits"
+        )

@@ -1,0 +1,104 @@
+"""Log-probabilities of response tokens under a policy, in one full forward pass over prompt and response.
+
+Rows are ragged: a prompt and a response per row, as token ids (never re-tokenised). Temperature is 1. Rows are padded
+on the right, where causal attention never looks, so no attention mask is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from actors.messages import FloatRow, TokenRow
+from allgood.batching import token_budget_batches
+
+
+@dataclass(frozen=True)
+class ResponseLogProbs:
+    """Padded views of response tokens, all [rows, tokens]; column j is the j-th response token.
+
+    `logprobs` and `entropies` are float32, in nats, and 0 where `mask` is False. `entropies` carry no gradient.
+    """
+
+    logprobs: Tensor
+    entropies: Tensor
+    mask: Tensor
+
+
+def micro_batches(prompts: Sequence[TokenRow], responses: Sequence[TokenRow], *, max_tokens: int) -> list[list[int]]:
+    """Row indices per forward pass: length-sorted, at most `max_tokens` padded tokens, decided by the rows alone."""
+    return token_budget_batches(
+        [len(p) + len(r) for p, r in zip(prompts, responses, strict=True)], max_tokens=max_tokens
+    )
+
+
+def response_logprobs(
+    model: PreTrainedModel, prompts: Sequence[TokenRow], responses: Sequence[TokenRow]
+) -> ResponseLogProbs:
+    """Log pi of every response token, for the rows of one micro-batch, with gradients if they are enabled.
+
+    Args:
+        model: A causal language model; its mode (dropout) is the caller's business.
+        prompts: Token ids of the prompt, one array per row, none empty.
+        responses: Token ids of the response, one array per row, none empty.
+    """
+    prompt_lengths = np.array([len(row) for row in prompts])
+    response_lengths = np.array([len(row) for row in responses])
+    if not prompt_lengths.all() or not response_lengths.all():
+        raise ValueError("every row needs at least one prompt token and one response token")
+    device = model.device
+    ids = torch.from_numpy(_pad(prompts, responses)).to(device)
+    mask_rows, mask_columns = np.nonzero(np.arange(response_lengths.max()) < response_lengths[:, None])
+    rows, columns = torch.from_numpy(mask_rows).to(device), torch.from_numpy(mask_columns).to(device)
+    starts = torch.from_numpy(prompt_lengths).to(device)[rows] + columns  # position of each response token
+
+    first = int(prompt_lengths.min()) - 1  # logits before this position belong to prompts only
+    logits = model(input_ids=ids[:, :-1], use_cache=False, logits_to_keep=ids.shape[1] - 1 - first).logits
+    flat_logprobs, flat_entropies = _gather(logits[rows, starts - 1 - first], ids[rows, starts])
+
+    shape = (len(responses), int(response_lengths.max()))
+    return ResponseLogProbs(
+        logprobs=torch.zeros(shape, device=device).index_put((rows, columns), flat_logprobs),
+        entropies=torch.zeros(shape, device=device).index_put((rows, columns), flat_entropies),
+        mask=torch.zeros(shape, dtype=torch.bool, device=device).index_put(
+            (rows, columns), torch.tensor(True, device=device)
+        ),
+    )
+
+
+def ragged_logprobs(
+    model: PreTrainedModel, prompts: Sequence[TokenRow], responses: Sequence[TokenRow], *, micro_batch_tokens: int
+) -> tuple[FloatRow, ...]:
+    """Log pi of every response token, one float32 array per row in the order given, without gradients."""
+    result: list[FloatRow] = [np.empty(0, np.float32)] * len(responses)
+    with torch.inference_mode():
+        for batch in micro_batches(prompts, responses, max_tokens=micro_batch_tokens):
+            padded = response_logprobs(model, [prompts[i] for i in batch], [responses[i] for i in batch])
+            values = padded.logprobs.cpu().numpy()
+            for position, row in enumerate(batch):
+                result[row] = values[position, : len(responses[row])].copy()
+    return tuple(result)
+
+
+def _gather(logits: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+    """Log-probability of `tokens` and entropy of `logits`, both [tokens], in float32."""
+    distribution = logits.float().log_softmax(-1)
+    logprobs = distribution.gather(-1, tokens[:, None]).squeeze(-1)
+    with torch.no_grad():
+        # exp(-inf) * -inf is NaN; a token that cannot be drawn adds nothing to the entropy
+        entropies = -(distribution.exp() * distribution.clamp_min(torch.finfo(torch.float32).min)).sum(-1)
+    return logprobs, entropies
+
+
+def _pad(prompts: Sequence[TokenRow], responses: Sequence[TokenRow]) -> np.ndarray:
+    rows = [np.concatenate([p, r]) for p, r in zip(prompts, responses, strict=True)]
+    # Padding is any valid id: causal attention never lets a real token see it.
+    padded = np.zeros((len(rows), max(len(row) for row in rows)), dtype=np.int64)
+    for index, row in enumerate(rows):
+        padded[index, : len(row)] = row
+    return padded

@@ -1,0 +1,94 @@
+"""The rollout worker: versions, texts, token bookkeeping; through Ray too."""
+
+import numpy as np
+import pytest
+import ray
+import torch
+
+from actors.messages import Chunk
+from actors.rollout import RolloutSpec, RolloutWorker
+from actors.transport import publish
+from allgood.errors import ModelError, RoleError
+from tests.actors import tiny_models
+
+
+@pytest.fixture(scope="module")
+def spec(tmp_path_factory):
+    folder = tiny_models.save_policy(tmp_path_factory.mktemp("policy"))
+    return RolloutSpec(model=folder, max_new_tokens=20, max_prompt_tokens=60, device="cpu")
+
+
+def chunk(version=0, prompts=tiny_models.PROMPTS):
+    ids = tuple(f"p{i}" for i in range(len(prompts)))
+    return Chunk(
+        step=2, index=1, seed=9, policy_version=version, prompt_ids=ids, prompts=tuple(prompts), samples_per_prompt=3
+    )
+
+
+def test_a_rollout_holds_prompt_major_rows_of_the_chunk(spec):
+    worker = RolloutWorker(spec)
+    rollout = worker.generate(chunk())
+    assert rollout.chunk == chunk()
+    assert len(rollout.prompt_tokens) == 3
+    assert len(rollout.response_tokens) == len(rollout.responses) == len(rollout.finish_reasons) == 9
+    tokenizer = tiny_models.tokenizer()
+    for tokens, prompt in zip(rollout.prompt_tokens, tiny_models.PROMPTS, strict=True):
+        assert tokenizer.decode(tokens) == prompt
+    for tokens, logprobs, entropies in zip(rollout.response_tokens, rollout.logprobs, rollout.entropies, strict=True):
+        assert tokens.dtype == np.int32
+        assert logprobs.dtype == entropies.dtype == np.float32
+        assert len(tokens) == len(logprobs) == len(entropies) > 0
+    assert rollout.num_prompts_cut == 0
+    assert rollout.seconds > 0
+
+
+def test_a_chunk_of_another_version_is_refused(spec):
+    worker = RolloutWorker(spec)
+    with pytest.raises(RoleError, match="needs policy version 4, but this rollout worker holds version 0"):
+        worker.generate(chunk(version=4))
+    new = tiny_models.policy(seed=5)
+    assert worker.set_weights(publish(new, policy_version=4, dtype=torch.float32)) == 4
+    assert worker.generate(chunk(version=4)).chunk.policy_version == 4
+    with pytest.raises(RoleError, match="needs policy version 0, but this rollout worker holds version 4"):
+        worker.generate(chunk(version=0))
+
+
+def test_new_weights_give_the_samples_of_a_worker_that_loaded_them(spec, tmp_path):
+    updated = RolloutWorker(spec)
+    updated.set_weights(publish(tiny_models.policy(seed=5), policy_version=0, dtype=torch.float32))
+    loaded = RolloutWorker(RolloutSpec(**vars(spec) | {"model": tiny_models.save_policy(tmp_path, seed=5)}))
+    assert_same(updated.generate(chunk()), loaded.generate(chunk()))
+
+
+def test_a_long_prompt_is_cut_and_counted(spec):
+    long = "\n\nHuman: " + "Name a river. " * 10 + "\n\nAssistant: The Danube." + tiny_models.PROMPTS[2]
+    rollout = RolloutWorker(spec).generate(chunk(prompts=[long, tiny_models.PROMPTS[2]]))
+    assert rollout.num_prompts_cut == 1
+    assert np.array_equal(rollout.prompt_tokens[0], rollout.prompt_tokens[1])
+
+
+def test_a_policy_with_too_few_positions_is_refused(spec):
+    with pytest.raises(ModelError, match=r"needs 460 positions .* has 256"):
+        RolloutWorker(RolloutSpec(model=spec.model, max_new_tokens=400, max_prompt_tokens=60))
+
+
+def test_a_ray_actor_gives_the_bits_of_a_plain_worker(spec, ray_cluster):
+    actor = ray.remote(RolloutWorker).options(num_cpus=1).remote(spec)
+    weights = publish(tiny_models.policy(seed=5), policy_version=1, dtype=torch.float32)
+    assert ray.get(actor.set_weights.remote(weights)) == 1
+    through_ray = ray.get(actor.generate.remote(chunk(version=1)))
+    with pytest.raises(RoleError, match="holds version 1"):
+        ray.get(actor.generate.remote(chunk(version=2)))
+    worker = RolloutWorker(spec)
+    worker.set_weights(weights)
+    assert_same(through_ray, worker.generate(chunk(version=1)))
+    assert ray.get(actor.location.remote())["pid"] != worker.location()["pid"]
+    ray.kill(actor)
+
+
+def assert_same(one, other):
+    for name in ("response_tokens", "logprobs", "entropies"):
+        for a, b in zip(getattr(one, name), getattr(other, name), strict=True):
+            assert np.array_equal(a, b)
+    assert one.responses == other.responses
+    assert one.finish_reasons == other.finish_reasons
