@@ -1,0 +1,141 @@
+"""The one place that waits for actors: every death, hang and refusal comes back as one sentence with a name in it.
+
+`ask` is for coroutines (the driver's loop), `ask_blocking` for code without an event loop. Both raise
+
+* the actor's own `AllgoodError`, unwrapped from Ray's task error, when the actor refused;
+* `RoleError` naming role, replica, node and phase when the actor died, ran out of memory, or did not answer in time.
+
+Any other exception inside an actor is a defect of ours and propagates as it is, with the same names in a note.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from ray.exceptions import (
+    GetTimeoutError,
+    ObjectLostError,
+    OutOfMemoryError,
+    RayActorError,
+    RayError,
+    RayTaskError,
+    TaskCancelledError,
+)
+
+from allgood import errors
+from allgood.errors import AllgoodError, RoleError
+
+
+@dataclass(frozen=True)
+class Who:
+    """Whom a question is put to; `node` is empty while unknown."""
+
+    role: str
+    replica: int = 0
+    node: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.role} {self.replica}" + (f" on {self.node}" if self.node else "")
+
+
+async def ask(method: Any, *arguments: Any, who: Who, phase: str, deadline_s: float) -> Any:
+    """Call an actor method and await its answer for at most `deadline_s` seconds.
+
+    Args:
+        method: A method handle of an actor, such as `worker.generate`.
+        arguments: Positional arguments; object references are resolved by Ray on the actor's side.
+        who: Names for the error message.
+        phase: What is being done, for the error message: "generate", "score", "update".
+        deadline_s: The wait ends after this many seconds. The actor itself is not killed.
+
+    Raises:
+        AllgoodError: what the actor raised, or `RoleError` when it died or did not answer.
+    """
+    reference = method.remote(*arguments)
+    try:
+        return await asyncio.wait_for(asyncio.wrap_future(reference.future()), deadline_s)
+    except (TimeoutError, RayError) as error:
+        raise explain(error, who=who, phase=phase, deadline_s=deadline_s) from error
+
+
+def ask_blocking(method: Any, *arguments: Any, who: Who, phase: str, deadline_s: float) -> Any:
+    """`ask` for code without an event loop."""
+    return wait_for(method.remote(*arguments), who=who, phase=phase, deadline_s=deadline_s)
+
+
+def wait_for(reference: ray.ObjectRef[Any], *, who: Who, phase: str, deadline_s: float) -> Any:
+    """Wait for an answer that was asked for earlier, with the errors of `ask`."""
+    try:
+        return ray.get(reference, timeout=deadline_s)
+    except (TimeoutError, RayError) as error:
+        raise explain(error, who=who, phase=phase, deadline_s=deadline_s) from error
+
+
+def explain(error: BaseException, *, who: Who, phase: str, deadline_s: float) -> BaseException:
+    """The error to raise in place of Ray's."""
+    if isinstance(error, RayTaskError):
+        return _own_error(error, who, phase)
+    if isinstance(error, GetTimeoutError | TimeoutError):
+        return RoleError(
+            f"{who} hung in {phase}: no answer within {deadline_s:g} s; see its log, or raise the deadline"
+        )
+    if isinstance(error, RayActorError):
+        return _actor_error(error, who, phase)
+    if isinstance(error, OutOfMemoryError):
+        return RoleError(
+            f"{who} was killed in {phase} because its node ran out of memory; use smaller batches or more memory"
+        )
+    if isinstance(error, ObjectLostError):
+        return RoleError(f"{who} could not {phase}: an object it needed was lost with the process that made it")
+    if isinstance(error, TaskCancelledError):
+        return RoleError(f"{who} was cancelled in {phase}")
+    return error
+
+
+def _own_error(error: RayTaskError, who: Who, phase: str) -> BaseException:
+    cause = error.cause
+    if isinstance(cause, AllgoodError):
+        return cause
+    if isinstance(cause, RayActorError | OutOfMemoryError | ObjectLostError):  # it waited for another actor, which died
+        return RoleError(f"{who} could not {phase}: {_first_line(str(cause))}")
+    if isinstance(cause, MemoryError) or type(cause).__name__ == "OutOfMemoryError":  # torch's is not imported here
+        return RoleError(f"{who} ran out of memory in {phase}: {_first_line(str(cause))}; use smaller batches")
+    error.add_note(f"raised by {who} in {phase}")
+    return error
+
+
+def _actor_error(error: RayActorError, who: Who, phase: str) -> AllgoodError:
+    own = _constructor_error(str(error))
+    if own is not None:
+        return own
+    if error.actor_init_failed:
+        return RoleError(f"{who} could not start: {_last_line(str(error))}")
+    kind = "was unreachable" if type(error).__name__ == "ActorUnavailableError" else "died"
+    return RoleError(f"{who} {kind} in {phase}: {_reason(str(error))}")
+
+
+def _constructor_error(message: str) -> AllgoodError | None:
+    """An AllgoodError raised by an actor's constructor: Ray keeps only its text, at the end of a traceback."""
+    found = re.search(r"^allgood\.errors\.(\w+): (.+)\Z", message, flags=re.MULTILINE | re.DOTALL)
+    if found is None:
+        return None
+    kind: type[AllgoodError] = vars(errors).get(found[1], RoleError)
+    return kind(found[2].strip())
+
+
+def _reason(message: str) -> str:
+    """The sentence of Ray's message that says why, without its table of ids."""
+    lines = [line for line in message.splitlines()[1:] if line and not line.startswith("\t")]
+    return _first_line(lines[0]) if lines else _first_line(message)
+
+
+def _first_line(text: str) -> str:
+    return text.strip().splitlines()[0] if text.strip() else "no reason given"
+
+
+def _last_line(text: str) -> str:
+    return text.strip().splitlines()[-1] if text.strip() else "no reason given"

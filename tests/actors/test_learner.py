@@ -1,0 +1,296 @@
+"""The learner against a slow, obvious implementation, and its promises: resume, restart, refusals."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, PreTrainedModel
+
+from actors.learner import ArmSpec, Learner, LearnerSpec, OptimizerSpec, Ppo, Rloo
+from actors.learner_specs import learning_rate_at
+from actors.messages import Batch, Weights
+from allgood.errors import CheckpointError, RoleError, TrainingError
+from tests.actors import tiny_models
+from tests.actors.batches import ragged_batch
+
+OPTIMIZER = OptimizerSpec(learning_rate=1e-3, weight_decay=0.01, max_grad_norm=0.5)
+RLOO = ArmSpec(OPTIMIZER, Rloo(), total_steps=10, seed=0)
+PPO = ArmSpec(OPTIMIZER, Ppo(epochs=2, value_coefficient=0.7, discount=0.9, gae_lambda=0.8), total_steps=10, seed=0)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return tiny_models.save_policy(tmp_path_factory.mktemp("models") / "policy")
+
+
+@pytest.fixture
+def model(folder: str) -> PreTrainedModel:
+    return AutoModelForCausalLM.from_pretrained(folder).eval()
+
+
+def learner(folder: str, arm: ArmSpec = RLOO, **changes: object) -> Learner:
+    made = Learner(LearnerSpec(folder, device="cpu", **changes))
+    made.start(arm)
+    return made
+
+
+def same_bits(first: Weights, second: Weights) -> bool:
+    names = first.arrays.keys() | second.arrays.keys()
+    return all(np.array_equal(first.arrays[name], second.arrays[name]) for name in names)
+
+
+def token_logprobs(model: PreTrainedModel, batch: Batch, row: int) -> torch.Tensor:
+    """One unpadded row at a time, the definition."""
+    prompt, response = batch.prompt_tokens[row], batch.response_tokens[row]
+    ids = torch.tensor(np.concatenate([prompt, response]), dtype=torch.int64)[None]
+    distribution = model(input_ids=ids).logits[0, len(prompt) - 1 : -1].log_softmax(-1)
+    return distribution.gather(-1, ids[0, len(prompt) :, None])[:, 0]
+
+
+def obvious_step(model: PreTrainedModel, loss: torch.Tensor, extra: Iterable[torch.nn.Parameter] = ()) -> float:
+    parameters = [*model.parameters(), *extra]
+    optimizer = torch.optim.AdamW(parameters, lr=1e-3, weight_decay=0.01)
+    loss.backward()
+    norm = torch.nn.utils.clip_grad_norm_(parameters, 0.5).item()
+    optimizer.step()
+    return norm
+
+
+def test_rloo_update_is_that_of_the_definition_computed_row_by_row(folder: str, model: PreTrainedModel) -> None:
+    batch = ragged_batch(model)
+    trained = learner(folder)
+    metrics = trained.update(batch).metrics
+
+    kl = [float(np.sum(own - ref)) for own, ref in zip(batch.logprobs, batch.reference_logprobs, strict=True)]
+    returns = [float(u) - 0.3 * k for u, k in zip(batch.utilities, kl, strict=True)]
+    terms = []
+    for row, group in enumerate(batch.groups):
+        others = [returns[i] for i in range(9) if batch.groups[i] == group and i != row]
+        terms.append(-(returns[row] - sum(others) / len(others)) * token_logprobs(model, batch, row).sum())
+    loss = torch.stack(terms).mean()
+    norm = obvious_step(model, loss)
+
+    assert metrics["loss"] == pytest.approx(loss.item(), rel=1e-5)
+    assert metrics["gradient_norm"] == pytest.approx(norm, rel=1e-4)
+    assert norm > 0.5  # so that clipping takes part
+    assert metrics["kl_k1_sum"] == pytest.approx(np.mean(kl), rel=1e-5)
+    assert metrics["advantage_mean"] == pytest.approx(0.0, abs=1e-9)
+    for name, parameter in model.named_parameters():
+        torch.testing.assert_close(
+            torch.tensor(trained.weights().arrays[name]), parameter.detach(), rtol=1e-4, atol=2e-6
+        )
+
+
+def test_first_ppo_epoch_is_that_of_the_definition_computed_row_by_row(folder: str, model: PreTrainedModel) -> None:
+    batch = ragged_batch(model)
+    trained = learner(folder, dataclasses.replace(PPO, algorithm=dataclasses.replace(PPO.algorithm, epochs=1)))
+    metrics = trained.update(batch).metrics
+
+    head = torch.nn.Linear(32, 1)
+    torch.nn.init.zeros_(head.weight)
+    torch.nn.init.zeros_(head.bias)
+    terms = []
+    for row in range(9):
+        rewards = -0.3 * (batch.logprobs[row] - batch.reference_logprobs[row]).astype(float)
+        rewards[-1] += batch.utilities[row]
+        # the values are 0, so GAE is the reward-to-go discounted by 0.9 * 0.8
+        targets = [sum(r * 0.72**i for i, r in enumerate(rewards[t:])) for t in range(len(rewards))]
+        prompt, response = batch.prompt_tokens[row], batch.response_tokens[row]
+        ids = torch.tensor(np.concatenate([prompt, response]), dtype=torch.int64)[None]
+        hidden = model(input_ids=ids, output_hidden_states=True).hidden_states[-1][0, len(prompt) - 1 : -1]
+        policy = -(torch.tensor(targets) * token_logprobs(model, batch, row)).sum()
+        # inside the value clip both branches have one value and, at V = V_old, one gradient
+        value = 0.5 * (head(hidden)[:, 0] - torch.tensor(targets, dtype=torch.float32)).square().sum()
+        terms.append(policy + 0.7 * value)
+    norm = obvious_step(model, torch.stack(terms).mean(), head.parameters())
+
+    assert metrics["gradient_norm"] == pytest.approx(norm, rel=1e-4)
+    for name, parameter in model.named_parameters():
+        torch.testing.assert_close(
+            torch.tensor(trained.weights().arrays[name]), parameter.detach(), rtol=1e-4, atol=2e-6
+        )
+
+
+@pytest.mark.parametrize("arm", [RLOO, PPO], ids=["rloo", "ppo"])
+def test_update_does_not_depend_on_micro_batches(folder: str, model: PreTrainedModel, arm: ArmSpec) -> None:
+    batch = ragged_batch(model)
+    at_once, one_by_one = learner(folder, arm, micro_batch_tokens=10_000), learner(folder, arm, micro_batch_tokens=1)
+    first, second = at_once.update(batch).metrics, one_by_one.update(batch).metrics
+    for name in first.keys() - {"seconds"}:
+        assert first[name] == pytest.approx(second[name], rel=1e-4, abs=1e-7), name
+    for name, array in at_once.weights().arrays.items():
+        np.testing.assert_allclose(array, one_by_one.weights().arrays[name], rtol=1e-4, atol=2e-6)
+
+
+@pytest.mark.parametrize("arm", [RLOO, PPO], ids=["rloo", "ppo"])
+def test_saved_and_loaded_learner_continues_bitwise(
+    folder: str, model: PreTrainedModel, arm: ArmSpec, tmp_path: Path
+) -> None:
+    uninterrupted = learner(folder, arm)
+    for step in range(2):
+        uninterrupted.update(ragged_batch(model, step=step, policy_version=step, seed=step))
+    uninterrupted.save(str(tmp_path / "state"))
+    last = ragged_batch(model, step=2, policy_version=2, seed=2)
+    expected = uninterrupted.update(last)
+
+    resumed = Learner(LearnerSpec(folder, device="cpu"))
+    resumed.load(str(tmp_path / "state"))
+    assert resumed.weights().policy_version == 2
+    result = resumed.update(last)
+    assert same_bits(resumed.weights(), uninterrupted.weights())
+    assert {**result.metrics, "seconds": 0} == {**expected.metrics, "seconds": 0}
+    assert {path.suffix for path in (tmp_path / "state").iterdir()} == {".safetensors", ".json"}  # no pickle
+
+
+def test_a_state_saved_before_the_first_update_loads(folder: str, model: PreTrainedModel, tmp_path: Path) -> None:
+    fresh = learner(folder, PPO)
+    fresh.save(str(tmp_path))
+    loaded = learner(folder, RLOO)
+    loaded.load(str(tmp_path))
+    batch = ragged_batch(model)
+    fresh.update(batch)
+    loaded.update(batch)
+    assert same_bits(fresh.weights(), loaded.weights())
+
+
+def test_start_begins_again_from_the_initial_weights(folder: str, model: PreTrainedModel) -> None:
+    kept = learner(folder, PPO)
+    initial = kept.weights()
+    kept.update(ragged_batch(model))
+    assert not same_bits(kept.weights(), initial)
+    kept.start(RLOO)
+    assert same_bits(kept.weights(), initial)
+    assert kept.weights().policy_version == 0
+    kept.update(ragged_batch(model))
+    other = learner(folder, RLOO)
+    other.update(ragged_batch(model))
+    assert same_bits(kept.weights(), other.weights())
+
+
+def test_published_weights_do_not_change_with_the_next_update(folder: str, model: PreTrainedModel) -> None:
+    trained = learner(folder)
+    published = trained.weights()
+    copies = {name: array.copy() for name, array in published.arrays.items()}
+    trained.update(ragged_batch(model))
+    assert all(np.array_equal(published.arrays[name], copies[name]) for name in copies)
+    assert trained.weights().policy_version == 1
+
+
+def test_stale_batch_takes_k1_from_the_learner_and_weighs_by_truncated_ratios(
+    folder: str, model: PreTrainedModel
+) -> None:
+    trained = learner(folder)
+    trained.update(ragged_batch(model))
+    stale = ragged_batch(model, step=1, policy_version=0, seed=1)  # log-probs of version 0, learner holds 1
+    moved = tiny_models.policy()
+    moved.load_state_dict({name: torch.tensor(a) for name, a in trained.weights().arrays.items()}, strict=False)
+    current = ragged_batch(moved, seed=1).logprobs
+    metrics = trained.update(stale).metrics
+    expected = np.mean([np.sum(own - ref) for own, ref in zip(current, stale.reference_logprobs, strict=True)])
+    behaviour = np.mean([np.sum(own - ref) for own, ref in zip(stale.logprobs, stale.reference_logprobs, strict=True)])
+    assert metrics["kl_k1_sum"] == pytest.approx(expected, rel=1e-4)
+    assert abs(expected - behaviour) > 0.01
+
+
+def test_batch_of_a_newer_version_is_refused(folder: str, model: PreTrainedModel) -> None:
+    with pytest.raises(RoleError, match=r"step 3 comes from policy version 1, but the learner holds 0"):
+        learner(folder).update(ragged_batch(model, step=3, policy_version=1))
+
+
+def test_learner_without_an_arm_refuses_to_update(folder: str, model: PreTrainedModel) -> None:
+    with pytest.raises(RoleError, match="call start or load first"):
+        Learner(LearnerSpec(folder, device="cpu")).update(ragged_batch(model))
+
+
+@pytest.mark.parametrize("arm", [RLOO, PPO], ids=["rloo", "ppo"])
+def test_non_finite_gradient_names_the_step_and_leaves_the_weights(
+    folder: str, model: PreTrainedModel, arm: ArmSpec
+) -> None:
+    trained, before = learner(folder, arm), learner(folder, arm).weights()
+    batch = ragged_batch(model, step=17)
+    broken = dataclasses.replace(batch, utilities=np.where(np.arange(9) == 4, np.nan, batch.utilities))
+    with pytest.raises(TrainingError, match=r"gradient of step 17 is not finite"):
+        trained.update(broken)
+    assert same_bits(trained.weights(), before)
+
+
+def test_non_finite_weights_name_the_step(model: PreTrainedModel, tmp_path: Path) -> None:
+    with torch.no_grad():
+        model.get_input_embeddings().weight[319] = 3e38  # a token that no batch has: its gradient is 0
+    model.save_pretrained(tmp_path)
+    arm = dataclasses.replace(RLOO, optimizer=dataclasses.replace(OPTIMIZER, weight_decay=1e5))  # weights times -99
+    with pytest.raises(TrainingError, match=r"not finite after step 5"):
+        learner(str(tmp_path), arm).update(ragged_batch(model, step=5))
+
+
+def test_ppo_trains_its_value_head_towards_the_returns(folder: str, model: PreTrainedModel) -> None:
+    arm = dataclasses.replace(
+        PPO, optimizer=OptimizerSpec(learning_rate=3e-3), algorithm=Ppo(epochs=4, value_clip=10.0, clip=1e-6)
+    )
+    trained, batch = learner(folder, arm), ragged_batch(model)
+    losses = [
+        trained.update(dataclasses.replace(batch, policy_version=step)).metrics["value_loss"] for step in range(10)
+    ]
+    assert losses[-1] < 0.5 * losses[0]
+
+
+@pytest.mark.parametrize("arm", [RLOO, PPO], ids=["rloo", "ppo"])
+def test_bfloat16_computes_under_autocast_and_keeps_float32_weights(
+    folder: str, model: PreTrainedModel, arm: ArmSpec, tmp_path: Path
+) -> None:
+    batch = ragged_batch(model)
+    half, full = learner(folder, arm, dtype="bfloat16"), learner(folder, arm)
+    loss, expected = half.update(batch).metrics["loss"], full.update(batch).metrics["loss"]
+    assert loss != expected
+    assert loss == pytest.approx(expected, rel=0.05)
+    assert set(half.weights().dtypes.values()) == {"bfloat16"}
+    half.save(str(tmp_path))
+    assert {t.dtype for t in load_file(tmp_path / "weights.safetensors").values()} == {torch.float32}
+
+
+def test_save_pretrained_folder_gives_the_same_logits(folder: str, model: PreTrainedModel, tmp_path: Path) -> None:
+    trained = learner(folder)
+    trained.update(ragged_batch(model))
+    trained.save_pretrained(str(tmp_path / "model"))
+    loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "model")
+    for name, parameter in loaded.named_parameters():
+        assert np.array_equal(parameter.detach().numpy(), trained.weights().arrays[name])
+
+
+def test_damaged_or_foreign_states_are_refused_by_name(folder: str, model: PreTrainedModel, tmp_path: Path) -> None:
+    trained = learner(folder)
+    trained.update(ragged_batch(model))
+    trained.save(str(tmp_path / "state"))
+    weights = tmp_path / "state" / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(CheckpointError, match=r"weights\.safetensors"):
+        trained.load(str(tmp_path / "state"))
+    with pytest.raises(CheckpointError, match=r"learner\.json"):
+        trained.load(str(tmp_path / "nowhere"))
+
+    other = tiny_models.save_policy(tmp_path / "other", intermediate_size=48)
+    learner(other).save(str(tmp_path / "other_state"))
+    with pytest.raises(CheckpointError, match="belongs to another model"):
+        trained.load(str(tmp_path / "other_state"))
+
+
+def test_a_folder_that_cannot_be_written_is_one_error(folder: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(CheckpointError, match="cannot write"):
+        learner(folder).save(str(tmp_path / "file" / "state"))
+
+
+def test_learning_rate_warms_up_and_follows_its_schedule() -> None:
+    linear = OptimizerSpec(learning_rate=1.0, warmup_steps=2, schedule="linear")
+    rates = [learning_rate_at(linear, step=step, total_steps=6) for step in range(7)]
+    assert rates == pytest.approx([0.5, 1.0, 1.0, 0.75, 0.5, 0.25, 0.0])
+    cosine = dataclasses.replace(linear, schedule="cosine")
+    assert learning_rate_at(cosine, step=4, total_steps=6) == pytest.approx(0.5)
+    constant = dataclasses.replace(linear, schedule="constant")
+    assert learning_rate_at(constant, step=100, total_steps=6) == 1.0
