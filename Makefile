@@ -1,0 +1,59 @@
+# Every target creates .venv first if it is missing; `make setup` does only that. Versions come from constraints.txt.
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.allgood-installed
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup quickstart test test-slow lint types docs format study hh
+
+help:
+	@echo "make setup        create .venv and install (again only when pyproject.toml or constraints.txt change)"
+	@echo "make quickstart   the embedded world, end to end, within minutes"
+	@echo "make test         the tests, within 12 minutes"
+	@echo "make test-slow    the slow tests and those that kill processes"
+	@echo "make lint types docs    the checks; make format writes what lint asks for"
+	@echo "make study        raw sum against LSC over seeds and target KLs (an hour or two)"
+	@echo "make hh DATA=folder     the chain on real preference pairs in that folder"
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "allgood needs Python 3.11 or newer; run make PYTHON=python3.11 ...")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
+	@touch $@
+
+quickstart: setup
+	$(BIN)/allgood quickstart configs/quickstart.yaml $(ARGS)
+
+test: setup
+	$(BIN)/python -m pytest -q $(ARGS)
+
+test-slow: setup
+	$(BIN)/python -m pytest -q -m "slow or faults" --timeout=3600 $(ARGS)
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: setup
+	$(BIN)/mypy
+
+docs: setup
+	$(BIN)/python -m docs.generate_reference --check
+	$(BIN)/python -m docs.check
+
+study: setup
+	$(BIN)/python -m pipelines.study $(ARGS)
+
+hh: setup
+	@test -n "$(DATA)" || { echo "give the folder of the pairs: make hh DATA=path/to/folder"; exit 2; }
+	$(BIN)/allgood chain configs/hh_small.yaml \
+		data.pairs.helpful.path=$(DATA)/helpful_pairs.jsonl.gz \
+		data.pairs.harmless.path=$(DATA)/harmless_pairs.jsonl.gz $(ARGS)

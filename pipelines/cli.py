@@ -1,0 +1,288 @@
+"""The command line. Commands import what they run, so that `allgood --help` needs neither torch nor Ray, and
+read their config before that, so that a wrong key is told at once.
+
+A mistake of the user ends in one line on standard error and status 2; Ctrl-C in one line and status 130. A traceback
+means a defect of ours.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, ParamSpec
+
+import typer
+
+from allgood.errors import AllgoodError
+
+if TYPE_CHECKING:
+    from pipelines.config.run import RunConfig
+
+Parameters = ParamSpec("Parameters")
+
+DATA, TRAIN, REFERENCES, ALIGN = "1. Data", "2. Train", "3. References", "4. Align"
+LOOK, WHOLE, TOOLS = "5. Look at it", "Whole chain", "Tools"
+
+Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="run file (YAML)", show_default=False)]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[KEY=VALUE]...", help="overrides, such as kl.coefficient=0.2", show_default=False),
+]
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="run folder, such as runs/quickstart", show_default=False)]
+
+app = typer.Typer(
+    help="Align a language model to several preferences at once.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def main() -> None:
+    """Run the command line."""
+    app(prog_name="allgood")
+
+
+def command(panel: str) -> Callable[[Callable[Parameters, None]], Callable[Parameters, None]]:
+    """Register a command in a help panel, and turn the ends that a user may meet into one line and a status."""
+
+    def register(function: Callable[Parameters, None]) -> Callable[Parameters, None]:
+        @app.command(rich_help_panel=panel)
+        @functools.wraps(function)
+        def guarded(*args: Parameters.args, **kwargs: Parameters.kwargs) -> None:
+            try:
+                function(*args, **kwargs)
+            except AllgoodError as error:
+                typer.echo(f"error: {error}", err=True)
+                raise typer.Exit(2) from None
+            except KeyboardInterrupt:
+                typer.echo(f"interrupted: {_after_interrupt(function.__name__)}", err=True)
+                raise typer.Exit(130) from None
+
+        return guarded
+
+    return register
+
+
+@app.callback(invoke_without_command=True)
+def version(show: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False) -> None:
+    """Align a language model to several preferences at once."""
+    if show:
+        from importlib.metadata import version as installed_version
+
+        typer.echo(f"allgood {installed_version('allgood')}")
+        raise typer.Exit
+
+
+@command(DATA)
+def world(config: Config, overrides: Overrides = None) -> None:
+    """Write the embedded world: prompts, demonstrations and preference pairs with known gold."""
+    run = _load(config, overrides)
+    from pipelines.world.write import write_world
+
+    write_world(run)
+    _results(run.base_folder / "world")
+
+
+@command(DATA)
+def data(config: Config, overrides: Overrides = None) -> None:
+    """Read, clean and split the data of a run by prompt."""
+    run = _load(config, overrides)
+    from pipelines.data import prepare
+
+    _show(prepare(run).report)
+    _results(run.base_folder / "data")
+
+
+@command(TRAIN)
+def sft(config: Config, overrides: Overrides = None) -> None:
+    """Fine-tune the policy on demonstrations."""
+    run = _load(config, overrides)
+    from pipelines.sft import train_sft
+
+    _show(train_sft(run))
+    _results(run.base_folder / "sft")
+
+
+@command(TRAIN)
+def reward(
+    config: Config,
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[PROPERTY]... [KEY=VALUE]...", help="properties (default: all), then overrides"),
+    ] = None,
+    held_out: Annotated[bool, typer.Option("--held-out", help="Train the held-out evaluators instead.")] = False,
+) -> None:
+    """Train the reward model of each property on its preference pairs."""
+    names = [argument for argument in arguments or [] if "=" not in argument]
+    run = _load(config, [argument for argument in arguments or [] if "=" in argument])
+    for name in names:
+        _refuse_unknown_property(name, run)
+    from pipelines.chain import trained_properties
+    from pipelines.reward_model import train_reward
+
+    folder = run.base_folder / ("evaluator" if held_out else "reward")
+    for name in names or trained_properties(run, held_out=held_out):
+        _show(train_reward(run, name, held_out=held_out))
+        _results(folder / name)
+
+
+@command(REFERENCES)
+def reference(
+    config: Config,
+    overrides: Overrides = None,
+    splits: Annotated[str | None, typer.Option(help="splits to sample, such as alignment,validation,test")] = None,
+    num_samples: Annotated[int | None, typer.Option(help="responses per prompt")] = None,
+) -> None:
+    """Sample the SFT policy, score the samples, write the reference table."""
+    extra = [] if splits is None else [f"references.splits=[{splits}]"]
+    extra += [] if num_samples is None else [f"references.num_samples={num_samples}"]
+    run = _load(config, [*(overrides or []), *extra])
+    from pipelines.references import build_references
+
+    build_references(run)
+    _results(run.base_folder / "references")
+
+
+@command(ALIGN)
+def align(
+    config: Config,
+    overrides: Overrides = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an alignment that is already there.")] = False,
+) -> None:
+    """Align the policy by KL-regularised reinforcement learning."""
+    run = _load(config, overrides)
+    from pipelines.align import run_align
+
+    run_align(run, overwrite=overwrite)
+    _results(run.folder)
+
+
+@command(ALIGN)
+def resume(run: Run) -> None:
+    """Continue an interrupted alignment from its last committed checkpoint."""
+    _require_run(run)
+    from pipelines.align import resume as resume_run
+
+    resume_run(run)
+    _results(run)
+
+
+@command(LOOK)
+def evaluate(
+    target: Annotated[Path, typer.Argument(metavar="RUN|CONFIG", help="run folder or run file", show_default=False)],
+    overrides: Overrides = None,
+) -> None:
+    """Measure an aligned policy against SFT on the test prompts."""
+    run = _load(target / "config.yaml" if target.is_dir() else target, overrides)
+    from pipelines.evaluate import evaluate as evaluate_run
+
+    evaluate_run(run)
+    _results(run.folder / "summary.json")
+
+
+@command(LOOK)
+def report(run: Run) -> None:
+    """Write the report of a run: one HTML page and its plots."""
+    _require_run(run)
+    from pipelines.report import write_report
+
+    write_report(run)
+    _results(run / "report.html")
+
+
+@command(LOOK)
+def generate(
+    run: Run,
+    prompt: Annotated[list[str] | None, typer.Option(help="A prompt; give it several times for several.")] = None,
+) -> None:
+    """Show SFT and aligned responses side by side, with their scores; without --prompt, ask for prompts."""
+    _require_run(run)
+    from pipelines.generate import generate as generate_responses
+
+    generate_responses(run, prompt or [])
+
+
+@command(WHOLE)
+def quickstart(config: Config, overrides: Overrides = None) -> None:
+    """Run the embedded world through everything and compare raw sum with LSC, in minutes."""
+    run = _load(config, overrides)
+    from pipelines.quickstart import run_quickstart
+
+    run_quickstart(run)
+
+
+@command(WHOLE)
+def chain(
+    config: Config,
+    overrides: Overrides = None,
+    first: Annotated[str | None, typer.Option("--from", help="start at this stage, such as align")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an alignment that is already there.")] = False,
+) -> None:
+    """Run every stage of a run file, from data to report."""
+    run = _load(config, overrides)
+    from pipelines.chain import run_chain
+
+    run_chain(run, first=first, overwrite=overwrite)
+    _results(run.folder)
+
+
+@command(TOOLS)
+def config(
+    file: Annotated[Path | None, typer.Argument(metavar="[CONFIG]", help="run file (YAML)", show_default=False)] = None,
+    overrides: Overrides = None,
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON schema of run files, for editors.")] = False,
+) -> None:
+    """Check a run file and print it with every default filled in, or print the schema."""
+    if schema:
+        from pipelines.config.schema import run_schema
+
+        typer.echo(json.dumps(run_schema(), indent=2))
+        return
+    if file is None:
+        raise AllgoodError("give a run file, or --schema")
+    from pipelines.config.loading import config_yaml
+
+    typer.echo(config_yaml(_load(file, overrides)), nl=False)
+
+
+def _load(path: Path, overrides: list[str] | None) -> RunConfig:
+    from pipelines.config.loading import load_config
+
+    return load_config(path, overrides or [])
+
+
+def _require_run(folder: Path) -> None:
+    if not (folder / "config.yaml").is_file():
+        raise AllgoodError(
+            f"{folder} holds no run (there is no config.yaml); give a run folder, such as runs/quickstart"
+        )
+
+
+def _refuse_unknown_property(name: str, run: RunConfig) -> None:
+    if name not in run.properties:
+        raise AllgoodError(f"there is no property {name!r}; properties of this run: {', '.join(run.properties)}")
+
+
+def _show(report: Mapping[str, object]) -> None:
+    from pipelines.report_lines import report_lines
+
+    for line in report_lines(report):
+        typer.echo(line)
+
+
+def _results(path: Path) -> None:
+    typer.echo(f"results: {path}")
+
+
+def _after_interrupt(name: str) -> str:
+    if name in ("align", "resume", "chain"):
+        return "nothing half-written is left; `allgood resume RUN` continues an alignment from its last checkpoint"
+    return "nothing half-written is left; run the command again"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""Where text comes from: preference pairs per property, demonstrations, prompts; how it is split and cut."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from pipelines.config.base import StrictModel
+
+
+class DataSource(StrictModel):
+    """A dataset: a local .jsonl, .jsonl.gz or .parquet file, or a dataset on the Hugging Face hub."""
+
+    path: str = Field(description="file, or name on the hub")
+    hub_split: str = Field("train", description="split to read when `path` names a hub dataset")
+    hub_subset: str | None = Field(None, description="configuration (or data_dir) when `path` names a hub dataset")
+    format: Literal["auto", "hh", "strings", "messages"] = Field(
+        "auto",
+        description="hh: chosen/rejected as Human:/Assistant: text; strings: prompt/chosen/rejected; messages: lists",
+    )
+    limit: int | None = Field(None, ge=1, description="read at most this many rows")
+
+
+class SplitConfig(StrictModel):
+    """Shares of the prompts; what is left is halved between reward-model training and alignment (definitions.md)."""
+
+    test: float = Field(0.15, gt=0, lt=1, description="share for reports only")
+    test_min_prompts: int = Field(300, ge=1, description="at least this many test prompts where the data allow")
+    validation: float = Field(0.10, gt=0, lt=1, description="share for early stopping and for choosing between arms")
+    sft: float = Field(0.15, gt=0, lt=1, description="share whose responses SFT learns from")
+
+    @model_validator(mode="after")
+    def _leaves_something(self) -> SplitConfig:
+        if self.test + self.validation + self.sft >= 0.95:
+            raise ValueError("test + validation + sft must stay below 0.95, so that prompts for training are left")
+        return self
+
+
+class DataConfig(StrictModel):
+    """All text of a run."""
+
+    pairs: dict[str, DataSource] = Field(default_factory=dict, description="preference pairs, one entry per property")
+    demonstrations: DataSource | None = Field(
+        None, description="prompt/response rows for SFT; absent: chosen responses"
+    )
+    demonstrations_from: list[str] = Field(
+        default_factory=list,
+        description="without `demonstrations`: SFT on the chosen responses of these `pairs` entries",
+    )
+    prompts_from: list[str] = Field(
+        default_factory=list, description="`pairs` entries whose prompts are aligned; empty means all"
+    )
+    splits: SplitConfig = SplitConfig()
+
+
+class WorldConfig(StrictModel):
+    """The embedded world with known gold (docs/explanation/world.md)."""
+
+    seed: int = Field(
+        0, ge=0, description="draws facts, prompts, demonstrations and pairs; another seed is another world"
+    )
+    num_prompts: int = Field(2400, ge=100, le=6912, description="over all splits")
+    pairs_per_prompt: int = Field(
+        10, ge=1, description="pairs per property and prompt of the reward and alignment splits"
+    )
+    held_out_pairs_per_prompt: int = Field(
+        4, ge=1, description="pairs per property and prompt of the validation and test splits"
+    )
+    demonstrations_per_prompt: int = Field(16, ge=1, description="SFT responses per prompt")
+    shortcut_strength: float = Field(
+        1.0, ge=0, description="what a list or a consult phrase adds to a preference, in nats; 0 = none"
+    )
+
+
+class TokenizerConfig(StrictModel):
+    """The policy's tokenizer: loaded with the policy, or trained on the run's own text."""
+
+    train: bool = Field(False, description="train a tokenizer instead of loading one")
+    vocab_size: int = Field(1024, ge=300, description="of a trained tokenizer")
+
+
+class PolicyConfig(StrictModel):
+    """The model that SFT starts from. Exactly one of `model` and `architecture`."""
+
+    model: str | None = Field(None, description="Hugging Face name or folder of a causal LM")
+    architecture: dict[str, object] | None = Field(
+        None, description="a transformers config with `model_type`, for a model trained from scratch"
+    )
+
+    @model_validator(mode="after")
+    def _one_source(self) -> PolicyConfig:
+        if (self.model is None) == (self.architecture is None):
+            raise ValueError("give exactly one of `model` (name or folder) and `architecture` (a transformers config)")
+        return self

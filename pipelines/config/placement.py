@@ -1,0 +1,28 @@
+"""Where the processes of a role run: how many, and with which CPUs, GPUs, memory and accelerator type."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from pipelines.config.base import StrictModel
+
+
+class Placement(StrictModel):
+    """Resources of one role. Each replica is one Ray actor with these resources."""
+
+    replicas: int = Field(1, ge=1)
+    cpus: float = Field(1.0, ge=0, description="CPUs reserved per replica (accounting, as in Ray)")
+    gpus: float = Field(0.0, ge=0, description="GPUs per replica; fractions share one GPU, above 1 only whole numbers")
+    memory_gb: float | None = Field(None, gt=0, description="memory reserved per replica, in GB")
+    accelerator: str | None = Field(
+        None, description="accelerator type: 'H100', '!T4', 'in(T4,L4)' or '!in(T4,L4)'; absent means any node"
+    )
+
+
+class PlacementConfig(StrictModel):
+    """Placement of every role that is not a reward model (those carry their own)."""
+
+    rollout: Placement = Placement()
+    reference_policy: Placement = Placement()
+    learner: Placement = Placement()
+    timeout_s: float = Field(180.0, gt=0, description="longest wait for the admitted actors to start, in seconds")

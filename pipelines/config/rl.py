@@ -1,0 +1,174 @@
+"""The alignment itself: objective, KL, algorithm, sampling, chunks, steps."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from pipelines.config.base import StrictModel
+from pipelines.config.training import OptimizerConfig
+
+
+class FormulaObjective(StrictModel):
+    """u = log P(formula) under independent judgements; absent expression: the conjunction of all properties."""
+
+    kind: Literal["formula"] = "formula"
+    expression: str | None = Field(None, description="such as 'helpful & ~verbose'; absent: all properties")
+
+
+class WeightedSumObjective(StrictModel):
+    """u = sum of w_i * u_i; with identity transforms this is the raw sum. Absent weights are 1."""
+
+    kind: Literal["weighted_sum"] = "weighted_sum"
+    weights: dict[str, float] = Field(
+        default_factory=dict, description="per property; a property without one has weight 1"
+    )
+
+
+Objective = Annotated[FormulaObjective | WeightedSumObjective, Field(discriminator="kind")]
+
+
+class FixedController(StrictModel):
+    """The coefficient never changes."""
+
+    kind: Literal["fixed"] = "fixed"
+
+
+class AdaptiveController(StrictModel):
+    """Ziegler et al. 2019: multiply the coefficient so that the sequence KL approaches `target` nats."""
+
+    kind: Literal["adaptive"] = "adaptive"
+    target: float = Field(gt=0, description="sequence KL in nats")
+    horizon: int = Field(10_000, ge=1, description="responses over which the coefficient may change by a factor e")
+
+
+class KlConfig(StrictModel):
+    """KL(pi || pi_0): gamma is `coefficient`. k1 inside the reward has the exact gradient."""
+
+    coefficient: float = Field(0.1, gt=0, description="gamma; in nats of utility per nat of KL")
+    controller: Annotated[FixedController | AdaptiveController, Field(discriminator="kind")] = FixedController()
+
+
+class RlooAlgorithm(StrictModel):
+    """REINFORCE with the leave-one-out baseline; the response is one action."""
+
+    kind: Literal["rloo"] = "rloo"
+
+
+class PpoAlgorithm(StrictModel):
+    """PPO with value head and GAE: k1 per token, the utility at the last token."""
+
+    kind: Literal["ppo"] = "ppo"
+    epochs: int = Field(2, ge=1, description="passes over the responses of a step")
+    clip: float = Field(0.2, gt=0, description="of the probability ratio, on both sides")
+    value_clip: float = Field(0.2, gt=0, description="of the change of a value, on both sides")
+    value_coefficient: float = Field(0.5, gt=0, description="weight of the value loss")
+    discount: float = Field(1.0, gt=0, le=1, description="per token")
+    gae_lambda: float = Field(1.0, ge=0, le=1, description="1: no bias, more variance")
+
+
+Algorithm = Annotated[RlooAlgorithm | PpoAlgorithm, Field(discriminator="kind")]
+
+
+class SamplingConfig(StrictModel):
+    """How rollouts are drawn. Training, references and preview sample the policy itself: temperature 1, nothing cut."""
+
+    max_new_tokens: int = Field(128, ge=1)
+    max_prompt_tokens: int = Field(384, ge=1, description="prompts are cut from the left at a turn boundary")
+    stop: list[str] = Field(
+        default_factory=lambda: ["\n\nHuman:"], description="texts that end a response; trimmed before scoring"
+    )
+    temperature: float = Field(1.0, description="must be 1")
+    top_p: float = Field(1.0, description="must be 1")
+    top_k: int = Field(0, description="must be 0")
+
+    @model_validator(mode="after")
+    def _samples_the_policy(self) -> SamplingConfig:
+        for key, value, needed in (
+            ("temperature", self.temperature, 1.0),
+            ("top_p", self.top_p, 1.0),
+            ("top_k", self.top_k, 0),
+        ):
+            if value != needed:
+                raise ValueError(
+                    f"{key} is {value}, but must be {needed}: KL and tilting are exact only for samples "
+                    "of the policy itself"
+                )
+        return self
+
+
+class AlignConfig(StrictModel):
+    """One alignment run."""
+
+    steps: int = Field(100, ge=1, description="optimiser updates of RLOO; PPO makes `epochs` passes in each")
+    prompts_per_step: int = Field(16, ge=1, description="prompts per step")
+    samples_per_prompt: int = Field(4, ge=2, description="responses per prompt")
+    prompts_per_chunk: int = Field(
+        16, ge=1, description="prompts that travel and are generated together; part of the result"
+    )
+    micro_batch_tokens: int = Field(
+        16_384, ge=64, description="padded tokens per forward and backward pass of the learner"
+    )
+    optimizer: OptimizerConfig = OptimizerConfig(learning_rate=1e-4, weight_decay=0.0, schedule="constant")
+    algorithm: Algorithm = RlooAlgorithm()
+    missing_eos_penalty: float = Field(
+        0.0, ge=0, description="nats subtracted from u when a response is cut at the limit"
+    )
+    max_nan_share: float = Field(
+        0.10, ge=0, le=1, description="a step with a larger share of failed scores ends the run"
+    )
+    evaluate_every: int = Field(50, ge=1, description="steps between evaluations on validation prompts")
+    evaluation_samples: int = Field(2, ge=1, description="responses per validation prompt")
+    max_evaluation_prompts: int = Field(128, ge=1, description="validation prompts per evaluation while training")
+    checkpoint_every: int = Field(50, ge=1, description="steps between checkpoints")
+    keep_checkpoints: int = Field(2, ge=1, description="how many of the latest are kept, beside the best")
+    stop_at_kl: float | None = Field(None, gt=0, description="end the run when the evaluated KL passes this many nats")
+    deadline_s: float = Field(1800.0, gt=0, description="longest wait for one answer of one actor, in seconds")
+
+
+class ReferencesConfig(StrictModel):
+    """Samples of the SFT policy per prompt, from which reference points and cached rollouts are made."""
+
+    num_samples: int = Field(64, ge=2, description="responses per prompt")
+    splits: list[Literal["sft", "reward", "alignment", "validation", "test"]] = Field(
+        ["alignment", "validation"], description="which prompts are sampled"
+    )
+    prompts_per_chunk: int = Field(
+        16, ge=1, description="prompts that travel and are generated together; part of the result"
+    )
+    max_prompts: dict[str, int] = Field(default_factory=dict, description="at most this many prompts of a split")
+
+
+class EvaluateConfig(StrictModel):
+    """Evaluation on test prompts."""
+
+    prompts: int = Field(300, ge=1, description="test prompts")
+    samples_per_prompt: int = Field(4, ge=1, description="responses per prompt")
+    sft_samples_per_prompt: int = Field(
+        16, ge=2, description="SFT responses per prompt: opponents, evaluator bars, references of test prompts"
+    )
+    bootstrap: int = Field(2000, ge=100, description="bootstrap resamples over prompts")
+    quantiles: dict[str, float] = Field(
+        default_factory=lambda: {"helpful": 0.85, "harmless": 0.95},
+        description="evaluator bars: quantile of its SFT scores; others 0.85",
+    )
+    gold: str | None = Field(
+        None, description="'module:function(prompts, responses) -> {property: scores}'; the world brings its own"
+    )
+    bars: dict[str, float] = Field(
+        default_factory=dict, description="gold score from which a response is good, per property"
+    )
+    judge_url: str | None = Field(None, description="base URL of an OpenAI-compatible judge")
+    judge_model: str | None = Field(None, description="name that the judge's server knows")
+
+
+class TrackingConfig(StrictModel):
+    """Where metrics go besides the run folder."""
+
+    wandb: Literal["auto", "online", "offline", "disabled"] = Field(
+        "auto", description="auto: online when logged in, else offline"
+    )
+    wandb_project: str = Field("allgood", description="project name at W&B")
+    group: str | None = Field(None, description="W&B group; absent: the run's name")
+    tensorboard: bool = Field(False, description="also write event files to <run>/tensorboard")

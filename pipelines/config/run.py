@@ -1,0 +1,72 @@
+"""The configuration of a run: one YAML file, read by every command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from pipelines.config.base import StrictModel
+from pipelines.config.comparison import ComparisonConfig
+from pipelines.config.data import DataConfig, PolicyConfig, TokenizerConfig, WorldConfig
+from pipelines.config.placement import PlacementConfig
+from pipelines.config.properties import Property
+from pipelines.config.rl import (
+    AlignConfig,
+    EvaluateConfig,
+    FormulaObjective,
+    KlConfig,
+    Objective,
+    ReferencesConfig,
+    SamplingConfig,
+    TrackingConfig,
+)
+from pipelines.config.training import SftConfig
+
+
+class RunConfig(StrictModel):
+    """Everything that decides the result of a run."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][\w.-]*$", description="the run folder is <output_dir>/<name>")
+    seed: int = Field(0, ge=0, description="everything random of the run derives from it; the world has its own seed")
+    output_dir: Path = Field(Path("runs"), description="folder of the run folders")
+    base: Path | None = Field(
+        None, description="run folder whose data, SFT policy, reward models and references are used"
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: a GPU where the process has one")
+    dtype: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto: bfloat16 on GPU, float32 on CPU")
+    threads: int = Field(1, ge=1, description="torch threads of each process")
+    world: WorldConfig | None = None
+    data: DataConfig = DataConfig()
+    tokenizer: TokenizerConfig = TokenizerConfig()
+    policy: PolicyConfig
+    sft: SftConfig = SftConfig()
+    properties: dict[str, Property] = Field(min_length=1)
+    objective: Objective = FormulaObjective()
+    sampling: SamplingConfig = SamplingConfig()
+    references: ReferencesConfig = ReferencesConfig()
+    kl: KlConfig = KlConfig()
+    align: AlignConfig = AlignConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    comparison: ComparisonConfig | None = Field(None, description="arms of `allgood quickstart`")
+    placement: PlacementConfig = PlacementConfig()
+    tracking: TrackingConfig = TrackingConfig()
+
+    @property
+    def folder(self) -> Path:
+        """The run folder, `<output_dir>/<name>`."""
+        return self.output_dir / self.name
+
+    @property
+    def base_folder(self) -> Path:
+        """The run folder that holds data, SFT policy, reward models and references."""
+        return self.base or self.folder
+
+    @model_validator(mode="after")
+    def _text_comes_from_somewhere(self) -> RunConfig:
+        if self.world is None and not self.data.pairs:
+            raise ValueError(
+                "no text: give `world` (the embedded world) or `data.pairs` (preference pairs per property)"
+            )
+        return self

@@ -1,0 +1,84 @@
+"""How a model is trained: optimiser, schedule, length of the training, adapters."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from pipelines.config.base import StrictModel
+
+
+class OptimizerConfig(StrictModel):
+    """AdamW with gradient clipping, linear warm-up, and a schedule after it."""
+
+    learning_rate: float = Field(3e-4, gt=0, description="peak, after the warm-up")
+    weight_decay: float = Field(0.01, ge=0, description="of AdamW")
+    beta1: float = Field(0.9, ge=0, lt=1, description="of AdamW")
+    beta2: float = Field(0.999, ge=0, lt=1, description="of AdamW")
+    epsilon: float = Field(1e-8, gt=0, description="of AdamW")
+    max_grad_norm: float = Field(1.0, gt=0, description="gradients are scaled down to this norm")
+    warmup_steps: int = Field(0, ge=0, description="steps of linear warm-up from 0")
+    schedule: Literal["constant", "linear", "cosine"] = Field(
+        "linear", description="after the warm-up; linear and cosine end at 0"
+    )
+
+
+class LoraConfig(StrictModel):
+    """Low-rank adapters through peft instead of full fine-tuning."""
+
+    rank: int = Field(8, ge=1, description="of the adapters")
+    alpha: float = Field(16.0, gt=0, description="adapters are scaled by alpha / rank")
+    dropout: float = Field(0.0, ge=0, lt=1, description="on the adapters' input")
+    target_modules: list[str] | Literal["all-linear"] = Field("all-linear", description="names of the adapted modules")
+
+
+class TrainingConfig(StrictModel):
+    """One supervised training (SFT or reward model) under Ray Train."""
+
+    epochs: float = Field(1.0, gt=0, description="passes over the data; `max_steps` may end it earlier")
+    max_steps: int | None = Field(None, ge=1, description="optimiser steps at most")
+    batch_size: int = Field(32, ge=1, description="rows per optimiser step, over all workers")
+    micro_batch_size: int | None = Field(
+        None, ge=1, description="rows per forward pass and worker; absent means no accumulation"
+    )
+    evaluate_every: int = Field(100, ge=1, description="optimiser steps between evaluations on validation rows")
+    max_validation_rows: int | None = Field(
+        None, ge=1, description="evaluate on at most this many validation rows while training"
+    )
+    patience: int | None = Field(
+        None,
+        ge=1,
+        description="end after this many evaluations in a row without a better one; absent: train to the end",
+    )
+    optimizer: OptimizerConfig = OptimizerConfig()
+    lora: LoraConfig | None = None
+    workers: int = Field(0, ge=0, description="Ray Train workers; 0 trains in this process (Ray Train's local mode)")
+    gpus_per_worker: float = Field(0.0, ge=0, description="reserved in Ray")
+    cpus_per_worker: float = Field(1.0, gt=0, description="reserved in Ray")
+    accelerator: str | None = None
+
+
+class SftConfig(StrictModel):
+    """Supervised fine-tuning on demonstrations."""
+
+    loss_on: Literal["last_turn", "all_turns"] = "all_turns"
+    max_tokens: int = Field(
+        512, ge=8, description="conversation limit in tokens; prompts are cut from the left at a turn boundary"
+    )
+    training: TrainingConfig = TrainingConfig()
+
+
+class RewardTrainingConfig(StrictModel):
+    """Bradley-Terry training of one property's reward model."""
+
+    backbone: str = Field("sft", description="'sft' starts from the SFT policy; else a Hugging Face name or folder")
+    max_tokens: int = Field(512, ge=8, description="conversation limit in tokens")
+    freeze_layers: int = Field(
+        0, ge=0, description="freeze the embeddings and this many lower layers; 0 trains everything"
+    )
+    margin: bool = Field(False, description="subtract the pair's `margin` inside the log-sigmoid")
+    center_coefficient: float = Field(
+        0.0, ge=0, description="weight of mean((r+ + r-)^2), which pins the level of the rewards"
+    )
+    training: TrainingConfig = TrainingConfig()

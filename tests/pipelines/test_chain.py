@@ -1,0 +1,45 @@
+"""The chain of stages: which there are, and where it may start."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from allgood.errors import ConfigError
+from pipelines.chain import run_chain, stages_of, trained_properties
+from pipelines.config.loading import load_config
+
+QUICKSTART = Path("configs/quickstart.yaml")
+
+
+def names(*overrides: str) -> list[str]:
+    return [stage.name for stage in stages_of(load_config(QUICKSTART, overrides))]
+
+
+def test_the_stages_of_a_run_on_the_world() -> None:
+    assert names() == [
+        "world", "data", "sft", "reward-helpful", "reward-harmless", "reference", "align", "evaluate", "report",
+    ]  # fmt: skip
+
+
+def test_a_run_on_files_has_no_world_stage() -> None:
+    assert names("world=null", "data.pairs.helpful.path=pairs.jsonl")[0] == "data"
+
+
+def test_held_out_evaluators_come_after_the_reward_models() -> None:
+    stages = names("properties.harmless.evaluator.backbone=some/encoder")
+    assert stages[3:6] == ["reward-helpful", "reward-harmless", "held-out-harmless"]
+
+
+def test_models_that_are_given_and_functions_are_not_trained() -> None:
+    config = load_config(
+        QUICKSTART,
+        ["properties.helpful.model=some/classifier", "properties.short.kind=function", "properties.short.function=a:b"],
+    )
+    assert trained_properties(config) == ["harmless"]
+
+
+def test_an_unknown_first_stage_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"there is no stage 'rewards'; stages of this run: world, data"):
+        run_chain(load_config(QUICKSTART), first="rewards")

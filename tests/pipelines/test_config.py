@@ -1,0 +1,217 @@
+"""Run files: what loads, what is refused, and in which words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from allgood.errors import ConfigError
+from pipelines.config import schema, yaml12
+from pipelines.config.loading import load_config, save_config
+from pipelines.config.properties import CannedReference, ModelProperty, QuantileReference
+from pipelines.config.rl import AdaptiveController, FormulaObjective, WeightedSumObjective
+from pipelines.config.run import RunConfig
+
+RUN = """
+name: tiny
+world: {}
+policy:
+  architecture: {model_type: llama, hidden_size: 64}
+properties:
+  helpful:
+    kind: model
+    train: &training {max_tokens: 64}
+  harmless:
+    kind: model
+    train: *training
+    reference: {kind: canned, replies: [on, "no"]}
+"""
+
+
+@pytest.fixture
+def run_file(tmp_path: Path) -> Path:
+    path = tmp_path / "run.yaml"
+    path.write_text(RUN)
+    return path
+
+
+def refused(path: Path, *overrides: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load_config(path, overrides)
+    return str(caught.value)
+
+
+def test_numbers_with_exponent_are_numbers_and_on_is_text(run_file: Path) -> None:
+    run_file.write_text(RUN + "kl: {coefficient: 1e-3}\n")
+    config = load_config(run_file)
+    assert config.kl.coefficient == 0.001
+    harmless = config.properties["harmless"]
+    assert isinstance(harmless, ModelProperty)
+    assert harmless.reference == CannedReference(replies=["on", "no"])
+
+
+def test_a_date_is_text(run_file: Path) -> None:
+    assert load_config(run_file, ["name=2026-01-31"]).name == "2026-01-31"
+
+
+def test_saved_config_loads_to_the_same_config(run_file: Path, tmp_path: Path) -> None:
+    config = load_config(run_file, ["sampling.stop=[\"\\n\\nHuman:\", 'off', '1e3']", "kl.coefficient=1e-7"])
+    save_config(config, tmp_path / "saved" / "config.yaml")
+    assert load_config(tmp_path / "saved" / "config.yaml") == config
+
+
+scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
+
+
+@given(st.recursive(scalars, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=8))
+def test_dumped_yaml_parses_to_the_same_value(value: object) -> None:
+    assert yaml12.parse(yaml12.dump({"value": value}), source="test") == {"value": value}
+
+
+# --- overrides
+
+
+def test_overrides_apply_from_left_to_right(run_file: Path) -> None:
+    assert load_config(run_file, ["kl.coefficient=0.2", "kl.coefficient=0.3"]).kl.coefficient == 0.3
+
+
+def test_override_inside_a_section_that_the_file_leaves_to_its_default(run_file: Path) -> None:
+    helpful = load_config(run_file, ["properties.helpful.reference.quantile=0.9"]).properties["helpful"]
+    assert helpful.reference == QuantileReference(quantile=0.9)
+
+
+def test_override_of_one_key_keeps_the_other_defaults_of_that_place(run_file: Path) -> None:
+    optimizer = load_config(run_file, ["align.optimizer.learning_rate=5e-4"]).align.optimizer
+    assert (optimizer.learning_rate, optimizer.schedule, optimizer.weight_decay) == (5e-4, "constant", 0.0)
+
+
+def test_a_partial_section_in_the_file_keeps_the_other_defaults_of_that_place(run_file: Path) -> None:
+    run_file.write_text(RUN + "align: {optimizer: {learning_rate: 5e-4}}\n")
+    assert load_config(run_file).align.optimizer.schedule == "constant"
+
+
+def test_override_of_kind_drops_the_keys_of_the_old_kind(run_file: Path) -> None:
+    overrides = ["properties.helpful.reference.quantile=0.9", "properties.helpful.reference.kind=mean"]
+    assert load_config(run_file, overrides).properties["helpful"].reference.kind == "mean"
+
+
+def test_override_can_choose_a_kind_and_then_set_its_keys(run_file: Path) -> None:
+    config = load_config(
+        run_file,
+        ["objective.kind=weighted_sum", "objective.weights.helpful=2", "kl.controller={kind: adaptive, target: 3}"],
+    )
+    assert config.objective == WeightedSumObjective(weights={"helpful": 2.0})
+    assert config.kl.controller == AdaptiveController(target=3.0)
+    assert load_config(run_file).objective == FormulaObjective()
+
+
+def test_override_of_one_use_of_an_anchor_leaves_the_other_use_alone(run_file: Path) -> None:
+    properties = load_config(run_file, ["properties.helpful.train.max_tokens=32"]).properties
+    helpful, harmless = properties["helpful"], properties["harmless"]
+    assert isinstance(helpful, ModelProperty)
+    assert isinstance(harmless, ModelProperty)
+    assert (helpful.train.max_tokens, harmless.train.max_tokens) == (32, 64)
+
+
+def test_free_mappings_take_any_key(run_file: Path) -> None:
+    architecture = load_config(run_file, ["policy.architecture.rope.theta=1e4"]).policy.architecture
+    assert architecture == {"model_type": "llama", "hidden_size": 64, "rope": {"theta": 1e4}}
+
+
+# --- refusals
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("kl.coeficient=1", "override `kl.coeficient=1`: unknown key `kl.coeficient`; did you mean `kl.coefficient`?"),
+        ("align.learning_rate=1", "did you mean `align.optimizer.learning_rate`?"),
+        ("align.algorithm.discount=1", "it belongs to another `align.algorithm.kind`"),
+        ("kl.coefficient=0", "override `kl.coefficient=0`: `kl.coefficient` is 0; allowed: a number > 0"),
+        ("kl.coefficient=.inf", "`kl.coefficient` is inf; allowed: a number > 0"),
+        ("kl.coefficient=.nan", "`kl.coefficient` is nan; allowed: a number > 0"),
+        ("data.splits.test=1.5", "`data.splits.test` is 1.5; allowed: a number > 0 and < 1"),
+        ("align.steps=true", "`align.steps` is true; allowed: a whole number >= 1"),
+        ("align.steps=2.5", "`align.steps` is 2.5; allowed: a whole number >= 1"),
+        ("device=gpu", "`device` is 'gpu'; did you mean 'cpu'? Allowed: 'auto', 'cpu' or 'cuda'"),
+        ("align.algorithm.kind=roo", "`align.algorithm.kind` is 'roo'; did you mean 'rloo'? Allowed: 'ppo' or 'rloo'"),
+        ("properties.helpfull.reference.kind=mean", "there is no `properties.helpfull` yet"),
+        ("properties.x.kind=classifier", "`properties.x.model` is missing; it must be text"),
+        ("align.steps.x=1", "`steps` has no keys below it; allowed: a whole number >= 1"),
+        ("sft.training.lora.target_modules=3", "allowed: a list, each text, or 'all-linear'"),
+        ("references.splits=[tset]", "`references.splits.0` is 'tset'; did you mean 'test'?"),
+        ("sampling.temperature=0.7", "temperature is 0.7, but must be 1.0"),
+        ("name=a b", "`name` is 'a b'; allowed: text matching"),
+        ("kl.gamma=1", "gamma, the KL coefficient, is `kl.coefficient`"),
+        ("kl.coefficient=[1", "not valid YAML"),
+        ("kl.coefficient", "must read key=value"),
+        ("=1", "must read key=value"),
+    ],
+)
+def test_a_wrong_override_is_refused_in_one_sentence(run_file: Path, override: str, sentence: str) -> None:
+    message = refused(run_file, override)
+    assert sentence in message
+    assert f"override `{override}`" in message or "helpfull" in override or "properties.x" in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (RUN + "gamma: 0.1\n", "`gamma` is refused: gamma, the KL coefficient, is `kl.coefficient`"),
+        (RUN + "align: {gamma: 0.1}\n", "`align.gamma` is refused"),
+        (
+            RUN + "referneces: {}\n",
+            "unknown key `referneces`; did you mean `references`? Allowed at the top level: align",
+        ),
+        (RUN + "name: again\n", 'line 14, column 1: the key "name" stands here a second time; keep one of them'),
+        (RUN + "kl: {coefficient: 1\n", "not valid YAML"),
+        (RUN + "align: {algorithm: {kind: rloo, clip: 0.1}}\n", "unknown key `align.algorithm.clip`"),
+        (RUN.replace("world: {}", ""), "no text: give `world`"),
+        (RUN.replace("name: tiny", ""), "`name` is missing; it must be text"),
+        (
+            RUN.replace("    kind: model\n    train: &", "    train: &"),
+            "`properties.helpful.kind` is missing; allowed: 'classifier'",
+        ),
+        ("- a\n", "the top level must be `key: value` lines"),
+        ("", "is empty"),
+    ],
+)
+def test_a_wrong_file_is_refused_by_name(run_file: Path, text: str, sentence: str) -> None:
+    run_file.write_text(text)
+    message = refused(run_file)
+    assert sentence in message
+    assert str(run_file) in message
+    assert "pydantic" not in message
+
+
+def test_several_problems_are_listed_together(run_file: Path) -> None:
+    message = refused(run_file, "kl.coefficient=0", "align.steps=0")
+    assert message.startswith("2 problems:\n")
+    assert "`kl.coefficient` is 0" in message
+    assert "`align.steps` is 0" in message
+
+
+def test_a_missing_file_a_folder_and_a_binary_file_are_named(tmp_path: Path) -> None:
+    assert refused(tmp_path / "none.yaml") == f"there is no config file {tmp_path / 'none.yaml'}"
+    assert "is a folder" in refused(tmp_path)
+    (tmp_path / "model.bin").write_bytes(b"\xff\xfe\x00")
+    assert "not a text file" in refused(tmp_path / "model.bin")
+
+
+# --- schema
+
+
+def test_every_dotted_key_is_described() -> None:
+    keys = list(schema.dotted_keys())
+    assert {"kl.coefficient", "properties.*.reference.quantile", "align.algorithm.clip"} <= set(keys)
+
+
+def test_every_shipped_run_file_loads() -> None:
+    files = sorted(Path("configs").glob("*.yaml"))
+    assert files
+    for path in files:
+        assert isinstance(load_config(path), RunConfig)
