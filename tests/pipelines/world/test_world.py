@@ -78,7 +78,9 @@ def test_labels_agree_with_their_probability_and_strength_zero_removes_the_short
         assert (sum(wins) / len(wins) > 0.6) == (strength > 0)
 
 
-@pytest.mark.parametrize("plan", [Plan(), Plan(steps=("sand",)), Plan(("dry", "oil"), "a mask", booster="hot wax", as_list=True)])
+@pytest.mark.parametrize(
+    "plan", [Plan(), Plan(steps=("sand",)), Plan(("dry", "oil"), "a mask", booster="hot wax", as_list=True)]
+)
 def test_reading_finds_what_was_rendered(plan: Plan) -> None:
     found = [mention.word for mention in read(render(plan))]
     expected = [*([plan.caution] if plan.caution else []), *plan.steps, *([plan.booster] if plan.booster else [])]

@@ -1,0 +1,184 @@
+"""`allgood align` and `allgood resume`: a policy aligned to all properties, from the SFT weights or from a checkpoint.
+
+This file decides what a run is made of (prompts, treatments, objective, KL controller, files) and hands it to the loop
+in `align_loop.py`. With kept actors several arms run on one cast, one after another or side by side; everything an arm
+leaves in a shared actor stands under the arm's key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from allgood.errors import ConfigError
+from pipelines import checkpoints
+from pipelines.align_journal import AlignJournal
+from pipelines.align_loop import Crew, Roles, State, Step, align
+from pipelines.align_setup import Setup, initial_state, set_up
+from pipelines.arm import arm_spec
+from pipelines.cast_request import Actors, align_request, cast_for
+from pipelines.checkpoints import Checkpoint
+from pipelines.config.loading import load_config, save_config
+from pipelines.config.run import RunConfig
+from pipelines.files import atomic_path, write_json
+from pipelines.lane import PROBE, Lane
+from pipelines.model_card import write_model_card
+from pipelines.progress import say, track
+from pipelines.run_folder import RunFolder
+from pipelines.table_keys import copy_tokenizer
+from pipelines.validation import Validator
+
+
+def run_align(config: RunConfig, cast: Actors | None = None, *, overwrite: bool = False) -> dict[str, Any]:
+    """Align from the SFT weights; returns what `summary.json` holds. With `cast`, its actors are used and kept.
+
+    Raises:
+        ConfigError: The run folder already holds an alignment and `overwrite` is not set.
+        AllgoodError: Whatever else a user can act on: references, models, placement, failed scores.
+    """
+    folder = RunFolder(config.folder)
+    _make_room(folder, overwrite=overwrite)
+    setup = set_up(config)
+    save_config(config, folder.config)
+    return _run(setup, folder, cast, checkpoint=None)
+
+
+def resume(run_folder: Path, cast: Actors | None = None) -> dict[str, Any]:
+    """Continue a run from its last whole checkpoint to the same end that it would have had without the interruption.
+
+    With `cast`, its actors are used and kept.
+
+    Raises:
+        ConfigError: The folder holds no run.
+        CheckpointError: All checkpoints are damaged, or belong to another config or reference table.
+    """
+    folder = RunFolder(run_folder)
+    if not folder.config.is_file():
+        raise ConfigError(
+            f"{run_folder} holds no run (there is no {folder.config.name}); give the folder of an `allgood align`"
+        )
+    setup = set_up(load_config(folder.config, []))
+    checkpoint = checkpoints.latest(folder.checkpoints, say)
+    if checkpoint is None:
+        say(f"{run_folder} has no checkpoint yet; starting at step 0")
+    else:
+        checkpoints.refuse_other_run(checkpoint, setup.hashes)
+        say(f"continuing {run_folder} after step {checkpoint.state.step}")
+    return _run(setup, folder, cast, checkpoint=checkpoint)
+
+
+def _run(setup: Setup, folder: RunFolder, cast: Actors | None, *, checkpoint: Checkpoint | None) -> dict[str, Any]:
+    try:
+        with cast_for(align_request(setup.config), cast) as kept:
+            journal = AlignJournal(folder, setup.config, after_step=checkpoint.state.step if checkpoint else 0)
+            arm = _Arm(setup, folder, journal, kept, is_own_cast=cast is None)
+            state = asyncio.run(arm.run(checkpoint))
+    except KeyboardInterrupt:
+        say(_how_to_resume(folder))
+        raise
+    return _summarise(setup, folder, journal, state)
+
+
+@dataclass(frozen=True)
+class _Arm:
+    """One alignment on one lane."""
+
+    setup: Setup
+    folder: RunFolder
+    journal: AlignJournal
+    cast: Actors
+    is_own_cast: bool
+
+    async def run(self, checkpoint: Checkpoint | None) -> State:
+        setup, config = self.setup, self.setup.config
+        key = str(self.folder.path)
+        lane = Lane(self.cast, key=key, scorers=list(config.properties), deadline_s=config.align.deadline_s)
+        await lane.treat(setup.treatments(key))
+        if self.is_own_cast:  # kept actors were checked by whoever made them
+            await lane.check_scores([setup.prompts[0].text] * len(PROBE), PROBE)
+        state = initial_state(config) if checkpoint is None else checkpoint.state
+        if checkpoint is None:
+            await lane.start(arm_spec(config))
+        else:
+            await lane.load(checkpoint.learner.absolute(), state.policy_version)
+        with track(f"aligning {config.name}", config.align.steps - state.step) as bar:
+
+            def observe(step: Step) -> None:
+                self.journal.write(step)
+                bar.advance(status=f"KL {step.metrics['kl_k1_sum']:.2f} utility {step.metrics['utility.mean']:.2f}")
+
+            state = await align(setup.plan(), self._roles(lane), state, observe)
+        await self._export(lane, state)
+        return state
+
+    def _roles(self, lane: Lane) -> Roles:
+        crew = lane.crew()
+        return Roles(crew, lane.update, lane.publish, self._validator(crew), lambda state: self._commit(lane, state))
+
+    def _validator(self, crew: Crew) -> Validator:
+        config = self.setup.config
+        return Validator(
+            crew=crew,
+            prompts=self.setup.validation_prompts,
+            utility=self.setup.utility,
+            gold=self.setup.gold,
+            seed=self.setup.validation_seed,
+            samples_per_prompt=config.align.evaluation_samples,
+            prompts_per_chunk=config.align.prompts_per_chunk,
+        )
+
+    async def _commit(self, lane: Lane, state: State) -> None:
+        await checkpoints.commit(self.folder.checkpoints, state, self.setup.hashes, lane.save)
+        checkpoints.prune(self.folder.checkpoints, keep=self.setup.config.align.keep_checkpoints, best=state.best)
+
+    async def _export(self, lane: Lane, state: State) -> None:
+        """The aligned policy as a folder that `from_pretrained` loads: the weights of the last step."""
+        with atomic_path(self.folder.model) as temporary:
+            temporary.mkdir()
+            await lane.save_pretrained(temporary.absolute())
+            copy_tokenizer(RunFolder(self.setup.config.base_folder).sft / "best", temporary)
+            write_model_card(temporary / "README.md", self.setup.config, state, self.journal.last_validation())
+
+
+def _make_room(folder: RunFolder, *, overwrite: bool) -> None:
+    """An alignment of that name must not be there, or is removed: two runs in one folder could not be told apart."""
+    if not overwrite and (folder.checkpoints.exists() or folder.model.exists()):
+        raise ConfigError(
+            f"{folder.path} already holds an alignment; continue it with `allgood resume {folder.path}`, "
+            "choose another `name`, or replace it with --overwrite"
+        )
+    for path in (folder.metrics, folder.samples, folder.summary):
+        path.unlink(missing_ok=True)
+    for path in (folder.checkpoints, folder.model):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _how_to_resume(folder: RunFolder) -> str:
+    newest = checkpoints.newest(folder.checkpoints)
+    if newest is None:
+        return f"interrupted before the first checkpoint of {folder.path}; start it again with `allgood align`"
+    return f"interrupted; {newest} is complete and `allgood resume {folder.path}` continues from it"
+
+
+def _summarise(setup: Setup, folder: RunFolder, journal: AlignJournal, state: State) -> dict[str, Any]:
+    validation = journal.last_validation()
+    summary = {
+        "name": setup.config.name,
+        "objective": setup.config.objective.model_dump(mode="json"),
+        "steps": state.step,
+        "stopped": state.stopped,
+        "policy_version": state.policy_version,
+        "gamma": state.kl_coefficient,
+        "kl": validation["kl_k1_mean"],
+        "validation": validation,
+        "best": {"step": state.best.step, "score": state.best.score} if state.best else None,
+        "seconds": journal.total_seconds(),
+        "model": str(folder.model),
+    }
+    write_json(folder.summary, summary)
+    journal.finish()
+    say(f"aligned policy after {state.step} steps (KL {validation['kl_k1_mean']:.2f} nats): {folder.model}")
+    return summary

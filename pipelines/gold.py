@@ -1,0 +1,71 @@
+"""Gold: the true quality of a response where it is known, from the embedded world or from the user's own function."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from allgood.errors import ConfigError
+from pipelines.config.run import RunConfig
+
+GoldScores = Mapping[str, NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class Gold:
+    """Gold scores per property, and the bar from which each counts as good."""
+
+    score: Callable[[Sequence[str], Sequence[str]], GoldScores]
+    bars: Mapping[str, float]
+
+    def all_good(self, scores: GoldScores) -> NDArray[np.bool_]:
+        """Whether each response is over every bar, [rows]."""
+        good: NDArray[np.bool_] = np.all([scores[name] >= bar for name, bar in self.bars.items()], axis=0)
+        return good
+
+
+def gold_of(config: RunConfig) -> Gold | None:
+    """The gold of a run, or None where there is none.
+
+    Raises:
+        ConfigError: `evaluate.gold` names no function, or comes without bars.
+    """
+    if config.evaluate.gold is not None:
+        if not config.evaluate.bars:
+            raise ConfigError(
+                "evaluate.gold needs evaluate.bars: the score from which a response is good, per property"
+            )
+        return Gold(_checked(config.evaluate.gold, config.evaluate.bars), config.evaluate.bars)
+    if config.world is None:
+        return None
+    from pipelines.world import gold as world  # only runs on the world pay for it
+
+    seed = config.world.seed
+    return Gold(lambda prompts, responses: world.score(prompts, responses, world_seed=seed), world.BARS)
+
+
+def _checked(name: str, bars: Mapping[str, float]) -> Callable[[Sequence[str], Sequence[str]], GoldScores]:
+    """The user's function, with its answer as arrays; ConfigError when it is not one number per response and bar."""
+    function = _load(name)
+
+    def score(prompts: Sequence[str], responses: Sequence[str]) -> GoldScores:
+        scores = {key: np.asarray(values, dtype=np.float64) for key, values in function(prompts, responses).items()}
+        for key in bars:
+            if key not in scores or scores[key].shape != (len(responses),):
+                raise ConfigError(f"evaluate.gold: {name} must return one {key!r} score per response")
+        return scores
+
+    return score
+
+
+def _load(name: str) -> Callable[[Sequence[str], Sequence[str]], GoldScores]:
+    module, _, function = name.partition(":")
+    try:
+        found: Callable[[Sequence[str], Sequence[str]], GoldScores] = vars(importlib.import_module(module))[function]
+    except (ImportError, KeyError) as error:
+        raise ConfigError(f"evaluate.gold: there is no function {name!r} ({error}); give 'module:function'") from error
+    return found

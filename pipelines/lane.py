@@ -1,0 +1,186 @@
+"""A lane: the actors that one arm works with, as coroutine functions.
+
+An arm has rollout and learner actors of its own; reward and reference actors may serve several lanes at once, which is
+why everything they keep for an arm stands under the arm's key. A replica answers one call at a time and whoever is free
+takes the next; results are put in order by the caller, so who answered does not matter.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from actors.learner_group import merge, shard
+from actors.learner_specs import ArmSpec, OptimizerSpec, Rloo
+from actors.messages import Batch, Chunk, FloatRow, LogProbs, Rollout, Scores, UpdateResult
+from actors.reward import Treatment
+from actors.supervision import Who, ask
+from allgood.errors import RoleError
+from pipelines.align_loop import Crew, gather
+from pipelines.cast_request import Actors
+
+TEXTS_PER_CALL = 512
+PROBE = ("Yes.", "I am not sure about all of it, but here is what I would try first, and what I would ask.")
+
+
+_UNTRAINED = ArmSpec(optimizer=OptimizerSpec(), algorithm=Rloo(), total_steps=1, seed=0)  # its weights are pi_0's
+
+
+class Pool:
+    """The replicas of one role. A call goes to a replica that is free; a busy role makes callers wait here."""
+
+    def __init__(self, actors: Sequence[Any], *, who: Callable[[int], Who], deadline_s: float) -> None:
+        self._actors = list(actors)
+        self._who = who
+        self._deadline_s = deadline_s
+        self._free: asyncio.Queue[int] = asyncio.Queue()
+        for replica in range(len(self._actors)):
+            self._free.put_nowait(replica)
+
+    @property
+    def size(self) -> int:
+        """Number of replicas."""
+        return len(self._actors)
+
+    def first(self) -> Any:
+        """The first replica's handle."""
+        return self._actors[0]
+
+    async def call(self, method: Callable[[Any], Any], *arguments: object, phase: str) -> Any:
+        """Ask one free replica; `method` picks the method from its handle."""
+        replica = await self._free.get()
+        try:
+            return await self._ask(replica, method, *arguments, phase=phase)
+        finally:
+            self._free.put_nowait(replica)
+
+    async def call_all(self, method: Callable[[Any], Any], *arguments: object, phase: str) -> list[Any]:
+        """Ask every replica at once; answers in replica order."""
+        replicas = range(len(self._actors))
+        return await gather(self._ask(replica, method, *arguments, phase=phase) for replica in replicas)
+
+    async def call_each(self, method: Callable[[Any], Any], parts: Sequence[object], *, phase: str) -> list[Any]:
+        """Ask every replica at once, each with its own part; answers in replica order."""
+        return await gather(self._ask(replica, method, part, phase=phase) for replica, part in enumerate(parts))
+
+    async def call_first(self, method: Callable[[Any], Any], *arguments: object, phase: str) -> Any:
+        """Ask the first replica."""
+        return await self._ask(0, method, *arguments, phase=phase)
+
+    async def _ask(self, replica: int, method: Callable[[Any], Any], *arguments: object, phase: str) -> Any:
+        who = self._who(replica)
+        return await ask(method(self._actors[replica]), *arguments, who=who, phase=phase, deadline_s=self._deadline_s)
+
+
+class Lane:
+    """The actors of a cast under one key. Lives inside one event loop."""
+
+    def __init__(self, cast: Actors, *, key: str, scorers: Sequence[str], deadline_s: float) -> None:
+        def pool(role: str, actors: Sequence[Any]) -> Pool:
+            return Pool(actors, who=partial(cast.who, role), deadline_s=deadline_s)
+
+        self._key = key
+        self._rollouts = pool("rollout", cast.rollouts)
+        self._learners = pool("learner", cast.learners)
+        self._references = pool("reference_policy", cast.reference_policies)
+        self._rewards = {name: pool(f"reward.{name}", cast.rewards[name]) for name in scorers}
+
+    def crew(self) -> Crew:
+        """Rollout, reward and reference actors; log pi_0 comes from the reference actors."""
+        return Crew(self._generate, {name: self._scorer(name) for name in self._rewards}, self._reference)
+
+    def crew_of_reference_policy(self) -> Crew:
+        """The crew while the rollout actors hold pi_0 itself: log pi_0 is what they report, nobody else is asked."""
+        return Crew(self._generate, {name: self._scorer(name) for name in self._rewards}, _own_logprobs)
+
+    async def treat(self, treatments: Mapping[str, Treatment]) -> None:
+        """Tell every replica of each scorer what this lane makes of its rewards."""
+        await gather(
+            self._rewards[name].call_all(lambda actor: actor.set_treatment, treatment, phase="set treatment")
+            for name, treatment in treatments.items()
+        )
+
+    async def check_scores(self, prompts: Sequence[str], responses: Sequence[str]) -> None:
+        """Compare each scorer with plain transformers on these texts; ModelError when they disagree."""
+        await gather(
+            pool.call_first(lambda actor: actor.score_parity, list(prompts), list(responses), phase="score parity")
+            for pool in self._rewards.values()
+        )
+
+    async def score_texts(self, name: str, prompts: Sequence[str], responses: Sequence[str]) -> FloatRow:
+        """Raw rewards of any texts, [texts] float32; NaN = failed."""
+        starts = range(0, len(prompts), TEXTS_PER_CALL)
+        parts = await gather(
+            self._rewards[name].call(
+                lambda actor: actor.score_texts,
+                list(prompts[start : start + TEXTS_PER_CALL]),
+                list(responses[start : start + TEXTS_PER_CALL]),
+                phase="score texts",
+            )
+            for start in starts
+        )
+        return np.concatenate(parts) if parts else np.empty(0, dtype=np.float32)
+
+    async def start(self, arm: ArmSpec) -> None:
+        """A new training from the SFT weights, version 0, which the rollout actors then hold too."""
+        await self._learners.call_all(lambda actor: actor.start, arm, phase="start")
+        await self.publish(0)
+
+    async def load(self, folder: Path, policy_version: int) -> None:
+        """Go on from a checkpoint's learner files; the rollout actors then hold the version saved there."""
+        await self._learners.call_all(lambda actor: actor.load, str(folder), phase="load")
+        await self.publish(policy_version)
+
+    async def hold_reference_policy(self) -> None:
+        """Have the rollout actors hold pi_0, also after another arm; without learners they never held anything else."""
+        if self._learners.size:
+            await self.start(_UNTRAINED)
+
+    async def update(self, batch: Batch) -> UpdateResult:
+        """One update by all learners, each on its share of the batch."""
+        parts = shard(batch, self._learners.size)
+        return merge(await self._learners.call_each(lambda actor: actor.update, parts, phase="update"))
+
+    async def publish(self, policy_version: int) -> None:
+        """Every rollout actor holds `policy_version` when this returns."""
+        # The reference goes from learner to rollout actors through the object store; the weights never pass the driver.
+        weights = self._learners.first().weights.remote()
+        held = await self._rollouts.call_all(lambda actor: actor.set_weights, weights, phase="set weights")
+        if set(held) != {policy_version}:
+            raise RoleError(f"the rollout actors hold versions {held} after version {policy_version} was published")
+
+    async def save(self, folder: Path) -> None:
+        """The learner's checkpoint files."""
+        await self._learners.call_first(lambda actor: actor.save, str(folder), phase="save")
+
+    async def save_pretrained(self, folder: Path) -> None:
+        """The policy as a model folder."""
+        await self._learners.call_first(lambda actor: actor.save_pretrained, str(folder), phase="save the model")
+
+    async def _generate(self, chunk: Chunk) -> Rollout:
+        rollout: Rollout = await self._rollouts.call(lambda actor: actor.generate, chunk, phase="generate")
+        return rollout
+
+    async def _reference(self, rollout: Rollout) -> LogProbs:
+        logprobs: LogProbs = await self._references.call(
+            lambda actor: actor.logprobs, rollout, phase="reference log-probs"
+        )
+        return logprobs
+
+    def _scorer(self, name: str) -> Callable[[Rollout], Awaitable[Scores]]:
+        async def score(rollout: Rollout) -> Scores:
+            scores: Scores = await self._rewards[name].call(
+                lambda actor: actor.score, rollout, self._key, phase="score"
+            )
+            return scores
+
+        return score
+
+
+async def _own_logprobs(rollout: Rollout) -> LogProbs:
+    return LogProbs(rollout.logprobs, 0.0)

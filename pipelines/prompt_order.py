@@ -1,0 +1,36 @@
+"""Which prompts a run uses, and which of them a step.
+
+A step's prompts are a pure function of (seed, step), so that the data cursor of a run is its step number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.config.run import RunConfig
+from pipelines.data import Prompt
+
+Item = TypeVar("Item")
+
+
+def step_prompts(prompts: Sequence[Item], *, seed: int, step: int, prompts_per_step: int) -> list[Item]:
+    """The prompts of step `step` (0 is the first): consecutive ones of a fresh permutation per epoch, none left out."""
+    positions = range(step * prompts_per_step, (step + 1) * prompts_per_step)
+    epochs = {
+        epoch: permutation(len(prompts), seed=seed, epoch=epoch) for epoch in {p // len(prompts) for p in positions}
+    }
+    return [prompts[epochs[position // len(prompts)][position % len(prompts)]] for position in positions]
+
+
+def prompts_of(config: RunConfig, prompts: Sequence[Prompt], split: str) -> list[Prompt]:
+    """The prompts of a split that a run uses: all, or the first `references.max_prompts` of it."""
+    return [prompt for prompt in prompts if prompt.split == split][: config.references.max_prompts.get(split)]
+
+
+def permutation(size: int, *, seed: int, epoch: int) -> NDArray[np.int64]:
+    """The order of an epoch; another one for each (seed, epoch)."""
+    return np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(size)

@@ -1,0 +1,160 @@
+"""The reference table: what the SFT policy's own samples earn per prompt and property, and whose samples they were.
+
+`references/` of the base folder holds three files. `table.parquet` has one row per (prompt id, property): n, mean, std
+(ddof 1), empirical quantiles and the Gaussian 85 % quantile with standard errors, and one column per set of canned
+replies with their mean reward. `samples.parquet` has one row per (prompt id, split, sample). `manifest.json` holds the
+keys of everything the numbers depend on, and the checksums of the other two; a table whose keys differ is refused.
+Rewards in the table are raw; with `calibrate` they are divided by the temperature where they are used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from allgood.errors import ReferenceTableError
+from pipelines.config.properties import (
+    CannedReference,
+    ConstantReference,
+    MeanReference,
+    NoReference,
+    QuantileReference,
+    Reference,
+)
+
+QUANTILES = (0.05, 0.25, 0.50, 0.75, 0.85, 0.95)
+TABLE, SAMPLES, MANIFEST = "table.parquet", "samples.parquet", "manifest.json"
+
+Keys = Mapping[str, Any]
+
+
+def quantile_column(quantile: float) -> str:
+    """The table's column of an empirical quantile, "q85" for 0.85."""
+    return f"q{round(100 * quantile):02d}"
+
+
+def canned_key(replies: Sequence[str]) -> str:
+    """Names a set of canned replies: the same texts in the same order have the same key."""
+    return hashlib.sha256(json.dumps(list(replies), ensure_ascii=False).encode()).hexdigest()[:16]
+
+
+def needs_table(reference: Reference) -> bool:
+    """Whether the reference differs by prompt, so that a run needs the table."""
+    return isinstance(reference, MeanReference | QuantileReference | CannedReference)
+
+
+@dataclass(frozen=True)
+class ReferenceTable:
+    """A table as read from disk. `rows[property][prompt_id]` is a row as a dict of columns."""
+
+    folder: Path
+    manifest: dict[str, Any]
+    rows: dict[str, dict[str, dict[str, Any]]]
+
+    @staticmethod
+    def load(folder: Path) -> ReferenceTable:
+        """Read and verify. ReferenceTableError names the file that is missing or does not match its checksum."""
+        manifest_path = folder / MANIFEST
+        if not manifest_path.is_file():
+            raise ReferenceTableError(
+                f"there is no reference table in {folder}; make it with `allgood reference CONFIG`"
+            )
+        manifest = json.loads(manifest_path.read_text(encoding="utf-8"))
+        for name, checksum in manifest["files"].items():
+            if not (folder / name).is_file() or sha256_of(folder / name) != checksum:
+                raise ReferenceTableError(
+                    f"{folder / name} is missing or damaged (its checksum differs from {MANIFEST}); "
+                    "make the table again with `allgood reference CONFIG`"
+                )
+        rows: dict[str, dict[str, dict[str, Any]]] = {}
+        for row in pq.read_table(folder / TABLE).to_pylist():
+            rows.setdefault(row["property"], {})[row["prompt_id"]] = row
+        return ReferenceTable(folder, manifest, rows)
+
+    def check(self, expected: Keys) -> None:
+        """Refuse a table of other models, templates or settings; ReferenceTableError names each key that differs."""
+        differing = [name for name, value in expected.items() if self.manifest["keys"].get(name) != value]
+        if differing:
+            shown = "; ".join(
+                f"{name}: table {self.manifest['keys'].get(name)!r}, run {expected[name]!r}" for name in differing
+            )
+            raise ReferenceTableError(
+                f"the reference table in {self.folder} belongs to another run: {shown}. "
+                "Make it again with `allgood reference CONFIG`"
+            )
+
+    def reference_values(self, property_name: str, reference: Reference, prompt_ids: Iterable[str]) -> dict[str, float]:
+        """r_ref per prompt, raw (not divided by a temperature). ReferenceTableError says how many prompts miss."""
+        ids = list(dict.fromkeys(prompt_ids))
+        if isinstance(reference, NoReference | ConstantReference):
+            value = reference.value if isinstance(reference, ConstantReference) else 0.0
+            return dict.fromkeys(ids, value)
+        known = self.rows.get(property_name, {})
+        missing = [prompt for prompt in ids if prompt not in known]
+        if missing:
+            raise ReferenceTableError(
+                f"{len(missing)} of {len(ids)} prompts have no {property_name} reference in {self.folder}, "
+                f"the first is {missing[0]}; make them with `allgood reference CONFIG`"
+            )
+        rows = [known[prompt] for prompt in ids]
+        values = dict(zip(ids, self._values(property_name, reference, rows), strict=True))
+        failed = [prompt for prompt, value in values.items() if not np.isfinite(value)]
+        if failed:
+            raise ReferenceTableError(
+                f"{len(failed)} of {len(ids)} prompts have a non-finite {property_name} reference in {self.folder}, "
+                f"the first is {failed[0]}: fewer than 2 of their samples could be scored; raise references.num_samples"
+            )
+        return values
+
+    def _values(self, property_name: str, reference: Reference, rows: list[dict[str, Any]]) -> list[float]:
+        if isinstance(reference, CannedReference):
+            column = canned_column(reference.replies)
+            if any(row.get(column) is None for row in rows):
+                raise ReferenceTableError(
+                    f"{self.folder} holds no rewards of these canned replies for property {property_name} "
+                    f"(set {canned_key(reference.replies)}); make the table again with `allgood reference CONFIG`"
+                )
+            return [row[column] for row in rows]
+        if isinstance(reference, MeanReference):
+            return [row["mean"] for row in rows]
+        assert isinstance(reference, QuantileReference)
+        if reference.method == "gaussian":
+            z = NormalDist().inv_cdf(reference.quantile)
+            return [row["mean"] + z * row["std"] for row in rows]
+        if reference.quantile in QUANTILES:
+            return [row[quantile_column(reference.quantile)] for row in rows]
+        return self._empirical(property_name, reference.quantile, [row["prompt_id"] for row in rows])
+
+    def _empirical(self, property_name: str, quantile: float, prompt_ids: list[str]) -> list[float]:
+        """A quantile that the table does not hold, from the samples."""
+        column = f"reward.{property_name}"
+        samples = pq.read_table(self.folder / SAMPLES, columns=["prompt_id", column])
+        rewards: dict[str, list[float]] = {}
+        for prompt, reward in zip(
+            samples["prompt_id"].to_pylist(), pc.cast(samples[column], "float64").to_pylist(), strict=True
+        ):
+            rewards.setdefault(prompt, []).append(reward)
+        return [float(np.nanquantile(rewards[prompt], quantile)) for prompt in prompt_ids]
+
+
+def canned_column(replies: Sequence[str]) -> str:
+    """The table's column with the mean reward of a set of canned replies."""
+    return f"canned.{canned_key(replies)}"
+
+
+def sha256_of(path: Path) -> str:
+    """Checksum of a file's bytes, in hex."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

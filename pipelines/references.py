@@ -1,0 +1,221 @@
+"""`allgood reference`: sample the SFT policy, score the samples, write the reference table and the samples themselves.
+
+Samples come from the rollout actors and rewards from the reward actors of a run, so that references are made by exactly
+what they will be compared with. Canned replies are scored by the same actors. `samples.parquet` keeps every sample with
+its log pi_0, rewards, evaluator scores and gold where they exist: preview, best-of-k and evaluation read it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from numpy.typing import NDArray
+
+from actors.messages import Experience
+from actors.reward import Treatment
+from allgood.errors import DataError
+from allgood.references import empirical_quantile, gaussian_quantile
+from pipelines.cast_request import EVALUATOR, Actors, cast_for, reference_request
+from pipelines.config.properties import CannedReference, FunctionProperty, ModelProperty
+from pipelines.config.run import RunConfig
+from pipelines.data import Prompt, load_prepared
+from pipelines.files import atomic_path
+from pipelines.gold import gold_of
+from pipelines.lane import PROBE, Lane
+from pipelines.progress import say, track
+from pipelines.prompt_order import prompts_of
+from pipelines.reference_table import MANIFEST, QUANTILES, SAMPLES, TABLE, canned_column, quantile_column, sha256_of
+from pipelines.rollouts import collect_all, make_chunks, purpose_seed
+from pipelines.run_folder import RunFolder
+from pipelines.table_keys import table_keys
+
+KEY = "references"
+
+
+def build_references(config: RunConfig, cast: Actors | None = None) -> dict[str, Any]:
+    """Write `references/` of the base folder and return its manifest. With `cast`, its actors are used and kept.
+
+    Raises:
+        DataError: No prompt is in the splits asked for.
+    """
+    folder = RunFolder(config.base_folder)
+    prompts = reference_prompts(config, load_prepared(folder.data).prompts)
+    with cast_for(reference_request(config), cast) as kept:
+        samples, canned = asyncio.run(_measure(config, kept, prompts))
+    samples = _with_gold(config, samples)
+    table = table_rows(samples, canned, list(config.properties))
+    manifest = _manifest(config, prompts)
+    with atomic_path(folder.references) as temporary:
+        temporary.mkdir()
+        pq.write_table(pa.Table.from_pylist(table), temporary / TABLE)
+        pq.write_table(pa.Table.from_pylist(samples), temporary / SAMPLES)
+        manifest["files"] = {name: sha256_of(temporary / name) for name in (TABLE, SAMPLES)}
+        (temporary / MANIFEST).write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    say(f"references of {len(prompts)} prompts x {config.references.num_samples} samples: {folder.references}")
+    return manifest
+
+
+def reference_prompts(config: RunConfig, prompts: Sequence[Prompt]) -> list[Prompt]:
+    """The prompts that get references, split by split."""
+    chosen = [prompt for split in config.references.splits for prompt in prompts_of(config, prompts, split)]
+    if not chosen:
+        raise DataError(
+            f"no prompt is in the splits {', '.join(config.references.splits)}; look at the counts of the prepared data"
+        )
+    return chosen
+
+
+async def _measure(
+    config: RunConfig, cast: Actors, prompts: Sequence[Prompt]
+) -> tuple[list[dict[str, Any]], dict[str, dict[str, dict[str, float]]]]:
+    """Sample rows, and per property and canned column the mean reward per prompt."""
+    scorers = [name for name in cast.rewards if name in config.properties or name.startswith(EVALUATOR)]
+    lane = Lane(cast, key=KEY, scorers=scorers, deadline_s=config.align.deadline_s)
+    await lane.treat({name: Treatment(KEY, "identity", 0.0) for name in scorers})
+    await lane.check_scores([prompts[0].text] * len(PROBE), PROBE)
+    await lane.hold_reference_policy()
+    chunks = make_chunks(
+        prompts,
+        seed=purpose_seed(config.seed, "references"),
+        step=0,
+        policy_version=0,
+        samples_per_prompt=config.references.num_samples,
+        prompts_per_chunk=config.references.prompts_per_chunk,
+    )
+    with track("sampling the SFT policy for references", len(prompts)) as bar:
+        experience = await collect_all(chunks, lane.crew_of_reference_policy(), bar.advance)
+    canned = {name: await _canned(config, lane, name, prompts) for name in config.properties}
+    return sample_rows(experience, prompts), canned
+
+
+async def _canned(config: RunConfig, lane: Lane, name: str, prompts: Sequence[Prompt]) -> dict[str, dict[str, float]]:
+    setting = config.properties[name]
+    if not isinstance(setting, ModelProperty | FunctionProperty) or not isinstance(setting.reference, CannedReference):
+        return {}
+    replies = setting.reference.replies
+    rewards = await lane.score_texts(
+        name, [prompt.text for prompt in prompts for _ in replies], [reply for _ in prompts for reply in replies]
+    )
+    means = rewards.reshape(len(prompts), len(replies)).mean(axis=1, dtype=np.float64)  # NaN when one reply failed
+    return {canned_column(replies): {prompt.id: float(mean) for prompt, mean in zip(prompts, means, strict=True)}}
+
+
+def sample_rows(experience: Sequence[Experience], prompts: Sequence[Prompt]) -> list[dict[str, Any]]:
+    """One row per sample: who was asked, what came, what it is worth."""
+    splits = {prompt.id: prompt.split for prompt in prompts}
+    return [row for chunk in experience for row in _chunk_rows(chunk, splits)]
+
+
+def _chunk_rows(experience: Experience, splits: Mapping[str, str]) -> Iterable[dict[str, Any]]:
+    rollout = experience.rollout
+    samples = rollout.chunk.samples_per_prompt
+    for row, response in enumerate(rollout.responses):
+        prompt = row // samples
+        prompt_id = rollout.chunk.prompt_ids[prompt]
+        scores = {
+            name if name.startswith(EVALUATOR) else f"reward.{name}": float(part.rewards[row])
+            for name, part in experience.scores.items()
+        }
+        yield {
+            "prompt_id": prompt_id,
+            "split": splits[prompt_id],
+            "sample": row % samples,
+            "prompt": rollout.chunk.prompts[prompt],
+            "response": response,
+            "response_tokens": rollout.response_tokens[row].tolist(),
+            "reference_logprob": float(rollout.logprobs[row].sum(dtype=np.float64)),  # sum of log pi_0, nats
+            "finish_reason": rollout.finish_reasons[row],
+            "num_tokens": len(rollout.response_tokens[row]),
+            "chunk_seed": str(rollout.chunk.seed),  # 64 bits unsigned: more than a parquet integer holds
+            **scores,
+        }
+
+
+def _with_gold(config: RunConfig, samples: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    gold = gold_of(config)
+    if gold is None:
+        return samples
+    scores = gold.score([row["prompt"] for row in samples], [row["response"] for row in samples])
+    columns = {f"gold.{name}": [float(value) for value in values] for name, values in scores.items()}
+    return [row | {name: values[index] for name, values in columns.items()} for index, row in enumerate(samples)]
+
+
+def table_rows(
+    samples: Sequence[Mapping[str, Any]],
+    canned: Mapping[str, Mapping[str, Mapping[str, float]]],
+    properties: Sequence[str],
+) -> list[dict[str, Any]]:
+    """One row per (prompt id, property). `canned[property][column][prompt_id]` are means over replies."""
+    columns = sorted({column for by_column in canned.values() for column in by_column})
+    rows = []
+    for name in properties:
+        rewards: dict[str, list[float]] = {}
+        for sample in samples:
+            rewards.setdefault(sample["prompt_id"], []).append(sample[f"reward.{name}"])
+        for prompt_id, numbers in statistics(rewards).items():
+            replies = {column: canned.get(name, {}).get(column, {}).get(prompt_id) for column in columns}
+            rows.append({"prompt_id": prompt_id, "property": name, **numbers, **replies})
+    return rows
+
+
+def statistics(rewards: Mapping[str, Sequence[float]]) -> dict[str, dict[str, float]]:
+    """Per prompt: n, mean, std (ddof 1) and quantiles of its finite rewards, with standard errors; NaN below n = 2."""
+    finite = {prompt: np.array(values, dtype=np.float64) for prompt, values in rewards.items()}
+    finite = {prompt: values[np.isfinite(values)] for prompt, values in finite.items()}
+    by_size: dict[int, list[str]] = {}
+    for prompt, values in finite.items():
+        by_size.setdefault(len(values), []).append(prompt)
+    found: dict[str, dict[str, float]] = {}
+    for size, prompts in by_size.items():  # prompts of equal n at once; usually that is all of them
+        columns = _columns(np.stack([finite[prompt] for prompt in prompts]))
+        for index, prompt in enumerate(prompts):
+            found[prompt] = {"n": size} | {name: float(column[index]) for name, column in columns.items()}
+    return {prompt: found[prompt] for prompt in rewards}
+
+
+def _columns(draws: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    """Statistics of `draws` [prompts, n], each [prompts]."""
+    num_prompts, size = draws.shape
+    if size < 2:
+        names = ["mean", "std", "gaussian85", *(quantile_column(q) for q in QUANTILES)]
+        return {column: np.full(num_prompts, np.nan) for name in names for column in (name, f"{name}_se")}
+    rewards = torch.from_numpy(draws)
+    estimates = {quantile_column(q): empirical_quantile(rewards, q) for q in QUANTILES}
+    estimates["gaussian85"] = gaussian_quantile(rewards, 0.85)
+    std = draws.std(axis=1, ddof=1)
+    columns = {"mean": draws.mean(axis=1), "mean_se": std / np.sqrt(size), "std": std}
+    for name, estimate in estimates.items():
+        columns |= {name: estimate.value.numpy(), f"{name}_se": estimate.standard_error.numpy()}
+    return columns
+
+
+def _manifest(config: RunConfig, prompts: Sequence[Prompt]) -> dict[str, Any]:
+    return {
+        "schema": 1,
+        "keys": table_keys(config, list(config.properties)),
+        "prompts": {"count": len(prompts), "sha256": prompt_set_hash([prompt.id for prompt in prompts])},
+        "made_with": {
+            "num_samples": config.references.num_samples,
+            "seed": config.seed,
+            "splits": list(config.references.splits),
+            "max_prompts": config.references.max_prompts,
+            "canned": {
+                name: list(setting.reference.replies)
+                for name, setting in config.properties.items()
+                if isinstance(setting.reference, CannedReference)
+            },
+        },
+    }
+
+
+def prompt_set_hash(prompt_ids: Iterable[str]) -> str:
+    """sha256 of a set of prompt ids; an id is itself the hash of a prompt's text."""
+    return hashlib.sha256("\n".join(sorted(prompt_ids)).encode()).hexdigest()

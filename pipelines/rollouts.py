@@ -1,0 +1,68 @@
+"""Collecting responses: prompts -> chunks with seeds -> experience in chunk order.
+
+Every purpose (training, references, validation, evaluation) draws its chunks here, each from its own stream of seeds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+from actors.messages import Chunk, Experience
+from actors.seeds import chunk_seed
+from pipelines.align_loop import Crew, collect, gather
+from pipelines.data import Prompt
+
+Purpose = Literal["training", "references", "validation", "evaluation"]
+
+
+def make_chunks(
+    prompts: Sequence[Prompt],
+    *,
+    seed: int,
+    step: int,
+    policy_version: int,
+    samples_per_prompt: int,
+    prompts_per_chunk: int,
+) -> list[Chunk]:
+    """Consecutive prompts share a chunk; its seed derives from (seed, step, index)."""
+    return [
+        Chunk(
+            step=step,
+            index=index,
+            seed=chunk_seed(seed, step, index),
+            policy_version=policy_version,
+            prompt_ids=tuple(prompt.id for prompt in prompts[start : start + prompts_per_chunk]),
+            prompts=tuple(prompt.text for prompt in prompts[start : start + prompts_per_chunk]),
+            samples_per_prompt=samples_per_prompt,
+        )
+        for index, start in enumerate(range(0, len(prompts), prompts_per_chunk))
+    ]
+
+
+def purpose_seed(seed: int, purpose: Purpose) -> int:
+    """A run seed of its own for each purpose, so that validation never sees training's random numbers."""
+    return int.from_bytes(hashlib.sha256(f"allgood {purpose} {seed}".encode()).digest()[:6], "little")
+
+
+async def collect_all(chunks: Sequence[Chunk], crew: Crew, advance: Callable[[int], None]) -> list[Experience]:
+    """Experience of all chunks, in chunk order; `advance` is told the number of prompts of each chunk that is done."""
+
+    async def one(chunk: Chunk) -> Experience:
+        experience = await collect(chunk, crew)
+        advance(len(chunk.prompts))
+        return experience
+
+    return await gather(one(chunk) for chunk in chunks)
+
+
+def texts(experience: Sequence[Experience]) -> tuple[list[str], list[str]]:
+    """Prompt and response text of every row, in chunk order."""
+    prompts = [
+        prompt
+        for chunk in experience
+        for prompt in chunk.rollout.chunk.prompts
+        for _ in range(chunk.rollout.chunk.samples_per_prompt)
+    ]
+    return prompts, [response for chunk in experience for response in chunk.rollout.responses]

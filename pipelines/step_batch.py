@@ -1,0 +1,153 @@
+"""From the experience of a step to its batch: combine utilities, drop what failed, count everything."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from actors.messages import Batch, Experience, FloatRow, Scores
+from allgood.errors import TrainingError
+from pipelines.align_loop import Assembled, State
+from pipelines.objective import CombinedUtility, kept_rows, refuse_too_many_failures
+
+
+def assemble(
+    experience: Sequence[Experience], state: State, *, utility: CombinedUtility, max_nan_share: float
+) -> Assembled:
+    """The batch of a step in chunk order, and its metrics.
+
+    Raises:
+        TrainingError: Too many scores failed, or no prompt has two scored samples left.
+    """
+    scores = merged_scores(experience)
+    refuse_too_many_failures(scores, max_nan_share=max_nan_share, step=state.step)
+    reasons = tuple(reason for chunk in experience for reason in chunk.rollout.finish_reasons)
+    utilities = utility(scores, reasons)
+    groups = _groups(experience)
+    kept = kept_rows(utilities, groups)
+    if not len(kept):
+        raise TrainingError(f"step {state.step}: no prompt has two samples with all scores; nothing to learn from")
+    batch = _batch(experience, state, utilities, groups, kept)
+    kl = sequence_kl(batch.logprobs, batch.reference_logprobs)
+    metrics = {
+        **score_metrics(scores),
+        **rollout_metrics(experience),
+        "utility.mean": float(np.mean(batch.utilities)),
+        "utility.std": float(np.std(batch.utilities)),
+        "kl_k1_sum": float(np.mean(kl)),
+        "kl_k3_mean": _k3_mean(batch.logprobs, batch.reference_logprobs),
+        "gamma": state.kl_coefficient,
+        "rollout_version": float(state.policy_version),
+        "num_samples": float(len(utilities)),
+        "num_dropped_samples": float(len(utilities) - len(kept)),
+        "num_dropped_prompts": float(len(np.unique(groups)) - len(np.unique(groups[kept]))),
+    }
+    return Assembled(batch, metrics["kl_k1_sum"], len(kept), metrics, _role_seconds(experience, scores))
+
+
+def _batch(
+    experience: Sequence[Experience],
+    state: State,
+    utilities: FloatRow,
+    groups: NDArray[np.int64],
+    kept: NDArray[np.int64],
+) -> Batch:
+    prompts = [
+        tokens
+        for chunk in experience
+        for tokens in chunk.rollout.prompt_tokens
+        for _ in range(chunk.rollout.chunk.samples_per_prompt)
+    ]
+    responses = [tokens for chunk in experience for tokens in chunk.rollout.response_tokens]
+    logprobs = [row for chunk in experience for row in chunk.rollout.logprobs]
+    references = [row for chunk in experience for row in chunk.reference.rows]
+    return Batch(
+        step=state.step,
+        prompt_tokens=tuple(prompts[row] for row in kept),
+        response_tokens=tuple(responses[row] for row in kept),
+        logprobs=tuple(logprobs[row] for row in kept),
+        reference_logprobs=tuple(references[row] for row in kept),
+        utilities=utilities[kept],
+        groups=groups[kept],
+        kl_coefficient=state.kl_coefficient,
+        policy_version=state.policy_version,
+    )
+
+
+def merged_scores(experience: Sequence[Experience]) -> dict[str, Scores]:
+    """One `Scores` per property over the rows of all chunks, in chunk order."""
+    return {name: _concatenated([chunk.scores[name] for chunk in experience]) for name in experience[0].scores}
+
+
+def _concatenated(parts: Sequence[Scores]) -> Scores:
+    return Scores(
+        property=parts[0].property,
+        rewards=np.concatenate([part.rewards for part in parts]),
+        references=np.concatenate([part.references for part in parts]),
+        margins=np.concatenate([part.margins for part in parts]),
+        utilities=np.concatenate([part.utilities for part in parts]),
+        num_prompts_cut=sum(part.num_prompts_cut for part in parts),
+        seconds=sum(part.seconds for part in parts),
+    )
+
+
+def _groups(experience: Sequence[Experience]) -> NDArray[np.int64]:
+    """The position of each row's prompt in the step. Not its id: a prompt drawn twice makes two groups."""
+    samples = [chunk.rollout.chunk.samples_per_prompt for chunk in experience for _ in chunk.rollout.chunk.prompts]
+    return np.repeat(np.arange(len(samples), dtype=np.int64), samples)
+
+
+def score_metrics(scores: dict[str, Scores]) -> dict[str, float]:
+    """Mean and standard deviation of r, r_ref, z and u per property over the rows that have a score."""
+    metrics: dict[str, float] = {}
+    for name, part in scores.items():
+        views = {
+            "reward": part.rewards,
+            "reference": part.references,
+            "margin": part.margins,
+            "utility": part.utilities,
+        }
+        for view, values in views.items():
+            finite = values[np.isfinite(values)]
+            if len(finite):  # nothing scored has no mean; a 0 would read as a number
+                metrics[f"{view}.{name}.mean"] = float(finite.mean())
+                metrics[f"{view}.{name}.std"] = float(finite.std())
+        metrics[f"num_failed_scores.{name}"] = float(np.isnan(part.utilities).sum())
+        metrics[f"num_scoring_prompts_cut.{name}"] = float(part.num_prompts_cut)
+    return metrics
+
+
+def rollout_metrics(experience: Sequence[Experience]) -> dict[str, float]:
+    """Lengths in tokens, the share cut at the limit, mean entropy per token in nats."""
+    rollouts = [chunk.rollout for chunk in experience]
+    lengths = np.array([len(tokens) for rollout in rollouts for tokens in rollout.response_tokens])
+    reasons = [reason for rollout in rollouts for reason in rollout.finish_reasons]
+    return {
+        "entropy": float(np.concatenate([row for rollout in rollouts for row in rollout.entropies]).mean()),
+        "response_tokens.mean": float(lengths.mean()),
+        "response_tokens.max": float(lengths.max()),
+        "num_tokens": float(lengths.sum()),
+        "share_cut": sum(reason == "length" for reason in reasons) / len(reasons),
+        "num_prompts_cut": float(sum(rollout.num_prompts_cut for rollout in rollouts)),
+    }
+
+
+def sequence_kl(logprobs: Sequence[FloatRow], reference: Sequence[FloatRow]) -> NDArray[np.float64]:
+    """k1 summed over each response, in nats, [rows]."""
+    return np.array([np.sum(row.astype(np.float64) - ref) for row, ref in zip(logprobs, reference, strict=True)])
+
+
+def _k3_mean(logprobs: Sequence[FloatRow], reference: Sequence[FloatRow]) -> float:
+    """k3 = pi_0/pi - 1 - log(pi_0/pi), mean over all tokens, in nats."""
+    log_ratio = np.concatenate(reference).astype(np.float64) - np.concatenate(logprobs)
+    return float(np.mean(np.expm1(log_ratio) - log_ratio))
+
+
+def _role_seconds(experience: Sequence[Experience], scores: dict[str, Scores]) -> dict[str, float]:
+    return {
+        "generate": sum(chunk.rollout.seconds for chunk in experience),
+        **{f"score.{name}": part.seconds for name, part in scores.items()},
+        "reference": sum(chunk.reference.seconds for chunk in experience),
+    }

@@ -1,0 +1,159 @@
+"""kill -9 of the driver at any moment, then resume: the same final weights and metrics as without the kill."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from actors.cast import Cast, spawn
+from allgood.errors import CheckpointError
+from pipelines.align import resume, run_align
+from pipelines.cast_request import align_request
+from pipelines.config.run import RunConfig
+from pipelines.references import build_references
+from tests.faults.align_driver import long_config
+from tests.pipelines.tiny_run import make_base
+
+pytestmark = pytest.mark.faults
+
+START_LIMIT_S = 120.0
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("resume")
+    make_base(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def cast(folder: Path, ray_cluster: None) -> Iterator[Cast]:
+    """Actors of this process, which runs and resumes what the killed processes left."""
+    config = long_config(folder, "base")
+    with spawn(align_request(config)) as cast:
+        build_references(config, cast)
+        yield cast
+
+
+@pytest.fixture(scope="module")
+def whole(folder: Path, cast: Cast) -> RunConfig:
+    """The run that nobody interrupts."""
+    config = long_config(folder, "whole")
+    run_align(config, cast)
+    return config
+
+
+def killed_run(
+    folder: Path, name: str, moment: Callable[[RunConfig], bool], *, by: signal.Signals = signal.SIGKILL
+) -> RunConfig:
+    """Start a run in a process of its own and send it a signal as soon as `moment` says so."""
+    config = long_config(folder, name)
+    command = [sys.executable, "-m", "tests.faults.align_driver", str(folder), name]
+    with (folder / f"{name}.log").open("w") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+        for _ in watch(process):
+            if moment(config):
+                break
+        os.kill(process.pid, by)
+        process.wait(timeout=60.0)
+    assert process.returncode == -by, (folder / f"{name}.log").read_text()[-3000:]
+    return config
+
+
+def watch(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Yield as often as possible while the process runs."""
+    deadline = time.monotonic() + START_LIMIT_S
+    while process.poll() is None:
+        assert time.monotonic() < deadline, "the run did not get to the moment of the kill"
+        yield
+        time.sleep(0.0005)
+
+
+def num_steps(config: RunConfig) -> int:
+    path = config.folder / "metrics.jsonl"
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+def rows(config: RunConfig) -> list[dict[str, Any]]:
+    logged = [json.loads(line) for line in (config.folder / "metrics.jsonl").read_text().splitlines()]
+    return [{name: v for name, v in row.items() if "second" not in name} for row in logged]
+
+
+def assert_same_end(config: RunConfig, whole: RunConfig) -> None:
+    assert rows(config) == rows(whole)
+    first, second = (load_file(run.folder / "model" / "model.safetensors") for run in (config, whole))
+    assert all(torch.equal(value, second[name]) for name, value in first.items())
+    assert pq.read_table(config.folder / "samples.parquet").equals(pq.read_table(whole.folder / "samples.parquet"))
+
+
+def test_a_run_killed_at_a_random_moment_ends_with_the_same_weights(folder: Path, cast: Cast, whole: RunConfig) -> None:
+    seed = random.randrange(1000)
+    last = random.Random(seed).randrange(3, 22)
+    config = killed_run(folder, f"random-{seed}", lambda config: num_steps(config) >= last)
+    resume(config.folder, cast)
+    assert_same_end(config, whole)
+
+
+def test_a_run_killed_in_the_middle_of_a_save_ends_with_the_same_weights(
+    folder: Path, cast: Cast, whole: RunConfig
+) -> None:
+    def saving(config: RunConfig) -> bool:
+        return num_steps(config) >= 6 and any((config.folder / "checkpoints").glob(".step_*.tmp-*/learner/*"))
+
+    config = killed_run(folder, "saving", saving)
+    resume(config.folder, cast)
+    assert_same_end(config, whole)
+    assert not list((config.folder / "checkpoints").glob(".*"))
+
+
+def test_ctrl_c_says_how_to_go_on_and_leaves_nothing_half_written(folder: Path, cast: Cast, whole: RunConfig) -> None:
+    config = killed_run(folder, "interrupted", lambda config: num_steps(config) >= 7, by=signal.SIGINT)
+    assert f"`allgood resume {config.folder}` continues from it" in (folder / "interrupted.log").read_text()
+    assert not [path for path in config.folder.rglob("*") if ".tmp-" in path.name]
+    resume(config.folder, cast)
+    assert_same_end(config, whole)
+
+
+def test_a_damaged_last_checkpoint_is_passed_over(
+    folder: Path, cast: Cast, whole: RunConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = long_config(folder, "damaged")
+    run_align(config, cast)
+    weights = config.folder / "checkpoints" / "step_000024" / "learner" / "weights.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    resume(config.folder, cast)
+    said = capsys.readouterr()
+    assert "step_000024/learner/weights.safetensors is damaged" in said.out + said.err
+    assert_same_end(config, whole)
+
+
+def test_a_finished_run_resumed_is_the_same_run(folder: Path, cast: Cast, whole: RunConfig) -> None:
+    before = rows(whole)
+    resume(whole.folder, cast)
+    assert rows(whole) == before
+
+
+def test_a_changed_config_is_refused(folder: Path, cast: Cast, whole: RunConfig) -> None:
+    path = whole.folder / "config.yaml"
+    content = path.read_text()
+    path.write_text(content.replace("missing_eos_penalty: 0.0", "missing_eos_penalty: 0.5"))
+    try:
+        with pytest.raises(CheckpointError, match="another config"):
+            resume(whole.folder, cast)
+    finally:
+        path.write_text(content)

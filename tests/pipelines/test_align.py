@@ -1,0 +1,188 @@
+"""Whole alignments with real actors and a tiny policy: files, numbers, determinism, refusals."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from actors.cast import Cast, spawn
+from allgood.errors import ConfigError, ReferenceTableError, TrainingError
+from pipelines.align import run_align
+from pipelines.cast_request import SharedActors, align_request, lane_request
+from pipelines.config.run import RunConfig
+from pipelines.references import build_references
+from tests.pipelines.tiny_run import make_base, tiny_config
+
+BROKEN = {
+    "kind": "function",
+    "function": "tests.pipelines.tiny_rewards:always_broken",
+    "placement": {"cpus": 0.1},
+}
+GOLD = {"gold": "tests.pipelines.tiny_rewards:gold", "bars": {"short": 0.0, "vowels": 1.0}}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("align")
+    make_base(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def cast(folder: Path, ray_cluster: None) -> Iterator[Cast]:
+    sections = tiny_config(folder).model_dump(mode="json")["properties"]
+    everything = tiny_config(folder, properties=sections | {"rule": BROKEN})
+    with spawn(align_request(everything)) as cast:
+        build_references(tiny_config(folder), cast)
+        yield cast
+
+
+@pytest.fixture(scope="module")
+def finished(folder: Path, cast: Cast) -> RunConfig:
+    config = tiny_config(folder, "finished", evaluate=GOLD)
+    run_align(config, cast)
+    return config
+
+
+def rows(config: RunConfig) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (config.folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def without_wall_clock(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if "seconds" not in name and "per_second" not in name}
+
+
+def weights(config: RunConfig) -> dict[str, torch.Tensor]:
+    return load_file(config.folder / "model" / "model.safetensors")
+
+
+def assert_same_run(first: RunConfig, second: RunConfig) -> None:
+    assert [without_wall_clock(row) for row in rows(first)] == [without_wall_clock(row) for row in rows(second)]
+    assert all(torch.equal(value, weights(second)[name]) for name, value in weights(first).items())
+
+
+def with_align(config: RunConfig, **changes: object) -> RunConfig:
+    sections = config.model_dump(mode="json")
+    return RunConfig.model_validate(sections | {"align": sections["align"] | changes})
+
+
+def test_every_step_is_logged_once_with_its_numbers(finished: RunConfig) -> None:
+    logged = rows(finished)
+    assert [row["step"] for row in logged] == [1, 2, 3, 4, 5, 6]
+    assert [row["rollout_version"] for row in logged] == [0, 1, 2, 3, 4, 5]
+    assert logged[0]["kl_k1_sum"] == pytest.approx(0.0, abs=1e-4)  # the first batch comes from pi_0 itself
+    assert logged[-1]["kl_k1_sum"] != 0.0
+    for row in logged:
+        margin = row["reward.short.mean"] - row["reference.short.mean"]
+        assert row["margin.short.mean"] == pytest.approx(margin, abs=1e-4)
+        combined = row["utility.short.mean"] + row["utility.vowels.mean"]
+        assert row["utility.mean"] == pytest.approx(combined, abs=1e-4)
+        assert row["num_samples"] == 12
+        assert {"learner.gradient_norm", "learner.clip_fraction", "entropy", "share_cut", "gamma"} <= set(row)
+        assert {"seconds.generate", "seconds.score.short", "seconds.update", "tokens_per_second"} <= set(row)
+
+
+def test_the_weights_move(finished: RunConfig) -> None:
+    before = load_file(finished.base_folder / "sft" / "best" / "model.safetensors")
+    after = weights(finished)
+    assert before.keys() == after.keys()
+    assert any(not torch.equal(before[name], after[name]) for name in before)
+
+
+def test_validation_happens_every_n_steps_with_gold(finished: RunConfig) -> None:
+    evaluated = [row for row in rows(finished) if "validation.score" in row]
+    assert [row["step"] for row in evaluated] == [3, 6]
+    for row in evaluated:
+        assert 0.0 <= row["validation.both_good"] == row["validation.score"] <= 1.0
+        assert row["validation.gold.short"] == pytest.approx(row["validation.reward.short.mean"], rel=1e-5)
+    samples = pq.read_table(finished.folder / "samples.parquet").to_pandas()
+    assert samples.groupby("step").size().to_dict() == {3: 6, 6: 6}  # 3 prompts x 2 samples
+
+
+def test_the_folder_holds_config_summary_and_checkpoints(finished: RunConfig) -> None:
+    summary = json.loads((finished.folder / "summary.json").read_text())
+    assert summary["steps"] == 6
+    assert summary["kl"] == rows(finished)[-1]["validation.kl_k1_mean"]
+    assert (finished.folder / "config.yaml").is_file()
+    kept = sorted(path.name for path in (finished.folder / "checkpoints").iterdir())
+    assert {"step_000006", f"step_{summary['best']['step']:06d}"} <= set(kept)
+    assert len(kept) <= 3
+
+
+def test_the_model_loads_with_plain_transformers(finished: RunConfig) -> None:
+    folder = finished.folder / "model"
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokens = tokenizer("\n\nHuman: Name a river.\n\nAssistant:", return_tensors="pt").input_ids
+    assert model.generate(tokens, max_new_tokens=3, do_sample=False).shape[1] <= tokens.shape[1] + 3
+    assert (folder / "generation_config.json").is_file()
+    card = (folder / "README.md").read_text()
+    assert "log P(short & vowels)" in card
+    assert card.startswith("---\nlibrary_name: transformers\n")
+
+
+def test_an_arm_leaves_nothing_behind_for_the_next_on_the_same_actors(
+    folder: Path, cast: Cast, finished: RunConfig
+) -> None:
+    weighted = tiny_config(
+        folder,
+        "weighted",
+        objective={"kind": "weighted_sum", "weights": {"vowels": 2.0}},
+        properties={
+            name: section | {"transform": {"kind": "identity"}}
+            for name, section in tiny_config(folder).model_dump(mode="json")["properties"].items()
+        },
+    )
+    run_align(weighted, cast)
+    again = tiny_config(folder, "again", evaluate=GOLD)
+    run_align(again, cast)
+    assert_same_run(finished, again)
+    assert rows(weighted)[0]["utility.mean"] != rows(finished)[0]["utility.mean"]
+
+
+def test_a_lane_beside_with_more_replicas_gives_the_same_result(folder: Path, cast: Cast, finished: RunConfig) -> None:
+    config = tiny_config(folder, "beside", evaluate=GOLD, placement={"rollout": {"replicas": 2, "cpus": 0.1}})
+    with spawn(lane_request(config)) as own:
+        run_align(config, SharedActors(own=own, shared=cast))
+    assert_same_run(finished, config)
+
+
+def test_the_run_ends_at_its_kl_budget(folder: Path, cast: Cast) -> None:
+    config = with_align(tiny_config(folder, "budget"), evaluate_every=1, stop_at_kl=1e-9, steps=50)
+    summary = run_align(config, cast)
+    assert summary["steps"] < 50
+    assert "stop_at_kl" in summary["stopped"]
+
+
+def test_ppo_runs_through_the_same_loop(folder: Path, cast: Cast) -> None:
+    config = with_align(tiny_config(folder, "ppo"), steps=2, algorithm={"kind": "ppo"})
+    run_align(config, cast)
+    assert (config.folder / "checkpoints" / "step_000002" / "learner" / "value_head.safetensors").is_file()
+
+
+def test_a_folder_with_an_alignment_is_not_overwritten_by_accident(finished: RunConfig, cast: Cast) -> None:
+    before = (finished.folder / "metrics.jsonl").read_bytes()
+    with pytest.raises(ConfigError, match=r"already holds an alignment.*allgood resume.*--overwrite"):
+        run_align(finished, cast)
+    assert (finished.folder / "metrics.jsonl").read_bytes() == before
+
+
+def test_failing_scores_end_the_run_by_name_and_leave_no_checkpoint(folder: Path, cast: Cast) -> None:
+    config = tiny_config(folder, "broken", properties={"rule": BROKEN})
+    with pytest.raises(TrainingError, match=r"100% of the scores of property rule are NaN"):
+        run_align(config, cast)
+    assert not (config.folder / "model").exists()
+    assert not (config.folder / "checkpoints").exists()
+
+
+def test_a_run_without_a_reference_table_names_the_command(tmp_path: Path) -> None:
+    with pytest.raises(ReferenceTableError, match="allgood reference"):
+        run_align(make_base(tmp_path))

@@ -1,0 +1,114 @@
+"""Combined utilities: exact values, missing scores, refusals."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from actors.messages import Scores
+from allgood.errors import ConfigError, TrainingError
+from pipelines.config.properties import (
+    ClassifierProperty,
+    FunctionProperty,
+    IdentityTransform,
+    LogProbTransform,
+    LogSigmoidTransform,
+)
+from pipelines.config.rl import FormulaObjective, WeightedSumObjective
+from pipelines.objective import combined_utility, kept_rows, refuse_too_many_failures
+
+SIGMOID = FunctionProperty(kind="function", function="m:f", transform=LogSigmoidTransform())
+IDENTITY = FunctionProperty(kind="function", function="m:f", transform=IdentityTransform())
+JUDGE = ClassifierProperty(kind="classifier", model="judge", transform=LogProbTransform())
+NAN = float("nan")
+
+
+def log_sigmoid(margins: np.ndarray) -> np.ndarray:
+    return -np.logaddexp(0.0, -margins.astype(np.float64))
+
+
+def sigmoid_scores(margins: list[float]) -> Scores:
+    values = np.float32(margins)
+    return Scores("p", values, np.zeros_like(values), values, log_sigmoid(values).astype(np.float32), 0, 0.0)
+
+
+def probability_scores(probabilities: list[float]) -> Scores:
+    values = np.log(np.array(probabilities)).astype(np.float32)
+    return Scores("p", values, np.zeros_like(values), values, values, 0, 0.0)
+
+
+def ended(rows: int) -> tuple[str, ...]:
+    return ("eos",) * rows
+
+
+def test_the_default_formula_is_the_sum_of_log_sigmoids() -> None:
+    utility = combined_utility(FormulaObjective(), {"a": SIGMOID, "b": SIGMOID})
+    a, b = sigmoid_scores([0.0, 2.0, -30.0]), sigmoid_scores([1.0, -1.0, 5.0])
+    expected = log_sigmoid(a.margins) + log_sigmoid(b.margins)
+    np.testing.assert_allclose(utility({"a": a, "b": b}, ended(3)), expected, rtol=1e-6)
+
+
+def test_a_classifier_enters_a_formula_with_its_own_probability() -> None:
+    utility = combined_utility(FormulaObjective(expression="a | judge"), {"a": SIGMOID, "judge": JUDGE})
+    scores = {"a": sigmoid_scores([0.0, 0.0]), "judge": probability_scores([0.3, 1.0])}
+    # P(a or judge) = 1 - 0.5 * 0.7 = 0.65; with P(judge) = 1 it is certain
+    np.testing.assert_allclose(utility(scores, ended(2)), [np.log(0.65), 0.0], rtol=1e-6, atol=1e-7)
+
+
+def test_the_conjunction_with_a_classifier_adds_its_log_probability_exactly() -> None:
+    utility = combined_utility(FormulaObjective(), {"a": SIGMOID, "judge": JUDGE})
+    scores = {"a": sigmoid_scores([1.0, 1.0]), "judge": probability_scores([0.999999, 1e-6])}
+    expected = log_sigmoid(np.float32([1.0, 1.0])) + scores["judge"].utilities
+    np.testing.assert_allclose(utility(scores, ended(2)), expected, rtol=1e-6)
+
+
+def test_a_weighted_sum_adds_utilities_and_absent_weights_are_one() -> None:
+    utility = combined_utility(WeightedSumObjective(weights={"a": 0.5}), {"a": IDENTITY, "b": IDENTITY})
+    a = Scores("a", *(np.float32([2.0, 4.0]) for _ in range(4)), 0, 0.0)
+    b = Scores("b", *(np.float32([-1.0, 3.0]) for _ in range(4)), 0, 0.0)
+    assert utility({"a": a, "b": b}, ended(2)).tolist() == [0.0, 5.0]
+
+
+def test_the_penalty_for_a_missing_end_comes_after_the_transform() -> None:
+    utility = combined_utility(FormulaObjective(), {"a": SIGMOID}, missing_eos_penalty=0.75)
+    plain = combined_utility(FormulaObjective(), {"a": SIGMOID})
+    scores = {"a": sigmoid_scores([0.5, 0.5, 0.5])}
+    difference = utility(scores, ("eos", "length", "stop")) - plain(scores, ended(3))
+    np.testing.assert_allclose(difference, [0.0, -0.75, 0.0], atol=1e-6)
+
+
+def test_a_missing_score_is_a_missing_utility_only_where_the_objective_needs_it() -> None:
+    properties = {"a": SIGMOID, "b": SIGMOID}
+    scores = {"a": sigmoid_scores([0.0, NAN, 0.0]), "b": sigmoid_scores([NAN, 0.0, 0.0])}
+    both = combined_utility(FormulaObjective(), properties)(scores, ended(3))
+    only_a = combined_utility(FormulaObjective(expression="a"), properties)(scores, ended(3))
+    assert np.isnan(both).tolist() == [True, True, False]
+    assert np.isnan(only_a).tolist() == [False, True, False]
+
+
+def test_a_name_that_is_no_property_is_refused_at_set_up() -> None:
+    with pytest.raises(ConfigError, match=r"objective\.expression.*'c'.*a, b"):
+        combined_utility(FormulaObjective(expression="a & c"), {"a": SIGMOID, "b": SIGMOID})
+    with pytest.raises(ConfigError, match=r"objective\.weights.*'c'"):
+        combined_utility(WeightedSumObjective(weights={"c": 1.0}), {"a": SIGMOID})
+    with pytest.raises(ConfigError, match=r"objective\.expression"):
+        combined_utility(FormulaObjective(expression="a &"), {"a": SIGMOID})
+
+
+def test_raw_rewards_are_no_probabilities_and_are_refused_in_a_formula() -> None:
+    with pytest.raises(ConfigError, match=r"properties\.a\.transform is identity"):
+        combined_utility(FormulaObjective(), {"a": IDENTITY})
+
+
+def test_a_dropped_row_leaves_its_group_and_a_group_of_one_is_dropped() -> None:
+    utilities = np.float32([0.0, NAN, 1.0, NAN, NAN, 2.0, 3.0, 4.0, 5.0])
+    groups = np.array([0, 0, 0, 1, 1, 1, 2, 2, 2])
+    assert kept_rows(utilities, groups).tolist() == [0, 2, 6, 7, 8]
+
+
+def test_more_failures_than_allowed_end_the_run_and_name_the_property() -> None:
+    scores = {"a": sigmoid_scores([0.0] * 10), "b": sigmoid_scores([NAN] + [0.0] * 9)}
+    refuse_too_many_failures(scores, max_nan_share=0.10, step=3)  # exactly 10 % is allowed
+    scores["b"] = sigmoid_scores([NAN, NAN] + [0.0] * 8)
+    with pytest.raises(TrainingError, match=r"step 3: 20% of the scores of property b are NaN"):
+        refuse_too_many_failures(scores, max_nan_share=0.10, step=3)

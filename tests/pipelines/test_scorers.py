@@ -1,0 +1,140 @@
+"""What learned scorers say, from arrays small enough to work out by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from allgood.tilting import tilt
+from allgood.winrate import win_rate_by_prompt
+from pipelines.config.properties import (
+    CannedReference,
+    ConstantReference,
+    FunctionProperty,
+    IdentityTransform,
+    MeanReference,
+    NoReference,
+    QuantileReference,
+)
+from pipelines.evaluation.efficiency import Efficiency, from_utilities
+from pipelines.evaluation.scorers import (
+    agreement,
+    fresh_references,
+    saturation,
+    sft_quantile,
+    share_over,
+    treated,
+    win_rate,
+    within_prompt_correlation,
+)
+
+
+def test_the_bar_of_evaluator_2_is_the_prompts_own_quantile() -> None:
+    scores = np.arange(22.0).reshape(2, 11)  # prompt 0: 0..10, prompt 1: 11..21
+    assert sft_quantile(scores, 0.85).tolist() == [8.5, 19.5]
+
+
+def test_with_few_samples_the_bar_is_the_prompts_mean_plus_a_shared_deviation() -> None:
+    scores = np.array([[0.0, 2.0], [100.0, 102.0]])  # deviations -1, 1, -1, 1
+    assert sft_quantile(scores, 1.0).tolist() == [2.0, 102.0]
+
+
+def test_share_over_a_bar_counts_ties_half_and_leaves_out_failures() -> None:
+    scores = np.array([[1.0, 2.0, 3.0], [np.nan, 3.0, 0.0], [np.nan] * 3])
+    shares = share_over(scores, np.array([2.0, 2.0, 2.0]))
+    assert shares[:2].tolist() == [0.5, 0.5]
+    assert np.isnan(shares[2])
+
+
+def test_win_rate_counts_every_pair_and_half_a_tie() -> None:
+    # prompt 0: (1 beats 0, 1 ties 1), (3 beats 0, 3 beats 1): 3.5 of 4; prompt 1: all lost
+    ours, theirs = np.array([[1.0, 3.0], [0.0, 0.0]]), np.array([[0.0, 1.0], [2.0, 2.0]])
+    assert win_rate(ours, theirs).tolist() == [3.5 / 4, 0.0]
+
+
+def test_win_rate_leaves_out_failed_scores_and_prompts_without_a_pair() -> None:
+    ours, theirs = np.array([[np.nan, 3.0], [np.nan, np.nan]]), np.array([[0.0, 1.0], [2.0, 2.0]])
+    assert win_rate(ours, theirs)[0] == 1.0
+    assert np.isnan(win_rate(ours, theirs)[1])
+
+
+@given(st.integers(0, 10_000))
+def test_win_rates_of_two_policies_against_each_other_add_up_to_one(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    ours, theirs = generator.integers(0, 3, (5, 2)).astype(float), generator.integers(0, 3, (5, 3)).astype(float)
+    np.testing.assert_allclose(win_rate(ours, theirs) + win_rate(theirs, ours), 1.0)
+    np.testing.assert_allclose(win_rate(ours, theirs), win_rate_by_prompt(ours, theirs))
+
+
+def test_agreement_is_the_share_of_pairs_in_the_same_order() -> None:
+    # pairs (0,1) same, (0,2) same, (1,2) opposite; in the second row every pair is a tie of one scorer
+    first = np.array([[1.0, 2.0, 3.0], [1.0, 1.0, 1.0]])
+    second = np.array([[1.0, 9.0, 5.0], [1.0, 2.0, 3.0]])
+    shares = agreement(first, second)
+    assert shares[0] == pytest.approx(2 / 3)
+    assert np.isnan(shares[1])
+
+
+def test_correlation_given_the_prompt_ignores_what_prompts_have_in_common() -> None:
+    shift = np.array([[0.0], [100.0], [200.0]])  # raw values correlate at nearly 1
+    first = shift + np.array([[-1.0, 1.0]] * 3)
+    second = shift + np.array([[1.0, -1.0]] * 3)
+    assert within_prompt_correlation(first, second) == pytest.approx(-1.0)
+    assert np.isnan(within_prompt_correlation(shift, shift))
+
+
+def test_saturation_of_margins() -> None:
+    found = saturation(np.array([[0.0, 10.0, np.nan]]))  # sigma(0) = 1/2, sigma(10) = 0.99995
+    assert found.mean_p_good == pytest.approx(0.749977, abs=1e-5)
+    assert found.share_saturated == 0.5
+
+
+def test_fresh_references_follow_the_property() -> None:
+    rewards = np.array([[0.0, 1.0, 2.0]])  # mean 1, std (ddof 1) 1
+    assert fresh_references(QuantileReference(quantile=0.85), rewards, None)[0] == pytest.approx(1 + 1.036433389)
+    assert fresh_references(QuantileReference(quantile=0.5, method="empirical"), rewards, None)[0] == 1.0
+    assert fresh_references(MeanReference(), rewards, None)[0] == 1.0
+    assert fresh_references(ConstantReference(value=3.0), rewards, None)[0] == 3.0
+    assert fresh_references(NoReference(), rewards, None)[0] == 0.0
+    assert fresh_references(CannedReference(replies=["no."]), rewards, np.array([7.0]))[0] == 7.0
+
+
+def test_treated_scores_are_what_a_reward_actor_returns() -> None:
+    setting = FunctionProperty(function="m:f")
+    scores = treated("p", setting, np.array([[0.0, np.nan], [2.0, 4.0]]), np.array([1.0, 2.0]), temperature=2.0)
+    assert scores.margins.tolist() == pytest.approx([-0.5, np.nan, 0.0, 1.0], nan_ok=True)
+    assert scores.utilities.tolist() == pytest.approx([-0.974077, np.nan, -0.693147, -0.313262], nan_ok=True, abs=1e-5)
+    assert np.isnan(scores.rewards[1])
+    assert np.isnan(scores.references[1])
+    raw = treated(
+        "p",
+        setting.model_copy(update={"transform": IdentityTransform()}),
+        np.array([[3.0]]),
+        np.array([1.0]),
+        temperature=1.0,
+    )
+    assert raw.utilities.tolist() == [2.0]
+
+
+def test_a_policy_that_is_the_tilt_has_efficiency_one_and_half_the_gain_is_one_half() -> None:
+    utilities = np.random.default_rng(0).normal(size=(50, 256))
+    tilted = tilt(torch.from_numpy(utilities), 1.0)
+    kl, mean = float(tilted.kl.mean()), float(tilted.expect(torch.from_numpy(utilities)).mean())
+    full = from_utilities(utilities, mean_utility=mean, kl=kl)
+    assert isinstance(full, Efficiency)
+    assert full.value == pytest.approx(1.0, abs=1e-6)
+    assert full.gamma == pytest.approx(1.0, rel=1e-3)
+    assert full.reliable
+    half = from_utilities(utilities, mean_utility=(mean + utilities.mean()) / 2, kl=kl)
+    assert isinstance(half, Efficiency)
+    assert half.value == pytest.approx(0.5, abs=1e-6)
+
+
+def test_a_kl_that_the_samples_cannot_show_has_no_efficiency_but_a_reason() -> None:
+    utilities = np.random.default_rng(0).normal(size=(5, 4))
+    found = from_utilities(utilities, mean_utility=1.0, kl=2.0)  # log 4 = 1.39
+    assert isinstance(found, str)
+    assert "4 samples" in found

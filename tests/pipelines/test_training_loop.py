@@ -1,0 +1,329 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+
+from allgood.errors import ConfigError, TrainingError
+from pipelines.config.training import LoraConfig, OptimizerConfig, TrainingConfig
+from pipelines.training.collate import epoch_batches, passes, step_batches
+from pipelines.training.job import Job, Outcome
+from pipelines.training.losses import bradley_terry_loss, next_token_loss
+from pipelines.training.optim import adamw, learning_rate
+from pipelines.training.rows import DemonstrationRows, PairRows, Ragged, spread
+from pipelines.training.run import run_training
+from pipelines.training.sources import new_policy, reward_backbone
+from tests.actors import tiny_models
+from tests.pipelines.tiny_training import ARCHITECTURE
+
+
+def demonstrations(num_rows: int, *, seed: int = 0) -> DemonstrationRows:
+    """Rows of 5 to 9 tokens; each response repeats one token that the prompt names."""
+    generator = np.random.default_rng(seed)
+    rows, masks = [], []
+    for _ in range(num_rows):
+        word, num_prompt, num_response = generator.integers(10, 20), generator.integers(3, 6), generator.integers(2, 5)
+        rows.append([5] * (num_prompt - 1) + [word] + [word] * num_response)
+        masks.append([0] * num_prompt + [1] * num_response)
+    return DemonstrationRows(Ragged.of(rows), Ragged.of(masks))
+
+
+def new_tiny_policy() -> tuple[nn.Module, object]:
+    return new_policy(ARCHITECTURE, tiny_models.tokenizer())
+
+
+def nothing_more(device: torch.device) -> dict[str, object]:
+    return {}
+
+
+def job(folder: Path, **changes: object) -> Job:
+    training = TrainingConfig(
+        batch_size=10,
+        epochs=100,
+        max_steps=6,
+        evaluate_every=2,
+        optimizer=OptimizerConfig(learning_rate=1e-2, warmup_steps=1),
+    )
+    base = Job(
+        name="tiny",
+        folder=folder,
+        training=training,
+        train=demonstrations(47),
+        validation=demonstrations(11, seed=1),
+        load=new_tiny_policy,
+        loss=next_token_loss,
+        finish=nothing_more,
+        task="CAUSAL_LM",
+        sums=("loss", "accuracy"),
+        select="loss",
+        seed=5,
+        device="cpu",
+        dtype="auto",
+        threads=1,
+    )
+    return dataclasses.replace(base, **changes)
+
+
+def with_training(original: Job, **changes: object) -> Job:
+    return dataclasses.replace(original, training=original.training.model_copy(update=changes))
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "model.safetensors")
+
+
+def largest_difference(first: Path, second: Path) -> float:
+    one, two = weights(first), weights(second)
+    assert one.keys() == two.keys()
+    return max(float((one[name] - two[name]).abs().max()) for name in one)
+
+
+def test_learning_rate_by_hand():
+    linear = OptimizerConfig(learning_rate=1.0, warmup_steps=2, schedule="linear")
+    # Warm-up 1/3, 2/3, then 1 at step 2, falling by 1/4 per step to reach 0 after step 5.
+    rates = [learning_rate(linear, step=step, num_steps=6) for step in range(6)]
+    assert rates == pytest.approx([1 / 3, 2 / 3, 1.0, 0.75, 0.5, 0.25])
+    cosine = linear.model_copy(update={"schedule": "cosine"})
+    assert learning_rate(cosine, step=4, num_steps=6) == pytest.approx(0.5 * (1 + math.cos(math.pi / 2)))
+    constant = linear.model_copy(update={"schedule": "constant"})
+    assert learning_rate(constant, step=5, num_steps=6) == 1.0
+
+
+def test_a_warmup_longer_than_the_training_still_rises():
+    config = OptimizerConfig(learning_rate=1.0, warmup_steps=9)
+    assert [learning_rate(config, step=step, num_steps=3) for step in range(3)] == pytest.approx([0.1, 0.2, 0.3])
+
+
+def test_biases_and_norms_do_not_decay():
+    model = nn.Sequential(nn.Linear(3, 2), nn.LayerNorm(2))
+    groups = adamw(model.parameters(), OptimizerConfig(weight_decay=0.5)).param_groups
+    decays = {tuple(p.shape): group["weight_decay"] for group in groups for p in group["params"]}
+    assert decays == {(2, 3): 0.5, (2,): 0.0}
+
+
+def test_every_row_comes_once_per_epoch_in_another_order():
+    batches = epoch_batches(103, batch_size=8, seed=1, epoch=0)
+    assert sorted(row for batch in batches for row in batch) == list(range(103))
+    assert sorted(len(batch) for batch in batches) == [7] + [8] * 12
+    assert batches != epoch_batches(103, batch_size=8, seed=1, epoch=1)
+
+
+def test_rows_of_similar_length_share_a_pass():
+    lengths = np.random.default_rng(0).integers(5, 200, size=64)
+    pieces = passes(list(range(64)), lengths, micro_batch_size=8, rank=0, world_size=1)
+    assert sorted(row for piece in pieces for row in piece) == list(range(64))
+    assert np.mean([np.ptp(lengths[piece]) for piece in pieces]) < 0.25 * np.ptp(lengths)
+
+
+def test_steps_go_on_into_the_next_epoch():
+    batches = list(step_batches(5, batch_size=2, seed=0, num_steps=7))
+    assert len(batches) == 7
+    assert sorted(row for batch in batches[:3] for row in batch) == [0, 1, 2, 3, 4]
+
+
+def test_workers_share_a_batch_in_equally_many_passes():
+    lengths = np.arange(10, 21)
+    batch = list(range(11))
+    shares = [passes(batch, lengths, micro_batch_size=2, rank=rank, world_size=3) for rank in range(3)]
+    # 11 rows over 3 workers: 4, 4 and 3 rows, in 2 passes each.
+    assert [len(share) for share in shares] == [2, 2, 2]
+    assert sorted(row for share in shares for piece in share for row in piece) == batch
+    lonely = [passes([0], lengths, micro_batch_size=None, rank=rank, world_size=2) for rank in range(2)]
+    assert lonely == [[[0]], [[]]]
+
+
+def test_spread_rows_span_the_data():
+    assert spread(5, None) == [0, 1, 2, 3, 4]
+    assert spread(5, 9) == [0, 1, 2, 3, 4]
+    assert spread(101, 3) == [0, 50, 100]
+
+
+def test_next_token_loss_is_the_sum_over_masked_tokens_by_hand():
+    model = tiny_models.policy("llama").float()
+    rows = DemonstrationRows(Ragged.of([[7, 8, 9, 10, 2], [11, 12, 2]]), Ragged.of([[0, 0, 1, 0, 1], [0, 1, 1]]))
+    batch = rows.collate([0, 1], pad_token=0)
+    with torch.no_grad():
+        sums = next_token_loss(model, batch)
+        first = model(input_ids=torch.tensor([[7, 8, 9, 10, 2]])).logits.log_softmax(-1)[0]
+        second = model(input_ids=torch.tensor([[11, 12, 2]])).logits.log_softmax(-1)[0]
+    # Row 0 counts tokens 2 (id 9) and 4 (id 2); row 1 counts tokens 1 (id 12) and 2 (id 2).
+    by_hand = -(first[1, 9] + first[3, 2] + second[0, 12] + second[1, 2])
+    assert float(sums["loss"]) == pytest.approx(float(by_hand), rel=1e-5)
+    assert rows.units.tolist() == [2, 2]
+
+
+def test_bradley_terry_loss_by_hand():
+    class Rewards(nn.Module):
+        def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> object:
+            rewards = (input_ids * attention_mask).sum(-1, keepdim=True).float()
+            return type("Output", (), {"logits": rewards})
+
+    rows = PairRows(Ragged.of([[3], [1, 1]]), Ragged.of([[1], [2]]), np.array([0.5, 0.0], dtype=np.float32))
+    sums = bradley_terry_loss(Rewards(), rows.collate([0, 1], pad_token=0), center_coefficient=0.1)
+    # Rewards 3 and 1 (difference 2, margin 0.5), then 2 and 2 (difference 0); squares of sums: 16 and 16.
+    expected = math.log1p(math.exp(-1.5)) + math.log(2) + 0.1 * 32
+    assert float(sums["loss"]) == pytest.approx(expected, rel=1e-6)
+    assert float(sums["log_loss"]) == pytest.approx(math.log1p(math.exp(-2)) + math.log(2), rel=1e-6)
+    assert float(sums["accuracy"]) == 1.5
+
+
+def test_a_training_learns_logs_every_step_and_saves_what_plain_transformers_loads(tmp_path):
+    outcome = run_training(with_training(job(tmp_path), max_steps=40), show_progress=False)
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert rows[0] == {"step": 0, "num_steps": 40, "num_rows": 47}
+    assert [row["step"] for row in rows[1:]] == list(range(1, 41))
+    assert rows[2]["validation_loss"] > 3 * outcome.best_value
+    assert outcome.best_value == min(row["validation_loss"] for row in rows if "validation_loss" in row)
+    model, info = AutoModelForCausalLM.from_pretrained(tmp_path / "best", output_loading_info=True)
+    assert not info["missing_keys"]
+    assert model.config.eos_token_id == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["best", "last", "metrics.jsonl"]
+
+
+def test_the_same_seed_gives_the_same_bits(tmp_path):
+    for name in ("a", "b"):
+        run_training(job(tmp_path / name), show_progress=False)
+    assert largest_difference(tmp_path / "a" / "last", tmp_path / "b" / "last") == 0.0
+    run_training(job(tmp_path / "c", seed=6), show_progress=False)
+    assert largest_difference(tmp_path / "a" / "last", tmp_path / "c" / "last") > 0.0
+
+
+def test_accumulation_is_the_same_training(tmp_path):
+    run_training(job(tmp_path / "whole"), show_progress=False)
+    run_training(with_training(job(tmp_path / "pieces"), micro_batch_size=3), show_progress=False)
+    assert largest_difference(tmp_path / "whole" / "last", tmp_path / "pieces" / "last") < 1e-4
+
+
+def test_best_and_last_are_different_moments_when_validation_worsens(tmp_path):
+    # Training makes tokens 200 and 201 ever less likely, so the first evaluation is the best.
+    contrary = DemonstrationRows(Ragged.of([[5, 5, 11, 200, 201]]), Ragged.of([[0, 0, 0, 1, 1]]))
+    outcome = run_training(with_training(job(tmp_path, validation=contrary), max_steps=20), show_progress=False)
+    assert outcome.best_step < outcome.num_steps == 20
+    assert outcome.best_value < outcome.last_value
+    assert largest_difference(tmp_path / "best", tmp_path / "last") > 0.0
+    best = AutoModelForCausalLM.from_pretrained(tmp_path / "best")
+    with torch.no_grad():
+        sums = next_token_loss(best, contrary.collate([0], pad_token=0))
+    assert float(sums["loss"]) / 2 == pytest.approx(outcome.best_value, rel=1e-5)
+
+
+def test_patience_ends_a_training_that_got_worse(tmp_path):
+    contrary = DemonstrationRows(Ragged.of([[5, 5, 11, 200, 201]]), Ragged.of([[0, 0, 0, 1, 1]]))
+    patient = with_training(job(tmp_path, validation=contrary), max_steps=40, patience=2)
+    outcome = run_training(patient, show_progress=False)
+    assert outcome.num_steps == outcome.best_step + 2 * 2
+
+
+def test_a_training_that_diverges_names_the_step_and_saves_nothing(tmp_path):
+    wild = OptimizerConfig(learning_rate=1e30)
+    with pytest.raises(TrainingError, match=r"training tiny: the .* is (nan|inf) at step \d of 6; nothing was saved"):
+        run_training(with_training(job(tmp_path), optimizer=wild), show_progress=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics.jsonl"]
+
+
+def broken_policy() -> tuple[nn.Module, object]:
+    model, tokenizer = new_tiny_policy()
+    with torch.no_grad():
+        model.get_input_embeddings().weight[10:20] = torch.nan
+    return model, tokenizer
+
+
+def test_weights_that_are_not_finite_are_refused_at_the_first_step(tmp_path):
+    with pytest.raises(TrainingError, match="the loss is nan at step 1"):
+        run_training(job(tmp_path, load=broken_policy), show_progress=False)
+
+
+def test_rows_longer_than_the_model_reads_are_refused(tmp_path):
+    long = DemonstrationRows(Ragged.of([[5] * 200]), Ragged.of([[0] * 100 + [1] * 100]))
+    with pytest.raises(ConfigError, match="a conversation has 200 tokens, but the model reads at most 128"):
+        run_training(job(tmp_path, train=long), show_progress=False)
+
+
+@pytest.mark.parametrize("architecture", ["llama", "bert"])
+def test_lora_trains_adapters_and_saves_a_merged_model(tmp_path, architecture):
+    source = tiny_models.save_scorer(tmp_path / "source", architecture)
+    tokenizer = tiny_models.tokenizer()
+    rows = demonstrations(40).tokens
+    pairs = PairRows(
+        rows, Ragged.of([row[: len(row) - 1] for row in map(rows.__getitem__, range(40))]), np.zeros(40, "f4")
+    )
+    lora = job(
+        tmp_path / "out",
+        train=pairs,
+        validation=pairs,
+        load=partial(reward_backbone, source, 0, tokenizer),
+        loss=partial(bradley_terry_loss, center_coefficient=0.0),
+        task="SEQ_CLS",
+        sums=("loss", "log_loss", "accuracy"),
+        select="log_loss",
+    )
+    outcome = run_training(with_training(lora, lora=LoraConfig(rank=2)), show_progress=False)
+    model, info = AutoModelForSequenceClassification.from_pretrained(
+        tmp_path / "out" / "best", output_loading_info=True
+    )
+    assert not info["missing_keys"]
+    assert not info["unexpected_keys"]
+    with torch.no_grad():
+        sums = bradley_terry_loss(model.eval(), pairs.collate(range(40), pad_token=0), center_coefficient=0.0)
+    assert float(sums["log_loss"]) / 40 == pytest.approx(outcome.best_value, rel=1e-4)
+    before, after = weights(tmp_path / "source"), weights(tmp_path / "out" / "best")
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert any(".layers." in name or ".layer." in name for name in moved)
+    assert not any("embed" in name for name in moved)
+
+
+def test_lora_on_layers_that_do_not_exist_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="target_modules"):
+        run_training(with_training(job(tmp_path), lora=LoraConfig(target_modules=["nowhere"])), show_progress=False)
+
+
+@pytest.mark.parametrize("architecture", ["llama", "bert"])
+def test_freezing_leaves_embeddings_and_lower_layers_alone(tmp_path, architecture):
+    source = tiny_models.save_scorer(tmp_path / "source", architecture)
+    model, _ = reward_backbone(source, 1, tiny_models.tokenizer())
+    trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    assert trained
+    assert all("embed" not in name and ".0." not in name for name in trained)
+    assert any(".1." in name for name in trained)
+    with pytest.raises(ConfigError, match="only 1 of the backbone's 2 layers can freeze"):
+        reward_backbone(source, 2, tiny_models.tokenizer())
+
+
+def train_with_two_workers(folder: Path, *, micro_batch_size: int | None) -> Outcome:
+    # The last batch has 7 rows, so with passes of 2 one worker's last pass is empty.
+    return run_training(
+        with_training(job(folder), workers=2, micro_batch_size=micro_batch_size, cpus_per_worker=0.5),
+        show_progress=False,
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ray_cluster")
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("micro_batch_size", [None, 2])
+def test_two_gloo_workers_agree_with_one(tmp_path, micro_batch_size):
+    alone = run_training(job(tmp_path / "alone"), show_progress=False)
+    both = train_with_two_workers(tmp_path / "both", micro_batch_size=micro_batch_size)
+    assert both.num_steps == alone.num_steps
+    assert both.best_value == pytest.approx(alone.best_value, rel=1e-4)
+    assert largest_difference(tmp_path / "alone" / "last", tmp_path / "both" / "last") < 1e-4
+    assert sorted(path.name for path in (tmp_path / "both").iterdir()) == ["best", "last", "metrics.jsonl"]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ray_cluster")
+@pytest.mark.timeout(600)
+def test_an_error_on_a_worker_arrives_as_itself(tmp_path):
+    with pytest.raises(TrainingError, match="the loss is nan at step 1"):
+        run_training(
+            with_training(job(tmp_path, load=broken_policy), workers=2, cpus_per_worker=0.5), show_progress=False
+        )

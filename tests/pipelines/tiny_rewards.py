@@ -1,0 +1,30 @@
+"""Reward functions for tests: cheap, deterministic, different for unlike texts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def short(prompts: Sequence[str], responses: Sequence[str]) -> list[float]:
+    """Shorter is better."""
+    return [2.0 - 0.1 * len(response) for response in responses]
+
+
+def vowels(prompts: Sequence[str], responses: Sequence[str]) -> list[float]:
+    """The share of vowels, times 4."""
+    return [4.0 * sum(letter in "aeiou" for letter in response) / max(1, len(response)) for response in responses]
+
+
+def broken_on_b(prompts: Sequence[str], responses: Sequence[str]) -> list[float]:
+    """Fails, by NaN, on responses that contain a b."""
+    return [float("nan") if "b" in response else 1.0 for response in responses]
+
+
+def always_broken(prompts: Sequence[str], responses: Sequence[str]) -> list[float]:
+    """Fails on everything."""
+    return [float("nan") for _ in responses]
+
+
+def gold(prompts: Sequence[str], responses: Sequence[str]) -> dict[str, list[float]]:
+    """Gold of the two properties."""
+    return {"short": short(prompts, responses), "vowels": vowels(prompts, responses)}

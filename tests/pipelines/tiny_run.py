@@ -1,0 +1,86 @@
+"""A whole run in miniature: a random tiny policy, two reward functions, a handful of prompts. Seconds, no download."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from allgood.conversations import prompt_id
+from pipelines.config.run import RunConfig
+from pipelines.data.prepared import PreparedData, Prompt, Split, save_prepared
+from tests.actors.tiny_models import save_policy
+
+TOPICS = (
+    "bread",
+    "rivers",
+    "Paris",
+    "yeast",
+    "water",
+    "flour",
+    "Europe",
+    "the Danube",
+    "baking",
+    "long rivers",
+    "cake",
+    "tea",
+)
+SPLITS: dict[Split, int] = {"alignment": 10, "validation": 4, "test": 4, "sft": 3, "reward": 3}
+
+
+def tiny_config(folder: Path, name: str = "arm", **changes: Any) -> RunConfig:
+    """The run `folder/runs/<name>` on the base `folder/base`; `changes` replace whole sections."""
+    sections: dict[str, Any] = {
+        "name": name,
+        "seed": 3,
+        "output_dir": folder / "runs",
+        "base": folder / "base",
+        "data": {"pairs": {"short": {"path": "absent.jsonl"}}},  # never read: the base holds prepared data
+        "policy": {"model": str(folder / "base" / "sft" / "best")},
+        "properties": {
+            "short": {
+                "kind": "function",
+                "function": "tests.pipelines.tiny_rewards:short",
+                "reference": {"kind": "quantile", "quantile": 0.85},
+                "placement": {"cpus": 0.1},
+            },
+            "vowels": {
+                "kind": "function",
+                "function": "tests.pipelines.tiny_rewards:vowels",
+                "placement": {"cpus": 0.1},
+            },
+        },
+        "sampling": {"max_new_tokens": 12, "max_prompt_tokens": 64},
+        "references": {"num_samples": 8, "prompts_per_chunk": 7},
+        "align": {
+            "steps": 6,
+            "prompts_per_step": 4,
+            "samples_per_prompt": 3,
+            "prompts_per_chunk": 2,
+            "optimizer": {"learning_rate": 1e-3, "schedule": "constant"},
+            "evaluate_every": 3,
+            "checkpoint_every": 2,
+            "max_evaluation_prompts": 3,
+        },
+        "placement": {  # CI machines may be busy, and have few CPUs
+            "timeout_s": 300.0,
+            "rollout": {"cpus": 0.1},
+            "reference_policy": {"cpus": 0.1},
+            "learner": {"cpus": 0.1},
+        },
+        "tracking": {"wandb": "disabled"},
+        "device": "cpu",
+    }
+    return RunConfig.model_validate(sections | changes)
+
+
+def make_base(folder: Path) -> RunConfig:
+    """Write prompts with their splits and an "SFT" policy; returns the config of a run on them."""
+    splits: list[Split] = [split for split, count in SPLITS.items() for _ in range(count)]
+    texts = [
+        f"\n\nHuman: Question {index}: tell me about {TOPICS[index % len(TOPICS)]}.\n\nAssistant:"
+        for index in range(len(splits))
+    ]
+    prompts = [Prompt(prompt_id(text), text, split, "tiny") for text, split in zip(texts, splits, strict=True)]
+    save_prepared(PreparedData(prompts, {}, [], {}), folder / "base" / "data", key="tiny")
+    save_policy(folder / "base" / "sft" / "best", spread=2.0)
+    return tiny_config(folder)
