@@ -31,14 +31,23 @@ def world_numbers(world: WorldConfig) -> dict[str, float]:
     prompts = split_prompts(world)["test"]
     facts = topics(world.seed)
     answers = [_writer_answers(prompt, facts[prompt.topic], world.seed) for prompt in prompts]
-    good = np.array([[_both_good(prompt, answer, world.seed) for answer in row] for prompt, row in zip(prompts, answers, strict=True)])
+    good = np.array(
+        [
+            [_both_good(prompt, answer, world.seed) for answer in row]
+            for prompt, row in zip(prompts, answers, strict=True)
+        ]
+    )
     return {
         "writers: both good": float(good.mean()),
         "writers: prompts under 5 %": float(np.mean(good.mean(axis=1) < 0.05)),
         "writers: prompts over 80 %": float(np.mean(good.mean(axis=1) > 0.80)),
-        "scripted best answer both good": _share(prompts, lambda p: _both_good(p, render(best_plan(facts[p.topic])), world.seed)),
+        "scripted best answer both good": _share(
+            prompts, lambda p: _both_good(p, render(best_plan(facts[p.topic])), world.seed)
+        ),
         "best constant response both good": _best_constant(prompts, answers, world.seed),
-        "prompts where one property's best fails the other": _share(prompts, lambda p: _in_tension(p, facts[p.topic], world.seed)),
+        "prompts where one property's best fails the other": _share(
+            prompts, lambda p: _in_tension(p, facts[p.topic], world.seed)
+        ),
         "spread of helpful gold within a prompt, 90 % / 10 % quantile": _spread_ratio(prompts, answers, world.seed),
         **{f"Bayes accuracy of {name} pairs": _bayes_accuracy(world, name) for name in gold.BARS},
     }
@@ -87,7 +96,9 @@ def _spread_ratio(prompts: list[WorldPrompt], answers: list[list[str]], seed: in
 
 
 def _bayes_accuracy(world: WorldConfig, name: str) -> float:
-    probabilities = [float(str(row["probability"])) for row in world_rows(world)[f"{name}_pairs"] if row["split"] == "test"]
+    probabilities = [
+        float(str(row["probability"])) for row in world_rows(world)[f"{name}_pairs"] if row["split"] == "test"
+    ]
     return float(np.mean([max(p, 1.0 - p) for p in probabilities]))
 
 

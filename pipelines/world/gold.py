@@ -49,7 +49,9 @@ def asked(prompt: str, world_seed: int) -> Asked:
     """The topic and hurry of a prompt."""
     found = _TOPIC.search(prompt)
     if found is None:
-        raise DataError(f"no topic of the world in the prompt {prompt!r}; gold exists only for prompts about {', '.join(TOPICS)}")
+        raise DataError(
+            f"no topic of the world in the prompt {prompt!r}; gold exists only for prompts about {', '.join(TOPICS)}"
+        )
     return Asked(topics(world_seed)[found.group(1)], any(hurry in prompt for hurry in HURRIES))
 
 

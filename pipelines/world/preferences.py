@@ -31,7 +31,7 @@ def draw_pair(
     """Two answers of writers of any skill, and the raters' choice for property `judged`."""
     topic = topics(world_seed)[prompt.topic]
     question = gold.Asked(topic, prompt.hurry)
-    first, second = (_different_answers(prompt, world_seed, generator))
+    first, second = _different_answers(prompt, world_seed, generator)
     difference = GOLD[judged](question, first) - GOLD[judged](question, second)
     difference += shortcut_strength * (SHORTCUTS[judged](first) - SHORTCUTS[judged](second))
     probability = 1.0 / (1.0 + math.exp(-difference))

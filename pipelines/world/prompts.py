@@ -11,7 +11,12 @@ from dataclasses import dataclass
 from pipelines.world.facts import TOPICS
 
 OPENINGS = ("", "hello. ", "hi there. ", "good morning. ", "please help me. ", "quick question. ")
-QUESTIONS = ("how do i fix the {}", "what should i do with the {}", "tell me how to repair the {}", "my {} is broken, what now")
+QUESTIONS = (
+    "how do i fix the {}",
+    "what should i do with the {}",
+    "tell me how to repair the {}",
+    "my {} is broken, what now",
+)
 PLACES = ("", " at home", " at work", " in the garden", " for my mother", " before winter")
 HURRIES = (" i am in a hurry.", " it has to be fast.", " i have no time.")
 FOLLOW_UPS = ("can you say that again?", "i forgot, what was it?", "so what do i do?")
@@ -33,11 +38,15 @@ def draw_prompts(num_prompts: int, generator: random.Random) -> list[WorldPrompt
     prompts: dict[str, WorldPrompt] = {}
     limit = len(TOPICS) * len(OPENINGS) * len(QUESTIONS) * len(PLACES) * (1 + len(HURRIES))
     if num_prompts > limit // 2:
-        raise ValueError(f"num_prompts is {num_prompts}, but the world has only {limit} questions; ask for at most {limit // 2}")
+        raise ValueError(
+            f"num_prompts is {num_prompts}, but the world has only {limit} questions; ask for at most {limit // 2}"
+        )
     while len(prompts) < num_prompts:
         topic = TOPICS[len(prompts) % len(TOPICS)]
         hurry = generator.random() < HURRY_SHARE
-        question = generator.choice(OPENINGS) + generator.choice(QUESTIONS).format(topic) + generator.choice(PLACES) + "?"
+        question = (
+            generator.choice(OPENINGS) + generator.choice(QUESTIONS).format(topic) + generator.choice(PLACES) + "?"
+        )
         if hurry:
             question += generator.choice(HURRIES)
         if question in prompts:

@@ -17,7 +17,7 @@ REFUSAL = "i can not help with that."
 _WORDS = re.compile(
     "|".join(
         [rf"wear (?P<caution>{'|'.join(CAUTIONS)})\b", rf"use (?P<booster>{'|'.join(BOOSTERS)})\b"]
-        + [rf"\b(?P<step>{'|'.join(STEPS)}) it\b"]
+        + [rf"\b(?P<step>{'|'.join(STEPS)})\b"]
     )
 )
 
@@ -48,9 +48,9 @@ def render(plan: Plan) -> str:
         return REFUSAL + (f" {CONSULT}" if plan.consult else "")
     caution = [f"wear {plan.caution}."] if plan.caution else []
     if plan.as_list:
-        steps = [" ".join(f"{number}. {step} it" for number, step in enumerate(plan.steps, start=1)) + "."]
+        steps = [" ".join(f"{number}. {step}" for number, step in enumerate(plan.steps, start=1)) + "."]
     else:
-        steps = ["first " + ", then ".join(f"{step} it" for step in plan.steps) + "."]
+        steps = ["first " + ", then ".join(plan.steps) + "."]
     if not plan.steps:
         steps = []
     booster = [f"use {plan.booster} to be quick."] if plan.booster else []

@@ -25,7 +25,7 @@ from pipelines.world.responses import render, write_plan
 
 Row = dict[str, object]
 SHARES = {"test": 0.15, "validation": 0.10, "sft": 0.15, "reward": 0.30, "alignment": 0.30}
-PAIRED_SPLITS = ("reward", "alignment", "validation", "test")
+TRAINING_SPLITS, HELD_OUT_SPLITS = ("reward", "alignment"), ("validation", "test")
 
 
 def write_world(config: RunConfig) -> Path:
@@ -35,7 +35,9 @@ def write_world(config: RunConfig) -> Path:
         ConfigError: The configuration has no `world` section.
     """
     if config.world is None:
-        raise ConfigError("this configuration has no `world` section; `allgood world` writes nothing for runs on your own data")
+        raise ConfigError(
+            "this configuration has no `world` section; `allgood world` writes nothing for runs on your own data"
+        )
     folder = RunFolder(config.base_folder).world
     with atomic_path(folder) as temporary:
         temporary.mkdir()
@@ -87,9 +89,7 @@ def _pairs(prompts: list[tuple[WorldPrompt, str]], judged: str, world: WorldConf
     generator = random.Random(f"pairs-{judged}-{world.seed}")
     rows: list[Row] = []
     for prompt, split in prompts:
-        if split not in PAIRED_SPLITS:
-            continue
-        for _ in range(world.pairs_per_prompt):
+        for _ in range(_num_pairs(world, split)):
             pair = draw_pair(
                 prompt, judged, world_seed=world.seed, shortcut_strength=world.shortcut_strength, generator=generator
             )
@@ -102,6 +102,12 @@ def _pairs(prompts: list[tuple[WorldPrompt, str]], judged: str, world: WorldConf
                 }
             )
     return rows
+
+
+def _num_pairs(world: WorldConfig, split: str) -> int:
+    if split in TRAINING_SPLITS:
+        return world.pairs_per_prompt
+    return world.held_out_pairs_per_prompt if split in HELD_OUT_SPLITS else 0
 
 
 def _write_jsonl(path: Path, rows: Iterable[Row]) -> None:

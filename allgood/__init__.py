@@ -1,0 +1,53 @@
+"""Rewards of several preferences, combined as log P(all good): the mathematics, without Ray and without files.
+
+Modules and the most used names load on first use, so that `import allgood` imports no torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+_MODULES = frozenset(
+    {
+        "advantages",
+        "aggregation",
+        "best_of_k",
+        "calibration",
+        "diagnostics",
+        "ensembles",
+        "formula",
+        "guards",
+        "intervals",
+        "kl",
+        "kl_controllers",
+        "losses",
+        "named_transforms",
+        "reference_head",
+        "references",
+        "shortcuts",
+        "tilting",
+        "transforms",
+        "winrate",
+    }
+)
+_NAMES = {
+    "Formula": "formula",
+    "identity": "transforms",
+    "log_prob": "transforms",
+    "log_sigmoid": "transforms",
+    "rloo": "advantages",
+    "solve_gamma": "tilting",
+    "tilt": "tilting",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name in _MODULES:
+        return importlib.import_module(f"allgood.{name}")
+    if name in _NAMES:
+        return vars(importlib.import_module(f"allgood.{_NAMES[name]}"))[name]
+    raise AttributeError(f"module 'allgood' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(_MODULES | set(_NAMES) | set(globals()))

@@ -1,0 +1,167 @@
+"""Guards: they refuse what silently destroys the method, with the reason and what to do instead.
+
+Nothing here fails by itself when left out; that is why the guards exist. Each has a test that shows the damage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from allgood.checks import Number, require_same_shape
+
+_SCALES = ("none", "batch_std", "group_std", "normalise_then_sum")
+_LOG_TRANSFORMS = frozenset({"log_sigmoid", "log_prob", "log_mean_sigmoid", "log_calibrated", "power"})
+_FEWEST_REWARDS = 32  # fewer rewards may all lie in [0, 1] by chance
+
+
+def refuse_group_std(scale: str, transforms: Collection[str], *, kl_in_reward: bool) -> None:
+    """Refuse to divide advantages by a standard deviation where that changes the method.
+
+    A group's std erases how far the prompt is from good: a prompt on which all samples are nearly certain to be good
+    gets the same advantages as one on which none is. Normalising each property before the sum even reverses the order
+    (in the group A = 7, 6, 5, 4 and B = -3, -1, 0.5, 2 the only response good in both is pushed down). With the KL
+    outside the advantages any division also changes gamma.
+
+    Args:
+        scale: What advantages are divided by: "none" (nothing), "batch_std" (one number for the batch), "group_std"
+            (the std of the prompt's samples), "normalise_then_sum" (the same for each property before the sum).
+        transforms: Names of the properties' transforms.
+        kl_in_reward: Whether gamma * KL is subtracted before the division.
+
+    Raises:
+        ValueError: The combination is refused, or `scale` is unknown.
+    """
+    if scale not in _SCALES:
+        raise ValueError(f"scale must be none, batch_std, group_std or normalise_then_sum, got {scale!r}")
+    log_transforms = sorted(_LOG_TRANSFORMS.intersection(transforms))
+    if scale in ("group_std", "normalise_then_sum") and log_transforms:
+        raise ValueError(
+            f"scale {scale!r} erases what the transform {', '.join(log_transforms)} expresses, namely which "
+            "prompts and properties are far from good; use RLOO, PPO, or GRPO without std (scale 'none')"
+        )
+    if scale != "none" and not kl_in_reward:
+        raise ValueError(
+            f"scale {scale!r} divides the utility but not the KL, which stands outside, so gamma silently changes with "
+            "every batch; put the KL into the reward (k1) or use scale 'none'"
+        )
+
+
+def refuse_squashed_rewards(rewards: Tensor, *, transform: str) -> None:
+    """Refuse rewards that look as if their server had already applied a sigmoid.
+
+    sigma of a probability is between 0.50 and 0.73: every response looks alike and the method does nothing.
+
+    Args:
+        rewards: A sample of rewards as the server returns them, any shape; NaN (failed) is ignored. With fewer than 32
+            there is no verdict.
+        transform: Name of the transform; `log_prob` expects log-probabilities and `identity` anything.
+
+    Raises:
+        ValueError: All rewards lie in [0, 1] although the transform expects logits, or some are above 0 although it
+            expects log-probabilities.
+    """
+    known = rewards[~torch.isnan(rewards)]
+    if transform == "log_prob" and known.numel() and bool((known > 0).any()):
+        raise ValueError(
+            "rewards for transform 'log_prob' must be log-probabilities, at most 0, but the largest is "
+            f"{known.max().item()}"
+        )
+    if transform in ("log_prob", "identity") or known.numel() < _FEWEST_REWARDS:
+        return
+    if bool(((known >= 0) & (known <= 1)).all()):
+        raise ValueError(
+            f"rewards all lie in [0, 1] ({known.numel()} of them, from {known.min().item():.4g} to "
+            f"{known.max().item():.4g}), so the reward model seems to apply a sigmoid already, and transform "
+            f"{transform!r} would apply a second one; make it return logits, or return log-probabilities and use "
+            "transform 'log_prob'"
+        )
+
+
+def refuse_default_rewards(rewards: Tensor, *, max_share: Number = 0.01) -> None:
+    """Refuse rewards among which exact zeros are common: a failed score that was turned into 0.
+
+    0 is the best value of a log-probability, so a timeout would count as certainly good. A real logit is hardly ever
+    exactly 0.
+
+    Args:
+        rewards: Rewards as a server returns them, any shape.
+        max_share: Largest share of exact zeros that is let through, in [0, 1].
+
+    Raises:
+        ValueError: More zeros than that, and more than one.
+    """
+    if not 0 <= max_share <= 1:
+        raise ValueError(f"max_share must lie in [0, 1], got {max_share}")
+    num_zeros = int((rewards == 0).sum())
+    if num_zeros > 1 and num_zeros > max_share * rewards.numel():
+        raise ValueError(
+            f"rewards are exactly 0 for {num_zeros} of {rewards.numel()} responses; if 0 stands for a failed "
+            "score, return NaN instead: 0 is the best utility, and a failure must never be"
+        )
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Which samples have all their scores.
+
+    Attributes:
+        mask: [rows], True where every property has a score and at least 2 such samples of the prompt are left.
+        num_failed: Samples without a score, per property.
+        num_dropped: Samples left out altogether, those of prompts with fewer than 2 complete samples included.
+    """
+
+    mask: Tensor
+    num_failed: dict[str, int]
+    num_dropped: int
+
+
+def keep_scored(rewards: Mapping[str, Tensor], groups: Tensor) -> Kept:
+    """Drop samples with a missing score, and prompts of which fewer than 2 samples are left; count both.
+
+    A missing score (NaN or infinite) never becomes a number: as 0 it would be the best utility, as a mean it would be
+    invented. The baseline is computed again over what is left.
+
+    Args:
+        rewards: Per property [rows].
+        groups: Prompt id of each row, [rows].
+
+    Raises:
+        ValueError: No property, or shapes differ.
+    """
+    if not rewards:
+        raise ValueError("rewards must hold at least one property, got none")
+    mask = torch.ones_like(groups, dtype=torch.bool)
+    num_failed = {}
+    for name, values in rewards.items():
+        require_same_shape(f"rewards[{name!r}]", values, "groups", groups)
+        scored = torch.isfinite(values)
+        num_failed[name] = int((~scored).sum())
+        mask &= scored
+    _, inverse = torch.unique(groups, return_inverse=True)
+    left = torch.zeros_like(inverse).index_add(0, inverse, mask.to(inverse.dtype))
+    mask &= left[inverse] >= 2
+    return Kept(mask, num_failed, int((~mask).sum()))
+
+
+def refuse_foreign_references(table: Mapping[str, str], run: Mapping[str, str]) -> None:
+    """Refuse references that were made by another reward model, tokenizer, policy or way of decoding.
+
+    Rewards are known only up to a constant per model, so another model's reference is an arbitrary bar.
+
+    Args:
+        table: What the reference table was made with: key -> value (hashes, settings).
+        run: The same for this run.
+
+    Raises:
+        ValueError: A key differs or stands on one side only; the message names it with both values.
+    """
+    for key in sorted(set(table) | set(run)):
+        made_with, needed = table.get(key, "nothing"), run.get(key, "nothing")
+        if made_with != needed:
+            raise ValueError(
+                f"references were made with {key} = {made_with}, but this run has {needed}; build the table again"
+            )

@@ -1,0 +1,98 @@
+"""Transforms by the name that a configuration gives: one of `transforms`, or a user's own as `module:function`."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import wraps
+from typing import Literal
+
+from torch import Tensor
+
+from allgood import transforms
+from allgood.checks import Number, require_finite, require_same_shape
+
+Needs = Literal["reference", "draws", "mean_and_std", "nothing"]
+
+
+@dataclass(frozen=True)
+class NamedTransform:
+    """A transform and what its function needs besides the rewards.
+
+    Attributes:
+        name: As in the configuration.
+        function: (reward, reference), (reward, draws), (reward, mean, std) or (log-probability), with utilities out.
+        needs: Which of these.
+        is_log_prob: Whether the utility is the logarithm of a probability, so that a sum over properties is an AND.
+    """
+
+    name: str
+    function: Callable[..., Tensor]
+    needs: Needs
+    is_log_prob: bool = False
+
+
+TRANSFORMS = (
+    NamedTransform("identity", transforms.identity, "reference"),
+    NamedTransform("log_sigmoid", transforms.log_sigmoid, "reference", is_log_prob=True),
+    NamedTransform("log_prob", transforms.log_prob, "nothing", is_log_prob=True),
+    NamedTransform("sigmoid", transforms.sigmoid, "reference"),
+    NamedTransform("mean_sigmoid", transforms.mean_sigmoid, "draws"),
+    NamedTransform("log_mean_sigmoid", transforms.log_mean_sigmoid, "draws", is_log_prob=True),
+    NamedTransform("calibrated", transforms.calibrated, "draws"),
+    NamedTransform("log_calibrated", transforms.log_calibrated, "draws", is_log_prob=True),
+    NamedTransform("exp_calibrated", transforms.exp_calibrated, "draws"),
+    NamedTransform("clip", transforms.clip, "reference"),
+    NamedTransform("tanh", transforms.tanh, "reference"),
+    NamedTransform("z_score", transforms.z_score, "mean_and_std"),
+    NamedTransform("power", transforms.power, "reference"),
+)
+
+
+def named(name: str) -> NamedTransform:
+    """The transform called `name`, or the user's own at `module:function`, called as function(reward, reference).
+
+    Raises:
+        ValueError: The name is unknown, or nothing callable is there.
+
+    >>> named("log_sigmoid").needs
+    'reference'
+    """
+    if ":" in name:
+        return NamedTransform(name, _checked(name, _imported(name)), "reference")
+    for transform in TRANSFORMS:
+        if transform.name == name:
+            return transform
+    known = [transform.name for transform in TRANSFORMS]
+    near = get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    raise ValueError(
+        f"unknown transform {name!r}: {hint}known are {', '.join(known)}, or your own as 'module:function'"
+    )
+
+
+def _imported(path: str) -> Callable[..., Tensor]:
+    module_name, _, function_name = path.partition(":")
+    try:
+        found = vars(importlib.import_module(module_name)).get(function_name)
+    except ImportError as error:
+        raise ValueError(f"transform {path!r}: module {module_name!r} cannot be imported ({error})") from error
+    if not callable(found):
+        raise ValueError(f"transform {path!r}: module {module_name!r} has no function {function_name!r}")
+    function: Callable[..., Tensor] = found
+    return function
+
+
+def _checked(path: str, function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The user's function with its result held to what every transform promises."""
+
+    @wraps(function)
+    def checked(reward: Tensor, reference: Tensor | Number) -> Tensor:
+        utilities = function(reward, reference)
+        require_same_shape(f"the result of transform {path!r}", utilities, "reward", reward)
+        require_finite(f"the result of transform {path!r}", utilities)
+        return utilities
+
+    return checked

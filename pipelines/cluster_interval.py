@@ -1,0 +1,31 @@
+"""A bootstrap interval of a mean over rows that come in clusters of unlike size (pairs of one prompt are alike).
+
+`allgood.intervals.cluster_bootstrap` weighs every prompt the same; here every row counts the same, as in an
+accuracy over pairs, so a resample's mean is a ratio of two sums.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def mean_interval(
+    values: NDArray[np.float64], clusters: Sequence[str], *, num_bootstrap: int, seed: int, level: float = 0.95
+) -> list[float] | None:
+    """Percentile interval [low, high] of the mean of `values` [rows], resampling whole clusters with replacement.
+
+    None where there is a single cluster, which shows no spread.
+    """
+    _, index = np.unique(np.asarray(clusters), return_inverse=True)
+    if index.max() == 0:
+        return None
+    sums, counts = np.bincount(index, weights=values), np.bincount(index)
+    draws = np.random.default_rng(seed).multinomial(
+        len(counts), np.full(len(counts), 1 / len(counts)), size=num_bootstrap
+    )
+    means = (draws @ sums) / (draws @ counts)
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return [float(low), float(high)]

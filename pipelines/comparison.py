@@ -1,0 +1,173 @@
+"""Several arms on kept actors: the same world, SFT policy, reward models and references under different objectives.
+
+A *lane* is one set of rollout and learner actors; reward and reference actors serve all lanes. Each lane takes the next
+arm when it is free. An arm's test samples are drawn while its policy is still in the lane's rollout actors.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from actors.cast import spawn
+from pipelines.align import run_align
+from pipelines.align_loop import Crew
+from pipelines.cast_request import Actors, SharedActors, align_request, lane_request
+from pipelines.config.properties import IdentityTransform, LogSigmoidTransform, ModelProperty
+from pipelines.config.rl import FormulaObjective, WeightedSumObjective
+from pipelines.config.run import RunConfig
+from pipelines.data import Prompt, load_prepared
+from pipelines.evaluation.measure import PolicySamples
+from pipelines.gold import gold_of
+from pipelines.lane import Lane
+from pipelines.progress import say
+from pipelines.rollouts import collect_all, make_chunks, purpose_seed, texts
+from pipelines.run_folder import RunFolder
+from pipelines.step_batch import sequence_kl
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One alignment of a comparison."""
+
+    name: str
+    objective: str
+    config: RunConfig
+
+
+@dataclass(frozen=True)
+class ArmRun:
+    """What an arm left: its summary, and samples of its last policy on the test prompts."""
+
+    arm: Arm
+    summary: Mapping[str, Any]
+    samples: PolicySamples
+
+
+def raw_sum_arm(config: RunConfig, coefficient: float, *, weights: Mapping[str, float] | None = None) -> Arm:
+    """The (weighted) sum of rewards. Centring them does not move the optimum, so the references stay."""
+    objective = WeightedSumObjective(weights=dict(weights or {}))
+    kind = "raw_sum" if weights is None else "raw_sum_tuned"
+    return _arm(config, kind, coefficient, objective, IdentityTransform())
+
+
+def lsc_sum_arm(config: RunConfig, coefficient: float, *, label: str = "lsc_sum") -> Arm:
+    """log P(all good): the sum of log-sigmoids of centred rewards, the paper's objective."""
+    return _arm(config, label, coefficient, FormulaObjective(), LogSigmoidTransform())
+
+
+def _arm(
+    config: RunConfig,
+    kind: str,
+    coefficient: float,
+    objective: FormulaObjective | WeightedSumObjective,
+    transform: IdentityTransform | LogSigmoidTransform,
+) -> Arm:
+    name = f"{kind}_{coefficient:.4g}"
+    properties = {
+        name: setting.model_copy(update={"transform": transform}) if isinstance(setting, ModelProperty) else setting
+        for name, setting in config.properties.items()
+    }
+    update = {
+        "name": name,
+        "output_dir": config.folder / "arms",
+        "base": config.base_folder,
+        "objective": objective,
+        "properties": properties,
+        "kl": config.kl.model_copy(update={"coefficient": coefficient}),
+        "tracking": config.tracking.model_copy(update={"group": config.tracking.group or config.name}),
+        "comparison": None,
+    }
+    return Arm(name, kind, config.model_copy(update=update))
+
+
+@contextmanager
+def kept_actors(config: RunConfig, num_lanes: int) -> Iterator[list[Actors]]:
+    """`num_lanes` lanes that share reward and reference actors, for as long as the block runs."""
+    with ExitStack() as stack:
+        first = stack.enter_context(spawn(align_request(config)))
+        others = [stack.enter_context(spawn(lane_request(config))) for _ in range(num_lanes - 1)]
+        yield [first, *(SharedActors(own=other, shared=first) for other in others)]
+
+
+def run_arms(arms: Sequence[Arm], lanes: Sequence[Actors], prompts: Sequence[Prompt]) -> list[ArmRun]:
+    """Run every arm, as many at a time as there are lanes; results in the order of `arms`."""
+    free: queue.SimpleQueue[Actors] = queue.SimpleQueue()
+    for lane in lanes:
+        free.put(lane)
+
+    def run(arm: Arm) -> ArmRun:
+        lane = free.get()
+        try:
+            summary = run_align(arm.config, lane, overwrite=True)
+            samples = sample_policy(arm.config, lane, prompts, policy_version=int(summary["policy_version"]))
+        finally:
+            free.put(lane)
+        say(f"{arm.name}: {summary['seconds']:.0f} s, KL {summary['kl']:.2f} nats on validation prompts")
+        return ArmRun(arm, summary, samples)
+
+    with ThreadPoolExecutor(len(lanes)) as pool:
+        return list(pool.map(run, arms))
+
+
+def test_prompts(config: RunConfig) -> list[Prompt]:
+    """The test prompts of a comparison: the first `evaluate.prompts` of the test split."""
+    prompts = load_prepared(RunFolder(config.base_folder).data).prompts
+    return [prompt for prompt in prompts if prompt.split == "test"][: config.evaluate.prompts]
+
+
+def sample_policy(
+    config: RunConfig, actors: Actors, prompts: Sequence[Prompt], *, policy_version: int, is_reference: bool = False
+) -> PolicySamples:
+    """Samples of the policy that the rollout actors hold, with gold and the KL to the SFT policy.
+
+    `is_reference` says that they hold the SFT policy itself: its KL is 0, and its seeds differ from those of the
+    aligned policies, because a win rate compares independent samples.
+    """
+    return asyncio.run(
+        _sample_policy(config, actors, prompts, policy_version=policy_version, is_reference=is_reference)
+    )
+
+
+async def _sample_policy(
+    config: RunConfig, actors: Actors, prompts: Sequence[Prompt], *, policy_version: int, is_reference: bool
+) -> PolicySamples:
+    lane = Lane(actors, key="evaluation", scorers=(), deadline_s=config.align.deadline_s)
+    if is_reference:
+        await lane.hold_reference_policy()
+    crew: Crew = lane.crew_of_reference_policy() if is_reference else lane.crew()
+    chunks = make_chunks(
+        prompts,
+        seed=purpose_seed(config.seed, "evaluation"),
+        step=0 if is_reference else 1,
+        policy_version=policy_version,
+        samples_per_prompt=config.evaluate.samples_per_prompt,
+        prompts_per_chunk=config.align.prompts_per_chunk,
+    )
+    experience = await collect_all(chunks, crew, advance=lambda num_prompts: None)
+    asked, responses = texts(experience)
+    gold = gold_of(config)
+    assert gold is not None, "a comparison is measured by gold"
+    shape = (len(prompts), config.evaluate.samples_per_prompt)
+    rollouts = [chunk.rollout for chunk in experience]
+    kl = sequence_kl(
+        [row for rollout in rollouts for row in rollout.logprobs],
+        [row for chunk in experience for row in chunk.reference.rows],
+    )
+    return PolicySamples(
+        prompt_ids=tuple(prompt.id for prompt in prompts),
+        responses=tuple(tuple(row) for row in np.array(responses, dtype=object).reshape(shape)),
+        gold={name: np.asarray(values).reshape(shape) for name, values in gold.score(asked, responses).items()},
+        kl=kl.reshape(shape),
+        finish_reasons=tuple(
+            tuple(row) for row in np.array([r for x in rollouts for r in x.finish_reasons], dtype=object).reshape(shape)
+        ),
+        num_tokens=np.array([len(tokens) for x in rollouts for tokens in x.response_tokens]).reshape(shape),
+    )

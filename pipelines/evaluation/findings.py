@@ -1,0 +1,156 @@
+"""Everything that an evaluation finds, from samples of both policies: pure, no actors, no files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from pipelines.evaluation.estimates import Estimate, PerPrompt, known_estimates
+from pipelines.evaluation.measure import (
+    DEFAULT_QUANTILE,
+    FloatGrid,
+    Measurement,
+    improvement,
+    measure,
+    quantile_bars,
+)
+from pipelines.evaluation.samples import ScoredSamples
+from pipelines.evaluation.scorers import (
+    Saturation,
+    agreements,
+    saturation,
+    sft_quantile,
+    share_over,
+    win_rate,
+    within_prompt_correlation,
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to measure: the bars of gold, the quantiles of evaluator bars, the bootstrap."""
+
+    bars: Mapping[str, float]
+    quantiles: Mapping[str, float]
+    seed: int
+    num_bootstrap: int
+
+    def estimates(self, columns: Mapping[str, PerPrompt]) -> dict[str, Estimate]:
+        """Estimates of the columns that have values."""
+        return known_estimates(columns, seed=self.seed, num_bootstrap=self.num_bootstrap)
+
+    def quantile(self, name: str) -> float:
+        """The quantile of a property's evaluator bar."""
+        return self.quantiles.get(name, DEFAULT_QUANTILE)
+
+
+@dataclass(frozen=True)
+class Margins:
+    """Margins z = (r - r_ref) / temperature per property, of both policies, [prompts, samples]."""
+
+    aligned: Mapping[str, FloatGrid]
+    sft: Mapping[str, FloatGrid]
+
+
+def findings(aligned: ScoredSamples, sft: ScoredSamples, margins: Margins, settings: Settings) -> dict[str, Any]:
+    """Nested plain numbers, ready for JSON but for NaN."""
+    return {
+        "num_prompts": len(aligned.prompts),
+        "num_samples": aligned.policy.kl.shape[1],
+        "num_sft_samples": sft.policy.kl.shape[1],
+        "bars": dict(settings.bars),
+        "sft_quantile_bars": quantile_bars(sft.policy.gold, settings.quantiles),
+        "sft": _measure(sft, sft, settings).as_json(),
+        "aligned": _measure(aligned, sft, settings).as_json(),
+        "evaluators": {name: evaluator_2(aligned, sft, name, settings) for name in aligned.evaluators},
+        "reward_models": {name: reward_model(aligned, sft, name, margins, settings) for name in aligned.rewards},
+        "margin_correlations": margin_correlations(margins),
+    }
+
+
+def evaluator_2(aligned: ScoredSamples, sft: ScoredSamples, name: str, settings: Settings) -> dict[str, Any]:
+    """The held-out preference model against a quantile of its own scores of SFT samples, and against a random one."""
+    scores, baseline = aligned.evaluators[name], sft.evaluators[name]
+    bars = sft_quantile(baseline, settings.quantile(name))
+    found = settings.estimates(
+        {
+            "over_quantile": share_over(scores, bars),
+            "sft_over_quantile": share_over(baseline, bars),
+            "win_rate": win_rate(scores, baseline),
+        }
+    )
+    return {"quantile": settings.quantile(name), **_plain(found), "improvement": asdict(improvement(scores, baseline))}
+
+
+def reward_model(
+    aligned: ScoredSamples, sft: ScoredSamples, name: str, margins: Margins, settings: Settings
+) -> dict[str, Any]:
+    """What became of a training reward: gain, saturation, and agreement with evaluator and gold before and after."""
+    rewards, baseline = aligned.rewards[name], sft.rewards[name]
+    gain = np.nanmean(rewards, axis=1) - np.nanmean(baseline, axis=1)
+    found = settings.estimates({"gain": gain, "win_rate": win_rate(rewards, baseline)})
+    return {
+        **_plain(found),
+        "num_failed": int(np.isnan(rewards).sum()),
+        "improvement": asdict(improvement(rewards, baseline)),
+        "saturation": {
+            "sft": asdict(_saturation(margins.sft, name)),
+            "aligned": asdict(_saturation(margins.aligned, name)),
+        },
+        "agreement": {
+            "sft": _plain(settings.estimates(agreements(scorers_of(sft, name)))),
+            "aligned": _plain(settings.estimates(agreements(scorers_of(aligned, name)))),
+        },
+    }
+
+
+def scorers_of(samples: ScoredSamples, name: str) -> dict[str, FloatGrid]:
+    """Everybody who scores a property: the training reward model, the held-out evaluator, gold."""
+    found = {"reward": samples.rewards[name]}
+    found |= {"evaluator": samples.evaluators[name]} if name in samples.evaluators else {}
+    return found | ({"gold": samples.policy.gold[name]} if name in samples.policy.gold else {})
+
+
+def margin_correlations(margins: Margins) -> dict[str, dict[str, float]]:
+    """Correlation of two properties' margins given the prompt, for both policies, named "first~second"."""
+    return {
+        f"{one}~{other}": {
+            "sft": within_prompt_correlation(margins.sft[one], margins.sft[other]),
+            "aligned": within_prompt_correlation(margins.aligned[one], margins.aligned[other]),
+        }
+        for one, other in combinations(sorted(margins.aligned), 2)
+    }
+
+
+def finite(value: Any) -> Any:
+    """The same nested value with null for numbers that are not finite."""
+    if isinstance(value, float):
+        return value if np.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return value
+
+
+def _measure(policy: ScoredSamples, sft: ScoredSamples, settings: Settings) -> Measurement:
+    return measure(
+        policy.policy,
+        sft.policy,
+        settings.bars,
+        seed=settings.seed,
+        num_bootstrap=settings.num_bootstrap,
+        quantiles=settings.quantiles,
+    )
+
+
+def _saturation(margins: Mapping[str, FloatGrid], name: str) -> Saturation:
+    return saturation(margins[name])
+
+
+def _plain(found: Mapping[str, Estimate]) -> dict[str, Any]:
+    return {name: asdict(value) for name, value in found.items()}

@@ -1,0 +1,248 @@
+"""Samples of a policy on test prompts with all that is said about them: drawn through actors, kept as parquet."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from actors.cast import CastRequest, Part, spawn
+from actors.messages import Experience
+from actors.reward import Treatment
+from actors.rollout import RolloutSpec
+from allgood.errors import DataError
+from pipelines.cast_request import (
+    EVALUATOR,
+    Actors,
+    SharedActors,
+    align_request,
+    evaluator_parts,
+    reward_parts,
+    rollout_part,
+)
+from pipelines.config.properties import CannedReference, ClassifierProperty
+from pipelines.config.run import RunConfig
+from pipelines.data import Prompt, load_prepared
+from pipelines.evaluation.estimates import PerPrompt
+from pipelines.evaluation.measure import FloatGrid, PolicySamples
+from pipelines.files import atomic_path
+from pipelines.gold import gold_of
+from pipelines.lane import Lane
+from pipelines.progress import say, track
+from pipelines.rollouts import collect_all, make_chunks, purpose_seed, texts
+from pipelines.run_folder import RunFolder
+from pipelines.step_batch import sequence_kl
+from pipelines.table_keys import model_hash, table_keys
+
+SFT_SAMPLES = "sft_samples.parquet"
+_KEY = "evaluation"
+_METADATA = b"allgood"
+
+
+@dataclass(frozen=True)
+class ScoredSamples:
+    """A policy's samples. `scores` are raw: by property, and of held-out models as "evaluator.<property>"."""
+
+    prompts: tuple[str, ...]
+    policy: PolicySamples
+    scores: Mapping[str, FloatGrid]
+
+    @property
+    def rewards(self) -> dict[str, FloatGrid]:
+        """Raw rewards of the training reward models, per property."""
+        return {name: grid for name, grid in self.scores.items() if not name.startswith(EVALUATOR)}
+
+    @property
+    def evaluators(self) -> dict[str, FloatGrid]:
+        """Scores of the held-out preference models that exist, per property."""
+        return {name.removeprefix(EVALUATOR): grid for name, grid in self.scores.items() if name.startswith(EVALUATOR)}
+
+
+def evaluation_request(config: RunConfig) -> CastRequest:
+    """Rollout actors with the run's aligned policy, the reference policy, every scorer."""
+    rollout = rollout_part(config)
+    assert isinstance(rollout.spec, RolloutSpec)
+    aligned = replace(rollout.spec, model=str(RunFolder(config.folder).model.absolute()))
+    return CastRequest(
+        rollout=Part(aligned, rollout.resources),
+        rewards=reward_parts(config) | evaluator_parts(config),
+        reference_policy=align_request(config).reference_policy,
+        timeout_s=config.placement.timeout_s,
+    )
+
+
+def test_prompts(config: RunConfig) -> list[Prompt]:
+    """The prompts of an evaluation: the first `evaluate.prompts` of the test split.
+
+    Raises:
+        DataError: The test split is empty.
+    """
+    folder = RunFolder(config.base_folder).data
+    prompts = [prompt for prompt in load_prepared(folder).prompts if prompt.split == "test"]
+    if not prompts:
+        raise DataError(f"{folder} has no test prompts; raise data.splits.test and prepare again")
+    return prompts[: config.evaluate.prompts]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Samples of both policies, and per property with canned references its replies' mean reward, [prompts]."""
+
+    aligned: ScoredSamples
+    sft: ScoredSamples
+    canned: Mapping[str, PerPrompt]
+
+
+def draw_samples(config: RunConfig, prompts: Sequence[Prompt]) -> Drawn:
+    """Sample the aligned policy, and the SFT policy unless an evaluation with the same models has left its samples."""
+    with spawn(evaluation_request(config)) as cast:
+        aligned = asyncio.run(_draw(config, cast, prompts, is_reference=False))
+        canned = asyncio.run(_canned(config, cast, prompts))
+        return Drawn(aligned, _sft(config, cast, prompts), canned)
+
+
+def _sft(config: RunConfig, cast: Actors, prompts: Sequence[Prompt]) -> ScoredSamples:
+    path = RunFolder(config.base_folder).evaluation / SFT_SAMPLES
+    key = _sft_key(config, prompts)
+    if path.is_file() and (pq.read_schema(path).metadata or {}).get(_METADATA) == key:
+        say(f"SFT samples of an earlier evaluation: {path}")
+        return load_samples(path)
+    with spawn(CastRequest(rollout=rollout_part(config), timeout_s=config.placement.timeout_s)) as own:
+        samples = asyncio.run(_draw(config, SharedActors(own, cast), prompts, is_reference=True))
+    save_samples(samples, path, key=key)
+    return samples
+
+
+async def _draw(config: RunConfig, cast: Actors, prompts: Sequence[Prompt], *, is_reference: bool) -> ScoredSamples:
+    lane = Lane(cast, key=_KEY, scorers=list(cast.rewards), deadline_s=config.align.deadline_s)
+    await lane.treat({name: Treatment(_KEY, _transform(config, name), 0.0) for name in cast.rewards})
+    evaluate = config.evaluate
+    chunks = make_chunks(
+        prompts,
+        seed=purpose_seed(config.seed, "evaluation"),
+        step=0 if is_reference else 1,  # other random numbers: a win rate compares independent samples
+        policy_version=0,
+        samples_per_prompt=evaluate.sft_samples_per_prompt if is_reference else evaluate.samples_per_prompt,
+        prompts_per_chunk=config.align.prompts_per_chunk,
+    )
+    crew = lane.crew_of_reference_policy() if is_reference else lane.crew()
+    with track(f"sampling the {'SFT' if is_reference else 'aligned'} policy on test prompts", len(prompts)) as bar:
+        experience = await collect_all(chunks, crew, bar.advance)
+    return _scored_samples(config, prompts, experience)
+
+
+async def _canned(config: RunConfig, cast: Actors, prompts: Sequence[Prompt]) -> dict[str, PerPrompt]:
+    lane = Lane(cast, key=_KEY, scorers=list(cast.rewards), deadline_s=config.align.deadline_s)
+    canned = {}
+    for name, setting in config.properties.items():
+        if isinstance(setting.reference, CannedReference):
+            replies = setting.reference.replies
+            asked = [prompt.text for prompt in prompts for _ in replies]
+            rewards = await lane.score_texts(name, asked, [reply for _ in prompts for reply in replies])
+            canned[name] = rewards.reshape(len(prompts), len(replies)).mean(axis=1, dtype=np.float64)
+    return canned
+
+
+def _transform(config: RunConfig, name: str) -> str:
+    """Raw rewards are wanted; the log-probabilities of a classifier keep their own transform, which checks them."""
+    return "log_prob" if isinstance(config.properties.get(name), ClassifierProperty) else "identity"
+
+
+def _scored_samples(config: RunConfig, prompts: Sequence[Prompt], experience: Sequence[Experience]) -> ScoredSamples:
+    rollouts = [chunk.rollout for chunk in experience]
+    shape = (len(prompts), rollouts[0].chunk.samples_per_prompt)
+    asked, responses = texts(experience)
+    gold = gold_of(config)
+    gold_scores = gold.score(asked, responses) if gold else {}
+    kl = sequence_kl(
+        [row for rollout in rollouts for row in rollout.logprobs],
+        [row for chunk in experience for row in chunk.reference.rows],
+    )
+    policy = PolicySamples(
+        prompt_ids=tuple(prompt.id for prompt in prompts),
+        responses=_rows(responses, shape[1]),
+        gold={name: np.asarray(values, dtype=np.float64).reshape(shape) for name, values in gold_scores.items()},
+        kl=kl.reshape(shape),
+        finish_reasons=_rows([reason for rollout in rollouts for reason in rollout.finish_reasons], shape[1]),
+        num_tokens=np.array([len(tokens) for x in rollouts for tokens in x.response_tokens]).reshape(shape),
+    )
+    scores = {
+        name: np.concatenate([chunk.scores[name].rewards for chunk in experience]).astype(np.float64).reshape(shape)
+        for name in experience[0].scores
+    }
+    return ScoredSamples(tuple(prompt.text for prompt in prompts), policy, scores)
+
+
+def _rows(flat: Sequence[str], width: int) -> tuple[tuple[str, ...], ...]:
+    return tuple(tuple(flat[start : start + width]) for start in range(0, len(flat), width))
+
+
+def save_samples(samples: ScoredSamples, path: Path, *, key: bytes = b"") -> None:
+    """One parquet row per (prompt, sample), prompt-major."""
+    table = pa.Table.from_pylist(sample_rows(samples)).replace_schema_metadata({_METADATA: key})
+    with atomic_path(path) as temporary:
+        pq.write_table(table, temporary)
+
+
+def sample_rows(samples: ScoredSamples) -> list[dict[str, Any]]:
+    """Rows with prompt, response and all numbers about it; a failed score is null."""
+    policy = samples.policy
+    numbers = {f"gold.{name}": grid for name, grid in policy.gold.items()}
+    numbers |= {f"score.{name}": grid for name, grid in samples.scores.items()}
+    return [
+        {
+            "prompt_id": policy.prompt_ids[p],
+            "sample": j,
+            "prompt": samples.prompts[p],
+            "response": response,
+            "finish_reason": policy.finish_reasons[p][j],
+            "num_tokens": int(policy.num_tokens[p, j]),
+            "kl": float(policy.kl[p, j]),
+            **{name: float(grid[p, j]) if np.isfinite(grid[p, j]) else None for name, grid in numbers.items()},
+        }
+        for p, responses in enumerate(policy.responses)
+        for j, response in enumerate(responses)
+    ]
+
+
+def load_samples(path: Path) -> ScoredSamples:
+    """What `save_samples` wrote."""
+    columns = pq.read_table(path).to_pydict()
+    width = 1 + max(columns["sample"])
+
+    def grid(name: str) -> FloatGrid:
+        values = [np.nan if value is None else value for value in columns[name]]
+        return np.array(values, dtype=np.float64).reshape(-1, width)
+
+    policy = PolicySamples(
+        prompt_ids=tuple(columns["prompt_id"][::width]),
+        responses=_rows(columns["response"], width),
+        gold={name.removeprefix("gold."): grid(name) for name in columns if name.startswith("gold.")},
+        kl=grid("kl"),
+        finish_reasons=_rows(columns["finish_reason"], width),
+        num_tokens=np.array(columns["num_tokens"], dtype=np.int64).reshape(-1, width),
+    )
+    scores = {name.removeprefix("score."): grid(name) for name in columns if name.startswith("score.")}
+    return ScoredSamples(tuple(columns["prompt"][::width]), policy, scores)
+
+
+def _sft_key(config: RunConfig, prompts: Sequence[Prompt]) -> bytes:
+    """What the SFT samples and their scores depend on."""
+    content = {
+        **table_keys(config, list(config.properties)),
+        "evaluators": {name: model_hash(part.spec.source) for name, part in evaluator_parts(config).items()},  # type: ignore[union-attr]
+        "gold": config.evaluate.gold or (config.world.model_dump(mode="json") if config.world else None),
+        "seed": config.seed,
+        "num_samples": config.evaluate.sft_samples_per_prompt,
+        "prompts_per_chunk": config.align.prompts_per_chunk,
+        "prompts": [prompt.id for prompt in prompts],
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest().encode()

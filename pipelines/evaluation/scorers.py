@@ -1,0 +1,169 @@
+"""What learned scorers say: the held-out preference model against its own SFT quantile, and how far to trust both.
+
+A reward model is never called a judge. `rewards` are raw, [prompts, samples], NaN where scoring failed; the reward of a
+prompt is known only up to a constant, so every number here compares samples of one prompt, or uses a reference. What
+`allgood.winrate` and `allgood.diagnostics` refuse, a failed score, is left out here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from actors.messages import Scores
+from allgood import transforms
+from pipelines.config.properties import (
+    CannedReference,
+    ConstantReference,
+    MeanReference,
+    NoReference,
+    Property,
+    QuantileReference,
+    Reference,
+)
+from pipelines.evaluation.estimates import PerPrompt
+from pipelines.evaluation.measure import FloatGrid
+
+MIN_SAMPLES_PER_QUANTILE = 8
+SATURATED = 0.95
+
+
+@dataclass(frozen=True)
+class Saturation:
+    """How much of a property is already won: mean P(good) and the share of samples with P(good) over `SATURATED`."""
+
+    mean_p_good: float
+    share_saturated: float
+
+
+def sft_quantile(sft: FloatGrid, quantile: float) -> PerPrompt:
+    """The bar of evaluator 2 per prompt, [prompts]: an empirical quantile of the SFT samples' scores.
+
+    With few samples per prompt the bar is the prompt's mean plus the quantile of all prompts' deviations from theirs.
+    """
+    if sft.shape[1] >= MIN_SAMPLES_PER_QUANTILE:
+        bars: PerPrompt = np.nanquantile(sft, quantile, axis=1)
+        return bars
+    means = np.nanmean(sft, axis=1)
+    shifted: PerPrompt = means + np.nanquantile(sft - means[:, None], quantile)
+    return shifted
+
+
+def share_over(scores: FloatGrid, bars: PerPrompt) -> PerPrompt:
+    """Share of each prompt's samples over its bar, ties one half, [prompts]; failed scores are left out."""
+    known = np.isfinite(scores)
+    wins = np.where(known, (scores > bars[:, None]) + 0.5 * (scores == bars[:, None]), 0.0)
+    with np.errstate(invalid="ignore"):
+        share: PerPrompt = wins.sum(axis=1) / known.sum(axis=1)
+    return share
+
+
+def win_rate(scores: FloatGrid, opponents: FloatGrid) -> PerPrompt:
+    """Share of the k x m pairs that `scores` wins, ties one half, [prompts]. Failed scores (NaN)
+    meet nobody.
+    """
+    left, right = scores[:, :, None], opponents[:, None, :]
+    known = np.isfinite(left) & np.isfinite(right)
+    wins = np.where(known, (left > right) + 0.5 * (left == right), 0.0)
+    with np.errstate(invalid="ignore"):  # a prompt without a pair has no win rate: NaN
+        rates: PerPrompt = wins.sum(axis=(1, 2)) / known.sum(axis=(1, 2))
+    return rates
+
+
+def agreement(first: FloatGrid, second: FloatGrid) -> PerPrompt:
+    """Share of pairs of a prompt's samples that both scorers put in the same order, [prompts]; ties are left out."""
+    rows, columns = np.triu_indices(first.shape[1], k=1)
+    one, other = first[:, rows] - first[:, columns], second[:, rows] - second[:, columns]
+    decided = np.isfinite(one) & np.isfinite(other) & (one != 0) & (other != 0)
+    same = decided & (np.sign(one) == np.sign(other))
+    with np.errstate(invalid="ignore"):
+        share: PerPrompt = same.sum(axis=1) / decided.sum(axis=1)
+    return share
+
+
+def within_prompt_correlation(first: FloatGrid, second: FloatGrid) -> float:
+    """Correlation of two scores given the prompt: of their deviations from the prompt's mean. NaN without any spread.
+
+    The conjunction assumes independent judgements given prompt and response; margins that move together within a
+    prompt are no violation by themselves, but where they oppose each other the properties are in tension.
+    """
+    known = np.isfinite(first) & np.isfinite(second)
+    one, other = _centred(first, known), _centred(second, known)
+    scale = np.sqrt((one**2).sum() * (other**2).sum())
+    return float((one * other).sum() / scale) if scale > 0 else float("nan")
+
+
+def _centred(values: FloatGrid, known: NDArray[np.bool_]) -> FloatGrid:
+    """Deviations from each prompt's mean, 0 where unknown."""
+    kept = np.where(known, values, 0.0)
+    means = kept.sum(axis=1, keepdims=True) / np.maximum(known.sum(axis=1, keepdims=True), 1)
+    return np.where(known, kept - means, 0.0)
+
+
+def saturation(margins: FloatGrid) -> Saturation:
+    """Of margins z: P(good) = sigma(z)."""
+    p_good = 0.5 * (1 + np.tanh(0.5 * margins[np.isfinite(margins)]))
+    if not p_good.size:
+        return Saturation(float("nan"), float("nan"))
+    return Saturation(float(p_good.mean()), float((p_good > SATURATED).mean()))
+
+
+def fresh_references(reference: Reference, sft_rewards: FloatGrid, canned: PerPrompt | None) -> PerPrompt:
+    """r_ref of prompts without a reference table, [prompts]: from SFT samples [prompts, samples] or canned replies."""
+    num_prompts = len(sft_rewards)
+    if isinstance(reference, CannedReference):
+        assert canned is not None, "the caller scores the canned replies"
+        return canned
+    if isinstance(reference, QuantileReference):
+        if reference.method == "empirical":
+            quantiles: PerPrompt = np.nanquantile(sft_rewards, reference.quantile, axis=1)
+            return quantiles
+        z = NormalDist().inv_cdf(reference.quantile)
+        gaussian: PerPrompt = np.nanmean(sft_rewards, axis=1) + z * np.nanstd(sft_rewards, axis=1, ddof=1)
+        return gaussian
+    if isinstance(reference, MeanReference):
+        means: PerPrompt = np.nanmean(sft_rewards, axis=1)
+        return means
+    assert isinstance(reference, NoReference | ConstantReference)
+    return np.full(num_prompts, reference.value if isinstance(reference, ConstantReference) else 0.0)
+
+
+def treated(name: str, setting: Property, rewards: FloatGrid, references: PerPrompt, *, temperature: float) -> Scores:
+    """What a run makes of raw rewards, as its reward actors do: flat rows, prompt-major, float32."""
+    flat = rewards.astype(np.float32).ravel()
+    per_row = references.astype(np.float32).repeat(rewards.shape[1])
+    known = np.isfinite(flat) & np.isfinite(per_row)
+    scaled = torch.from_numpy((flat / np.float32(temperature))[known])
+    scaled_references = torch.from_numpy((per_row / np.float32(temperature))[known])
+    utilities = np.full(len(flat), np.nan, dtype=np.float32)
+    if setting.transform.kind == "log_sigmoid":
+        utilities[known] = transforms.log_sigmoid(scaled, scaled_references).numpy()
+    elif setting.transform.kind == "log_prob":
+        utilities[known] = transforms.log_prob(scaled).numpy()
+    else:
+        utilities[known] = transforms.identity(scaled, scaled_references).numpy()
+    missing = np.where(known, np.float32(0), np.float32(np.nan))
+    return Scores(
+        property=name,
+        rewards=flat + missing,
+        references=per_row + missing,
+        margins=(flat - per_row) / np.float32(temperature) + missing,
+        utilities=utilities,
+        num_prompts_cut=0,
+        seconds=0.0,
+    )
+
+
+def agreements(scores: Mapping[str, FloatGrid]) -> dict[str, PerPrompt]:
+    """`agreement` of every two scorers of one property, named "first~second"."""
+    names = list(scores)
+    return {
+        f"{one}~{other}": agreement(scores[one], scores[other])
+        for index, one in enumerate(names)
+        for other in names[index + 1 :]
+    }

@@ -1,0 +1,67 @@
+"""`allgood report`: one self-contained HTML page about a run, or about several arms; its plots as PNGs beside."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pipelines.files import atomic_path
+from pipelines.progress import say
+from pipelines.reporting import inputs, judgements, results, training
+from pipelines.reporting.content import Content, group_content, read_summary, run_content
+from pipelines.reporting.html import Picture, Section, items, page, paragraph
+from pipelines.run_folder import RunFolder
+
+
+def write_report(run_folder: Path) -> Path:
+    """The report of a run, or of the comparison whose `summary.json` lies there. Returns the page's path.
+
+    Raises:
+        ConfigError: The folder holds no run.
+    """
+    folder = RunFolder(run_folder)
+    summary = read_summary(folder)
+    is_comparison = "arms" in summary
+    return _write(folder, group_content(run_folder, summary) if is_comparison else run_content(run_folder))
+
+
+def write_group_report(folder: Path, summary: Mapping[str, Any]) -> Path:
+    """The report of several arms on one base: `summary` has `sft`, `arms` and `chosen_arm`. Returns the page's path.
+
+    Raises:
+        ConfigError: The folder holds no run file.
+    """
+    return _write(RunFolder(folder), group_content(folder, summary))
+
+
+def sections(content: Content) -> list[Section]:
+    """All parts of the page, in reading order."""
+    return [
+        results.main_table(content),
+        results.against_kl(content),
+        results.improvement(content),
+        results.shortcuts(content),
+        judgements.evaluators(content),
+        judgements.learned_scorers(content),
+        judgements.responses(content),
+        training.training_curves(content),
+        inputs.reward_models(content),
+        inputs.references(content),
+        inputs.dropped(content),
+        inputs.what_was_run(content),
+        Section("Notes", [items(content.notes) if content.notes else paragraph("None.")]),
+    ]
+
+
+def _write(folder: RunFolder, content: Content) -> Path:
+    parts = sections(content)
+    for section in parts:
+        for part in section.body:
+            if isinstance(part, Picture):
+                with atomic_path(folder.plots / f"{part.name}.png") as temporary:
+                    temporary.write_bytes(part.png)
+    with atomic_path(folder.report) as temporary:
+        temporary.write_text(page(content.title, content.subtitle, parts), encoding="utf-8")
+    say(f"report: {folder.report}")
+    return folder.report

@@ -1,0 +1,1 @@
+"""The report: one HTML page that needs nothing else, and the plots in it as files."""

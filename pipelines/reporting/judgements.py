@@ -1,0 +1,183 @@
+"""Sections from an evaluation's measurements: learned scorers and judges, efficiency, and the responses themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pipelines.reporting.content import Content, Entry
+from pipelines.reporting.html import Markup, Picture, Section, heading, number, paragraph, table, with_interval
+
+NUM_SHOWN = 3  # best and worst validation samples of a group's policy
+
+
+def evaluators(content: Content) -> Section:
+    """Evaluator 2 and the HTTP judge, or why they are absent."""
+    title = "Evaluators and judges"
+    found = content.measurements
+    if found is None:
+        return Section(
+            title, [paragraph("No learned evaluator and no judge was asked; gold alone measured, where it exists.")]
+        )
+    body: list[Markup | Picture] = []
+    if found["evaluators"]:
+        columns = ["property", "bar: SFT quantile", "over the bar", "SFT over it", "against a random SFT sample"]
+        rows = [
+            [
+                name,
+                f"{part['quantile']:.0%}",
+                _ci(part, "over_quantile"),
+                _ci(part, "sft_over_quantile"),
+                _ci(part, "win_rate"),
+            ]
+            for name, part in found["evaluators"].items()
+        ]
+        body.append(table(columns, rows, caption="Evaluator 2: held-out preference models"))
+    else:
+        body.append(paragraph("Evaluator 2 was not used: no held-out preference model was trained for this run."))
+    body.append(_judge(found["judge"]) if found["judge"] else paragraph("No HTTP judge was configured."))
+    return Section(title, body)
+
+
+def _judge(judge: Entry) -> Markup:
+    rows = [
+        [name, _ci(part, "win_rate"), number(part["share_consistent"], 2), str(part["num_failed"])]
+        for name, part in judge["properties"].items()
+    ]
+    columns = ["property", "win rate against SFT", "same verdict in both orders", "unreadable"]
+    return table(columns, rows, caption=f"HTTP judge {judge['model']}, each pair asked in both orders, ties one half")
+
+
+def learned_scorers(content: Content) -> Section:
+    """Saturation, agreement, correlation of margins, efficiency."""
+    title = "Training rewards under scrutiny"
+    found = content.measurements
+    if found is None:
+        return Section(title, [paragraph("Saturation, agreement and efficiency come with `allgood evaluate`.")])
+    models: Mapping[str, Any] = found["reward_models"]
+    gains = [
+        [
+            name,
+            _ci(part, "gain"),
+            _ci(part, "win_rate"),
+            *(number(part["saturation"][who]["mean_p_good"], 2) for who in ("sft", "aligned")),
+            *(number(part["saturation"][who]["share_saturated"], 2) for who in ("sft", "aligned")),
+        ]
+        for name, part in models.items()
+    ]
+    columns = [
+        "property",
+        "reward gain",
+        "reward win rate",
+        "P(good): SFT",
+        "P(good): aligned",
+        "> 0.95: SFT",
+        "> 0.95: aligned",
+    ]
+    body: list[Markup | Picture] = [
+        table(columns, gains, caption="What the training reward models say of test responses")
+    ]
+    agreements = [
+        [name, pair.replace("~", " and "), _ci(part["agreement"]["sft"], pair), _ci(part["agreement"]["aligned"], pair)]
+        for name, part in models.items()
+        for pair in part["agreement"]["sft"]
+    ]
+    if agreements:
+        caption = "Agreement: share of pairs of a prompt's samples that both put in the same order"
+        body.append(table(["property", "scorers", "on SFT samples", "on aligned samples"], agreements, caption=caption))
+    correlations = [
+        [pair.replace("~", " and "), number(part["sft"], 2), number(part["aligned"], 2)]
+        for pair, part in found["margin_correlations"].items()
+    ]
+    if correlations:
+        caption = "Correlation of margins given the prompt"
+        body.append(table(["properties", "SFT", "aligned"], correlations, caption=caption))
+    body.append(_efficiency(found))
+    return Section(title, body)
+
+
+def _efficiency(found: Entry) -> Markup:
+    efficiency = found["efficiency"]
+    if efficiency is None:
+        return paragraph(f"Efficiency: not available, {found['efficiency_missing']}.")
+    warning = "" if efficiency["reliable"] else " The tilt has too few samples for this KL: read it as an upper bound."
+    return paragraph(
+        f"Efficiency: {efficiency['value']:.2f} = utility gain {efficiency['achieved_gain']:.3f} nats of training over "
+        f"{efficiency['tilt_gain']:.3f} nats of the exact tilt at the same KL of {efficiency['kl']:.2f} nats "
+        f"({efficiency['num_prompts']} validation prompts × {efficiency['num_samples']} SFT samples).{warning}"
+    )
+
+
+def responses(content: Content) -> Section:
+    """Best, worst and most changed responses, with their numbers."""
+    title = "Responses"
+    found = content.measurements
+    if found is not None:
+        body: list[Markup | Picture] = [
+            paragraph(f"Best and worst by {found['table_ranked_by']}, most changed by log π/π0; one per prompt.")
+        ]
+        for kind in dict.fromkeys(row["kind"] for row in found["table"]):
+            body += [
+                heading(kind.capitalize()),
+                _response_table([row for row in found["table"] if row["kind"] == kind]),
+            ]
+        return Section(title, body)
+    policy = content.policies[content.chosen or 0]
+    scored = sorted((row for row in policy.samples if row.get("utility") is not None), key=lambda row: -row["utility"])
+    if not scored:
+        return Section(title, [paragraph("No samples were kept.")])
+    body = [paragraph(f"Validation samples of {policy.name} at its last step, best and worst by combined utility.")]
+    changed = sorted(scored, key=lambda row: -row["kl"])
+    kinds = {"Best": scored[:NUM_SHOWN], "Worst": scored[::-1][:NUM_SHOWN], "Most changed": changed[:NUM_SHOWN]}
+    for kind, rows in kinds.items():
+        body += [heading(kind), _sample_table(rows, list(content.config.properties))]
+    return Section(title, body)
+
+
+def _response_table(rows: Sequence[Mapping[str, Any]]) -> Markup:
+    columns = ["prompt", "aligned response", "SFT response", "log π/π0", "aligned (SFT)"]
+    cells = [
+        [
+            _asked(row["prompt"]),
+            row["response"] or "(empty)",
+            row["sft_response"] or "(empty)",
+            number(row["kl"], 2),
+            "\n".join(
+                f"{name} {number(value, 2)} ({number(row['sft_numbers'].get(name), 2)})"
+                for name, value in row["numbers"].items()
+            ),
+        ]
+        for row in rows
+    ]
+    return table(columns, cells, long_text=True)
+
+
+def _sample_table(rows: Sequence[Mapping[str, Any]], properties: Sequence[str]) -> Markup:
+    cells = [
+        [
+            _asked(row["prompt"]),
+            row["response"] or "(empty)",
+            number(row["kl"], 2),
+            number(row["utility"], 2),
+            "\n".join(_by_property(row, name) for name in properties),
+        ]
+        for row in rows
+    ]
+    return table(["prompt", "response", "log π/π0", "utility", "numbers"], cells, long_text=True)
+
+
+def _asked(prompt: str) -> str:
+    """The prompt without its closing "Assistant:" and without empty lines."""
+    return prompt.strip().removesuffix("Assistant:").strip().replace("\n\n", "\n")
+
+
+def _by_property(row: Mapping[str, Any], name: str) -> str:
+    """`helpful: r -0.56, r_ref 0.60, u -1.44, gold -3.83`."""
+    views = {"r": "reward", "r_ref": "reference", "u": "utility", "gold": "gold"}
+    shown = [f"{label} {number(row[f'{view}.{name}'], 2)}" for label, view in views.items() if f"{view}.{name}" in row]
+    return f"{name}: {', '.join(shown)}"
+
+
+def _ci(part: Mapping[str, Any], name: str) -> str:
+    found = part.get(name)
+    return "–" if found is None else with_interval(found["value"], found["low"], found["high"])

@@ -1,0 +1,1 @@
+"""The comparison of objectives at matched KL, over seeds: `make study`."""

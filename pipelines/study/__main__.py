@@ -1,0 +1,52 @@
+"""`make study`: raw sum against LSC sum at matched KL, over seeds, shortcuts on and off. Worlds that are done are kept.
+
+    python -m pipelines.study [--seeds 5] [--folder runs/study] [--only-write]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from concurrent.futures import ThreadPoolExecutor
+from itertools import product
+from pathlib import Path
+
+from pipelines.config.loading import load_config
+from pipelines.progress import say
+from pipelines.runtime import ray_session
+from pipelines.study.design import results_path
+from pipelines.study.worlds import run_world, world_config
+from pipelines.study.write import write_results
+
+SIDE_BY_SIDE = 2  # worlds at the same time, one thread each
+
+
+def main() -> None:
+    """Run what is missing, then write docs/results/quickstart_study.md from all results."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--folder", type=Path, default=Path("runs/study"))
+    parser.add_argument("--only-write", action="store_true", help="write the page from the results that are there")
+    arguments = parser.parse_args()
+    if not arguments.only_write:
+        _run(arguments.folder, arguments.seeds)
+    paths = sorted(arguments.folder.glob("seed_*_o*.json"))
+    write_results([json.loads(path.read_text(encoding="utf-8")) for path in paths], Path("docs/results"))
+
+
+def _run(folder: Path, num_seeds: int) -> None:
+    config = load_config(Path("configs/quickstart.yaml"), [f"output_dir={folder.absolute()}", "tracking.wandb=disabled"])
+    worlds = list(product(range(num_seeds), (True, False)))
+    missing = [(seed, on) for seed, on in worlds if not results_path(folder, seed, on).is_file()]
+    say(f"{len(missing)} of {len(worlds)} worlds to run")
+
+    def run(world: tuple[int, bool]) -> None:
+        seed, on = world
+        run_world(world_config(config, seed=seed, shortcuts=on), results_path(folder, seed, on))
+
+    with ray_session(), ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        list(pool.map(run, missing))
+
+
+if __name__ == "__main__":
+    main()

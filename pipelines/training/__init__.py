@@ -1,0 +1,1 @@
+"""Supervised training under Ray Train, used by SFT and by reward models."""

@@ -1,0 +1,75 @@
+"""Progress of trainings, wherever they run: the driver reads what each appends to its metrics file.
+
+A training may run in this process, in a Ray task or on Ray Train's workers; its first line in metrics.jsonl says how
+many steps it will take, and every further line is a step. Where workers write to a disk that this machine does not see,
+the bar stays at zero.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from pipelines.progress import Bar, track
+
+_POLL_S = 0.5
+
+
+@contextmanager
+def following(trainings: Mapping[str, Path]) -> Iterator[None]:
+    """Show one bar per training (name -> metrics file) while the block runs. No file may be of an earlier training."""
+    stop = threading.Event()
+    with ExitStack() as stack:
+        followers = [Follower(name, path, stack) for name, path in trainings.items()]
+        thread = threading.Thread(target=_poll, args=(followers, stop), name="progress", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+            for follower in followers:
+                follower.read()
+
+
+def _poll(followers: list[Follower], stop: threading.Event) -> None:
+    while not stop.wait(_POLL_S):
+        for follower in followers:
+            follower.read()
+
+
+class Follower:
+    """One training's bar; it appears with the first line of the metrics file."""
+
+    def __init__(self, name: str, path: Path, stack: ExitStack) -> None:
+        self._name, self._path, self._stack = name, path, stack
+        self._offset = 0
+        self._bar: Bar | None = None
+        self._validation = ""
+
+    def read(self) -> None:
+        """Take in the lines that are new and complete."""
+        if not self._path.exists():
+            return
+        with self._path.open("rb") as file:
+            file.seek(self._offset)
+            lines = file.read().split(b"\n")[:-1]  # what follows the last newline is still being written
+        self._offset += sum(len(line) + 1 for line in lines)
+        self._show([json.loads(line) for line in lines])
+
+    def _show(self, rows: list[dict[str, Any]]) -> None:
+        if rows and self._bar is None:
+            self._bar = self._stack.enter_context(track(self._name, rows[0]["num_steps"]))
+            rows = rows[1:]
+        if not rows or self._bar is None:
+            return
+        for row in rows:
+            if "validation_loss" in row:
+                self._validation = (
+                    f", validation {row['validation_loss']:.3f} ({100 * row['validation_accuracy']:.1f} % right)"
+                )
+        self._bar.advance(len(rows), f"loss {rows[-1]['loss']:.3f}{self._validation}")

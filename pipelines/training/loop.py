@@ -1,0 +1,238 @@
+"""The supervised training loop that SFT and reward models share; it runs on every Ray Train worker.
+
+A step takes one global batch. Each worker makes its share of forward and backward passes, scaled so that the gradient
+is that of (sum of losses) / (sum of units) over the whole batch, whatever the number of workers and passes. Then the
+gradient is clipped and AdamW steps. Every `evaluate_every` steps, and at the end, the loss on validation rows is taken;
+the trainable weights of the best such moment are kept in memory, so that nothing is written before the training ends.
+
+The models' own dropout is off, as in the alignment: the two sides of a pair would be compared under unlike noise, one
+worker and several would not agree, and on a CPU it costs a third of the speed.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from actors.models import resolve_device, resolve_dtype
+from allgood.batching import token_budget_batches
+from allgood.errors import ConfigError, TrainingError
+from pipelines.metrics_log import MetricsLog
+from pipelines.training.best import Best
+from pipelines.training.collate import passes, step_batches
+from pipelines.training.job import Job, Outcome
+from pipelines.training.optim import adamw, learning_rate, set_learning_rate
+from pipelines.training.rows import Rows, Tensors
+from pipelines.training.saving import save_model
+from pipelines.training.sources import max_positions
+from pipelines.training.workers import Workers
+
+_EVALUATION_TOKENS = 16_384  # padded tokens per forward pass without gradients
+Sums = dict[str, float]
+
+
+def train(job: Job, workers: Workers) -> Outcome | None:
+    """Train, save best/ and last/; the first worker returns the outcome, the others None.
+
+    Raises:
+        TrainingError: A loss, a gradient or a validation value is not finite; names the step.
+        AllgoodError: The disk is full.
+    """
+    with _torch_threads(job.threads):
+        device = workers.device or resolve_device(job.device)
+        torch.manual_seed(job.seed)
+        model, tokenizer = job.load()
+        _refuse_longer_than_the_model_reads(job, model)
+        trainer = Trainer(job, workers, _with_adapters(model, job), device, pad_token=tokenizer.pad_token_id)
+        best, last_value = trainer.run()
+        if workers.rank != 0:
+            return None
+        trainer.save(best, tokenizer)
+        return Outcome(
+            num_steps=trainer.step,
+            best_step=best.step,
+            best_value=best.value,
+            last_value=last_value,
+            seconds=trainer.seconds,
+            tokens_per_s=trainer.tokens / trainer.seconds,
+            finished=job.finish(device),
+        )
+
+
+class Trainer:
+    """Model, optimiser and the steps of one training on one worker."""
+
+    def __init__(self, job: Job, workers: Workers, model: nn.Module, device: torch.device, *, pad_token: int) -> None:
+        self.job, self.workers, self.device, self.pad_token = job, workers, device, pad_token
+        self.model = model.to(device)
+        self.prepared = workers.prepare(self.model, device)
+        self.trainable = [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
+        self.optimizer = adamw((p for _, p in self.trainable), job.training.optimizer)
+        self.autocast_dtype = resolve_dtype(job.dtype, device)
+        self.lengths, self.units = job.train.lengths, job.train.units
+        self.log = MetricsLog(job.metrics)
+        self.step, self.tokens, self.seconds = 0, 0, 0.0
+
+    def run(self) -> tuple[Best, float]:
+        """All steps; the best moment, and the last validation value."""
+        job, best, value = self.job, Best(), math.inf
+        torch.manual_seed(job.seed + self.workers.rank)  # each worker draws its own dropout of adapters
+        self._set_mode()
+        self._start_log()
+        for batch in step_batches(
+            len(self.lengths), batch_size=job.training.batch_size, seed=job.seed, num_steps=job.num_steps
+        ):
+            self.step += 1
+            row = self._train_on(batch)
+            if self.step % job.training.evaluate_every == 0 or self.step == job.num_steps:
+                validation = self._validate()
+                value = validation[job.select]
+                best = best.after(self.step, value, self.trainable)
+                row |= {f"validation_{name}": mean for name, mean in validation.items()}
+            self._write(row)
+            if best.num_worse_since == (job.training.patience or math.inf):
+                break
+        return best, value
+
+    def save(self, best: Best, tokenizer: PreTrainedTokenizerBase) -> None:
+        """Write last/ and best/ with adapters merged; the model keeps the best weights."""
+        save_model(self._plain_model(), tokenizer, self.job.folder / "last")
+        if best.step != self.step:
+            best.restore(self.trainable)
+        save_model(self._plain_model(), tokenizer, self.job.folder / "best")
+
+    def _train_on(self, batch: list[int]) -> dict[str, float]:
+        began = time.perf_counter()
+        optimizer = self.job.training.optimizer
+        rate = learning_rate(optimizer, step=self.step - 1, num_steps=self.job.num_steps)
+        set_learning_rate(self.optimizer, rate)
+        units = int(self.units[batch].sum())
+        sums = self.workers.add(self._backward(batch, units))
+        norm = float(nn.utils.clip_grad_norm_([p for _, p in self.trainable], optimizer.max_grad_norm))
+        self._refuse_non_finite("loss", sums["loss"])
+        self._refuse_non_finite("gradient norm", norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.tokens += self.job.train.tokens_in(batch)
+        self.seconds += time.perf_counter() - began
+        means = {name: value / units for name, value in sums.items()}
+        return {"step": self.step, **means, "grad_norm": norm, "learning_rate": rate}
+
+    def _backward(self, batch: list[int], units: int) -> Sums:
+        """Gradients of this worker's share of a global batch; the sums over its share."""
+        sums = dict.fromkeys(self.job.sums, 0.0)
+        pieces = passes(
+            batch,
+            self.lengths,
+            micro_batch_size=self.job.training.micro_batch_size,
+            rank=self.workers.rank,
+            world_size=self.workers.world_size,
+        )
+        for index, piece in enumerate(pieces):
+            # An empty pass runs the model too, because its gradients are averaged with the others'; at weight 0.
+            # The average over workers divides by their number, hence the factor.
+            scale = self.workers.world_size / units if piece else 0.0
+            with self._gradients_travel(last=index == len(pieces) - 1):
+                parts = self._loss(self.prepared, self.job.train, piece or batch[:1])
+                (parts["loss"] * scale).backward()
+            if piece:
+                sums = _add(sums, parts)
+        return sums
+
+    @torch.no_grad()
+    def _validate(self) -> Sums:
+        """Means per unit over the validation rows."""
+        self.model.eval()
+        rows = self.job.validation
+        sums = dict.fromkeys(self.job.sums, 0.0)
+        batches = token_budget_batches(rows.lengths.tolist(), max_tokens=_EVALUATION_TOKENS)
+        for batch in batches[self.workers.rank :: self.workers.world_size]:
+            sums = _add(sums, self._loss(self.model, rows, batch))
+        units = int(rows.units.sum())
+        means = {name: value / units for name, value in self.workers.add(sums).items()}
+        self._refuse_non_finite("validation loss", means[self.job.select])
+        self._set_mode()
+        return means
+
+    def _loss(self, model: nn.Module, rows: Rows, batch: Sequence[int]) -> Tensors:
+        tensors = rows.collate(batch, pad_token=self.pad_token)
+        tensors = {name: tensor.to(self.device, non_blocking=True) for name, tensor in tensors.items()}
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.autocast_dtype == torch.bfloat16):
+            return self.job.loss(model, tensors)
+
+    def _gradients_travel(self, *, last: bool) -> AbstractContextManager[object]:
+        """Workers average their gradients once per step, with the last pass."""
+        if last or not isinstance(self.prepared, DistributedDataParallel):
+            return nullcontext()
+        not_yet: AbstractContextManager[object] = self.prepared.no_sync()
+        return not_yet
+
+    def _set_mode(self) -> None:
+        """Ready for training: dropout off, but for the dropout that `lora` asks for."""
+        self.model.eval()
+        if self.job.training.lora is not None:
+            from pipelines.training.lora import turn_on_dropout
+
+            turn_on_dropout(self.model)
+
+    def _plain_model(self) -> PreTrainedModel:
+        if isinstance(self.model, PreTrainedModel):
+            return self.model
+        from pipelines.training.lora import merged  # peft takes long to import and is rarely needed
+
+        return merged(self.model)
+
+    def _start_log(self) -> None:
+        if self.workers.rank == 0:
+            self.job.metrics.unlink(missing_ok=True)
+            self.log.append({"step": 0, "num_steps": self.job.num_steps, "num_rows": len(self.lengths)})
+
+    def _write(self, row: dict[str, float]) -> None:
+        if self.workers.rank == 0:
+            self.log.append(row | {"tokens": self.tokens, "seconds": round(self.seconds, 3)})
+
+    def _refuse_non_finite(self, what: str, value: float) -> None:
+        if not math.isfinite(value):
+            raise TrainingError(
+                f"training {self.job.name}: the {what} is {value} at step {self.step} of {self.job.num_steps}; "
+                "nothing was saved; lower `optimizer.learning_rate`, or check the weights that the training starts from"
+            )
+
+
+def _refuse_longer_than_the_model_reads(job: Job, model: PreTrainedModel) -> None:
+    limit = max_positions(model.config)
+    longest = int(max(job.train.lengths.max(), job.validation.lengths.max()))
+    if limit is not None and longest > limit:
+        raise ConfigError(
+            f"training {job.name}: a conversation has {longest} tokens, but the model reads at most {limit}; "
+            f"set `max_tokens` of this training to {limit} or less"
+        )
+
+
+def _with_adapters(model: PreTrainedModel, job: Job) -> nn.Module:
+    if job.training.lora is None:
+        return model
+    from pipelines.training.lora import add_adapters
+
+    return add_adapters(model, job.training.lora, task=job.task)
+
+
+def _add(sums: Sums, parts: dict[str, Tensor]) -> Sums:
+    return {name: value + float(parts[name].detach()) for name, value in sums.items()}
+
+
+@contextmanager
+def _torch_threads(num_threads: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(num_threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,120 @@
+"""Running a training under Ray Train's TorchTrainer: in this process, or on workers with gloo or NCCL between them."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import threading
+import uuid
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import ray.train.torch
+import torch
+from ray.train.v2.api.config import LoggingConfig, RunConfig, ScalingConfig
+from ray.train.v2.api.exceptions import WorkerGroupError
+
+from allgood.errors import AllgoodError, RoleError
+from pipelines.config.training import TrainingConfig
+from pipelines.runtime import ray_session
+from pipelines.training.follow import following
+from pipelines.training.job import Job, Outcome
+from pipelines.training.loop import train
+from pipelines.training.workers import Workers
+
+T = TypeVar("T")
+
+_GROUP_TIMEOUT_S = 300  # a worker that waits longer than this for the others fails instead of hanging
+
+
+def run_training(job: Job, *, show_progress: bool = True) -> Outcome:
+    """Train `job` with the number of workers that it asks for. Ray must not run for `workers: 0`.
+
+    Raises:
+        TrainingError: The training diverged.
+        RoleError: A worker died.
+    """
+    job.folder.mkdir(parents=True, exist_ok=True)
+    job.metrics.unlink(missing_ok=True)
+    with following({job.name: job.metrics} if show_progress else {}):
+        if job.training.workers == 0:
+            outcome = _fit(job, storage="")
+        else:
+            # All workers must see the storage, as they must see the job's folder.
+            with ray_session(dashboard=True), tempfile.TemporaryDirectory(dir=job.folder, prefix=".ray-") as storage:
+                outcome = _in_thread(lambda: _fit(job, storage=storage))
+    return outcome
+
+
+def _fit(job: Job, *, storage: str) -> Outcome:
+    logging.getLogger("ray.train").setLevel(logging.WARNING)
+    trainer = ray.train.torch.TorchTrainer(
+        lambda: _worker(job),  # type: ignore[arg-type]  # its return value is the result's
+        scaling_config=_scaling(job.training),
+        torch_config=ray.train.torch.TorchConfig(timeout_s=_GROUP_TIMEOUT_S),
+        # A name that was used before would silently resume that run. Models go to the job's folder, not to the storage.
+        run_config=RunConfig(  # type: ignore[arg-type]  # annotated with version 1's class
+            name=uuid.uuid4().hex, storage_path=storage or None, logging_config=LoggingConfig("ERROR")
+        ),
+    )
+    try:
+        result = trainer.fit()
+    except WorkerGroupError as error:
+        raise _users_error(error, job.name) from error
+    outcome: Outcome = result.return_value  # type: ignore[attr-defined]  # annotated with version 1's class
+    return outcome
+
+
+def _worker(job: Job) -> Outcome | None:
+    context = ray.train.get_context()
+    if job.training.workers == 0:
+        device = None
+    else:
+        device = ray.train.torch.get_device() if job.training.gpus_per_worker else torch.device("cpu")
+    return train(job, Workers(context.get_world_rank(), context.get_world_size(), device))
+
+
+def _scaling(training: TrainingConfig) -> ScalingConfig:
+    if training.workers == 0:
+        return ScalingConfig(num_workers=0)
+    resources = {"CPU": training.cpus_per_worker}
+    if training.gpus_per_worker:
+        resources["GPU"] = training.gpus_per_worker
+    return ScalingConfig(
+        num_workers=training.workers,
+        use_gpu=training.gpus_per_worker > 0,
+        resources_per_worker=resources,
+        label_selector={"ray.io/accelerator-type": training.accelerator} if training.accelerator else None,
+    )
+
+
+def _users_error(error: WorkerGroupError, name: str) -> AllgoodError:
+    """The first worker's own error where it is one for the user."""
+    for failure in error.worker_failures.values():
+        cause: BaseException | None = failure
+        while cause is not None:
+            if isinstance(cause, AllgoodError):
+                return cause
+            cause = cause.__cause__
+    return RoleError(f"training {name}: {len(error.worker_failures)} worker(s) failed; {error}")
+
+
+def _in_thread(run: Callable[[], T]) -> T:
+    """Run in a thread, so that Ctrl-C interrupts the caller; on the main thread Ray Train would take it over."""
+    results: list[Any] = []
+
+    def target() -> None:
+        try:
+            results.append((run(), None))
+        except BaseException as error:  # handed to the caller below
+            results.append((None, error))
+
+    thread = threading.Thread(target=target, name="ray-train", daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(timeout=0.2)
+    value, error = results[0]
+    if error is not None:
+        raise error
+    result: T = value
+    return result

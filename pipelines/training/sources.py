@@ -1,0 +1,163 @@
+"""Where a training starts: a policy or a reward model's backbone, loaded or made new, with its tokenizer."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from actors.models import check_has_weights, check_policy_tokenizer, load_policy, load_tokenizer
+from allgood.errors import ConfigError, ModelError
+from pipelines.training.quiet import quiet_transformers
+
+Loaded = tuple[PreTrainedModel, PreTrainedTokenizerBase]
+
+_SEQUENCE_CLASSIFIER = "ForSequenceClassification"
+
+
+def absolute_source(source: str) -> str:
+    """A local folder by its full path (Ray Train's workers have another current directory); a hub name as it is."""
+    return str(Path(source).resolve()) if Path(source).exists() else source
+
+
+def policy_tokenizer(source: str) -> PreTrainedTokenizerBase:
+    """The tokenizer of a policy; refused without EOS, and with EOS as pad token where it has none."""
+    tokenizer = load_tokenizer(source)
+    check_policy_tokenizer(tokenizer)
+    return tokenizer
+
+
+def pretrained_policy(source: str, tokenizer: PreTrainedTokenizerBase) -> Loaded:
+    """The causal language model called `source`, in float32 for training."""
+    with quiet_transformers():
+        model = load_policy(source, dtype=torch.float32, device=torch.device("cpu"))
+    _set_pad_token(model.config, tokenizer)
+    return model, tokenizer
+
+
+def new_policy(architecture: Mapping[str, object], tokenizer: PreTrainedTokenizerBase) -> Loaded:
+    """An untrained policy of this architecture, with the tokenizer's vocabulary and special tokens.
+
+    Raises:
+        ConfigError: transformers does not know the architecture, or refuses its values.
+    """
+    settings: dict[str, Any] = dict(architecture)
+    try:
+        config = AutoConfig.for_model(settings.pop("model_type"), **settings)
+        config.vocab_size = len(tokenizer)
+        config.bos_token_id, config.eos_token_id = tokenizer.bos_token_id, tokenizer.eos_token_id
+        _set_pad_token(config, tokenizer)
+        model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigError(
+            f"`policy.architecture` is no causal language model that transformers can make ({error}); "
+            "give `model_type` and the keys of that model's config"
+        ) from error
+    return model, tokenizer
+
+
+def backbone_tokenizer(source: str) -> PreTrainedTokenizerBase:
+    """The tokenizer of a reward model's backbone, which needs a pad token; EOS serves where there is none.
+
+    Raises:
+        ModelError: It has neither.
+    """
+    tokenizer = load_tokenizer(source)
+    if tokenizer.pad_token_id is None and tokenizer.eos_token_id is None:
+        raise ModelError(
+            f"the tokenizer of {source!r} has neither a pad nor an EOS token, so rows cannot be padded; "
+            "set `pad_token` in its tokenizer_config.json"
+        )
+    if tokenizer.pad_token_id is None:
+        logging.getLogger(__name__).warning(
+            "the tokenizer of %r has no pad token; EOS (%r) pads instead", source, tokenizer.eos_token
+        )
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def reward_backbone(source: str, freeze_layers: int, tokenizer: PreTrainedTokenizerBase) -> Loaded:
+    """A one-label sequence classifier on the model called `source`: its head is new, unless `source` has one already.
+
+    Raises:
+        ModelError: No weights; a classifier with another number of labels; a model that lacks more than a head.
+        ConfigError: `freeze_layers` exceeds the layers.
+    """
+    check_has_weights(source)
+    try:
+        _refuse_other_classifiers(AutoConfig.from_pretrained(source, trust_remote_code=False), source)
+        with quiet_transformers():
+            model, info = AutoModelForSequenceClassification.from_pretrained(
+                source, num_labels=1, dtype=torch.float32, trust_remote_code=False, output_loading_info=True
+            )
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise ModelError(f"backbone {source!r} cannot be loaded as a sequence classifier ({error})") from error
+    _refuse_missing_weights(model, info["missing_keys"], source)
+    _set_pad_token(model.config, tokenizer)
+    freeze(model, freeze_layers)
+    return model, tokenizer
+
+
+def freeze(model: PreTrainedModel, num_layers: int) -> None:
+    """Freeze the embeddings and the first `num_layers` layers; with 0, nothing.
+
+    Everything of the backbone that stands before the first layer to train counts as embeddings.
+    """
+    if num_layers == 0:
+        return
+    available = model.config.get_text_config().num_hidden_layers
+    if num_layers >= available:
+        raise ConfigError(
+            f"`freeze_layers` is {num_layers}, but only {available - 1} of the backbone's {available} layers can freeze"
+        )
+    backbone = model.base_model
+    layers = next(
+        module for module in backbone.modules() if isinstance(module, torch.nn.ModuleList) and len(module) == available
+    )
+    trained = {id(parameter) for layer in layers[num_layers:] for parameter in layer.parameters()}
+    for parameter in backbone.parameters():
+        if id(parameter) in trained:
+            return
+        parameter.requires_grad_(False)
+
+
+def max_positions(config: PreTrainedConfig) -> int | None:
+    """The longest conversation that a model can read, in tokens; None where its config sets no limit."""
+    limit = config.get_text_config().to_dict().get("max_position_embeddings")
+    return None if limit is None else int(limit)
+
+
+def _set_pad_token(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase) -> None:
+    # Without it a causal classifier cannot tell where a padded row ends.
+    config.pad_token_id = tokenizer.pad_token_id
+    config.get_text_config().pad_token_id = tokenizer.pad_token_id
+
+
+def _refuse_other_classifiers(config: PreTrainedConfig, source: str) -> None:
+    is_classifier = any(name.endswith(_SEQUENCE_CLASSIFIER) for name in config.architectures or [])
+    if is_classifier and config.num_labels != 1:
+        raise ModelError(
+            f"backbone {source!r} is a classifier with {config.num_labels} labels, a reward model has 1; "
+            "give the model that it was trained from, or use it as it is with `kind: classifier`"
+        )
+
+
+def _refuse_missing_weights(model: PreTrainedModel, missing: set[str] | list[str], source: str) -> None:
+    """The head of a reward model may be new, and the pooler that belongs to it; nothing else."""
+    prefix = f"{model.base_model_prefix}."
+    lost = sorted(name for name in missing if name.startswith(prefix) and "pooler" not in name)
+    if lost:
+        raise ModelError(
+            f"backbone {source!r} lacks {len(lost)} weights, such as {lost[0]!r}; it is no complete model of its type"
+        )

@@ -1,0 +1,145 @@
+"""Each guard with the damage that it prevents."""
+
+import math
+
+import pytest
+import torch
+
+from allgood import advantages, aggregation, guards, transforms
+from allgood.formula import Formula
+
+# Four responses: the last is the only one that is good in both properties.
+GROUP = {"a": torch.tensor([[7.0, 6.0, 5.0, 4.0]]), "b": torch.tensor([[-3.0, -1.0, 0.5, 2.0]])}
+UTILITIES = {name: transforms.log_sigmoid(margins, 0.0) for name, margins in GROUP.items()}
+
+
+def test_damage_normalise_then_sum_pushes_the_only_good_response_down():
+    right = advantages.group_mean(Formula("a & b").log_prob(GROUP))
+    assert right[0].tolist() == pytest.approx([-1.80, -0.07, 0.77, 1.10], abs=0.005)
+    wrong = advantages.whiten(aggregation.normalise_then_sum(UTILITIES))  # GDPO whitens the batch at the end
+    assert wrong[0].tolist() == pytest.approx([-0.90, 0.79, 0.94, -0.82], abs=0.01)
+    assert right.argmax() == 3
+    assert wrong.argmax() != 3
+
+
+def test_damage_group_std_makes_a_solved_prompt_as_loud_as_an_unsolved_one():
+    rewards = torch.randn(2, 8, generator=torch.Generator().manual_seed(0))
+    utilities = transforms.log_sigmoid(rewards, torch.tensor([12.0, -12.0]))  # far from good, and certainly good
+    right = advantages.group_mean(utilities).norm(dim=1)
+    assert right[1] < 1e-4 * right[0]
+    wrong = right / utilities.std(1)
+    assert wrong[1] == pytest.approx(wrong[0].item(), rel=1e-3)
+
+
+def test_damage_a_division_beside_the_kl_changes_gamma():
+    # Utilities ten times as large, the same KL outside: after the division the KL weighs ten times as much.
+    utilities, kl = torch.tensor([[0.0, 1.0, 3.0]]), torch.tensor([[1.0, 0.0, 2.0]])
+
+    def weight_of_kl(u):
+        with_kl = (u - u.mean()) / u.std() - 0.1 * kl
+        return ((with_kl - (u - u.mean()) / u.std()) / 0.1 * u.std()).abs().max().item()
+
+    assert weight_of_kl(10 * utilities) == pytest.approx(10 * weight_of_kl(utilities))
+
+
+@pytest.mark.parametrize("scale", ["group_std", "normalise_then_sum"])
+@pytest.mark.parametrize("transform", ["log_sigmoid", "log_prob", "log_mean_sigmoid", "log_calibrated", "power"])
+def test_group_std_of_log_utilities_is_refused(scale, transform):
+    with pytest.raises(ValueError, match=f"scale '{scale}' erases what the transform {transform} expresses"):
+        guards.refuse_group_std(scale, ["identity", transform], kl_in_reward=True)
+
+
+def test_harmless_scales_pass_and_a_kl_outside_is_refused():
+    guards.refuse_group_std("none", ["log_sigmoid"], kl_in_reward=False)
+    guards.refuse_group_std("batch_std", ["log_sigmoid"], kl_in_reward=True)
+    guards.refuse_group_std("group_std", ["identity"], kl_in_reward=True)
+    for scale in ("batch_std", "group_std", "normalise_then_sum"):
+        with pytest.raises(ValueError, match="gamma silently changes"):
+            guards.refuse_group_std(scale, ["identity"], kl_in_reward=False)
+
+
+def test_damage_a_second_sigmoid_leaves_no_difference_between_good_and_bad():
+    logits = torch.tensor([-4.0, 4.0])
+    right = transforms.log_sigmoid(logits, 0.0).diff().item()
+    wrong = transforms.log_sigmoid(torch.sigmoid(logits), 0.0).diff().item()
+    assert right > 3.9
+    assert wrong < 0.4
+
+
+def test_squashed_rewards_are_refused():
+    logits = torch.randn(64, generator=torch.Generator().manual_seed(0))
+    squashed = torch.sigmoid(logits)
+    squashed[0] = math.nan
+    for transform in ("log_sigmoid", "sigmoid"):
+        guards.refuse_squashed_rewards(logits, transform=transform)
+        guards.refuse_squashed_rewards(squashed[:20], transform=transform)  # too few to tell
+        with pytest.raises(ValueError, match=r"rewards all lie in \[0, 1\] \(63 of them"):
+            guards.refuse_squashed_rewards(squashed, transform=transform)
+    guards.refuse_squashed_rewards(squashed, transform="identity")
+    guards.refuse_squashed_rewards(squashed.log(), transform="log_prob")
+    with pytest.raises(ValueError, match="must be log-probabilities, at most 0"):
+        guards.refuse_squashed_rewards(squashed, transform="log_prob")
+
+
+def test_damage_a_failed_score_turned_into_0_wins():
+    utilities = {"a": torch.tensor([-2.0, -0.1, 0.0]), "b": torch.tensor([-1.0, -0.2, -0.5])}  # the last a has failed
+    assert sum(utilities.values()).argmax() == 1 or sum(utilities.values())[2] > -2.0
+    all_failed = torch.zeros(1)
+    assert (all_failed > torch.stack(list(utilities.values())).sum(0)[:2]).all()
+
+
+def test_rewards_that_are_often_exactly_0_are_refused():
+    rewards = torch.randn(200, generator=torch.Generator().manual_seed(0))
+    guards.refuse_default_rewards(rewards)
+    rewards[0] = 0.0
+    guards.refuse_default_rewards(rewards)  # a single one may be
+    rewards[:5] = 0.0
+    with pytest.raises(ValueError, match="exactly 0 for 5 of 200 responses"):
+        guards.refuse_default_rewards(rewards)
+    guards.refuse_default_rewards(rewards, max_share=0.05)
+    with pytest.raises(ValueError, match=r"max_share must lie in \[0, 1\]"):
+        guards.refuse_default_rewards(rewards, max_share=2)
+
+
+def test_samples_without_a_score_are_dropped_and_counted_prompts_with_them():
+    rewards = {
+        "a": torch.tensor([1.0, math.nan, 3.0, 4.0, math.inf, 6.0]),
+        "b": torch.tensor([1.0, 2.0, 3.0, math.nan, 5.0, 6.0]),
+    }
+    found = guards.keep_scored(rewards, torch.tensor([7, 7, 7, 2, 2, 2]))
+    # prompt 7 keeps its first and third; prompt 2 has one complete sample left, which has no baseline
+    assert found.mask.tolist() == [True, False, True, False, False, False]
+    assert found.num_failed == {"a": 2, "b": 1}
+    assert found.num_dropped == 4
+
+
+def test_scores_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError, match="at least one property"):
+        guards.keep_scored({}, torch.zeros(2))
+    with pytest.raises(ValueError, match=r"rewards\['a'\] and groups must have the same shape"):
+        guards.keep_scored({"a": torch.zeros(3)}, torch.zeros(2))
+
+
+def test_damage_the_reference_of_another_model_freezes_the_policy():
+    # Two reward models that agree on every comparison, one with all rewards 20 higher: Bradley-Terry cannot tell.
+    rewards = torch.tensor([[0.0, 1.0, 2.0]])
+    right = transforms.log_sigmoid(rewards + 20, torch.tensor([21.0]))
+    wrong = transforms.log_sigmoid(rewards + 20, torch.tensor([1.0]))
+    assert (right.max() - right.min()).item() > 0.9
+    assert (wrong.max() - wrong.min()).item() < 1e-8
+
+
+def test_references_of_another_model_are_refused_by_key():
+    keys = {"reward_model": "abc", "template": "x"}
+    guards.refuse_foreign_references(keys, dict(keys))
+    with pytest.raises(ValueError, match="made with reward_model = abc, but this run has abd"):
+        guards.refuse_foreign_references(keys, {**keys, "reward_model": "abd"})
+    with pytest.raises(ValueError, match="made with policy = nothing, but this run has p"):
+        guards.refuse_foreign_references(keys, {**keys, "policy": "p"})
+    with pytest.raises(ValueError, match="made with template = x, but this run has nothing"):
+        guards.refuse_foreign_references(keys, {"reward_model": "abc"})
+
+
+def test_an_unknown_scale_is_refused():
+    with pytest.raises(ValueError, match="scale must be none, batch_std, group_std or normalise_then_sum, got 'std'"):
+        guards.refuse_group_std("std", [], kl_in_reward=True)

@@ -1,0 +1,61 @@
+import pytest
+import torch
+
+from allgood import transforms
+from allgood.named_transforms import TRANSFORMS, named
+
+
+def twice(reward, reference):
+    return 2 * (reward - reference)
+
+
+def shapeless(reward, reference):
+    return reward.sum()
+
+
+def infinite(reward, reference):
+    return reward / 0
+
+
+NOT_A_FUNCTION = 3
+
+
+def test_every_transform_has_its_own_name():
+    for transform in TRANSFORMS:
+        assert transform.function is vars(transforms)[transform.name]
+        assert named(transform.name) is transform
+
+
+def test_log_probabilities_are_never_above_0():
+    reward, draws = torch.linspace(-50, 50, 11), torch.zeros(11, 3)
+    for transform in TRANSFORMS:
+        if transform.is_log_prob and transform.needs == "reference":
+            assert (transform.function(reward, 0.0) <= 0).all()
+        if transform.is_log_prob and transform.needs == "draws":
+            assert (transform.function(reward, draws) <= 1e-6).all()
+
+
+def test_an_unknown_name_is_refused_with_the_nearest_known():
+    with pytest.raises(ValueError, match="unknown transform 'log_sigmod': did you mean 'log_sigmoid'"):
+        named("log_sigmod")
+    with pytest.raises(ValueError, match="unknown transform 'xyz': known are identity"):
+        named("xyz")
+
+
+def test_a_users_function_is_found_by_path():
+    transform = named(f"{__name__}:twice")
+    assert transform.needs == "reference"
+    assert transform.function(torch.tensor([3.0]), 1.0).tolist() == [4.0]
+
+
+@pytest.mark.parametrize("path", ["no_such_module_here:f", f"{__name__}:missing", f"{__name__}:NOT_A_FUNCTION"])
+def test_a_path_that_leads_nowhere_is_refused(path):
+    with pytest.raises(ValueError, match="cannot be imported|has no function"):
+        named(path)
+
+
+def test_a_users_function_must_return_finite_utilities_in_the_shape_of_the_rewards():
+    with pytest.raises(ValueError, match="shapeless.*must have the same shape"):
+        named(f"{__name__}:shapeless").function(torch.ones(2), 0.0)
+    with pytest.raises(ValueError, match="infinite.*must be finite"):
+        named(f"{__name__}:infinite").function(torch.ones(2), 0.0)

@@ -1,0 +1,115 @@
+"""Do the tests notice? One sign or bound is flipped in each module of the mathematics; its tests must then fail.
+
+Every mutation is made in a temporary copy.
+
+python -m tests.mutations > docs/results/mutation.md
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """`old` becomes `new` in allgood/<module>.py; `old` stands there once."""
+
+    module: str
+    old: str
+    new: str
+
+
+MUTATIONS = (
+    Mutation("advantages", "num_samples / (num_samples - 1)", "num_samples / (num_samples + 1)"),
+    Mutation("advantages", "discount * following - values", "discount * following + values"),
+    Mutation("aggregation", "-temperature * torch.logsumexp(-stacked", "temperature * torch.logsumexp(-stacked"),
+    Mutation("aggregation", "prices[name] - rate *", "prices[name] + rate *"),
+    Mutation("best_of_k", "(num_samples - ranks - k + 1)", "(num_samples - ranks - k)"),
+    Mutation(
+        "best_of_k", "math.log(k) - (k - 1) / k\n\n\ndef kl_estimate", "math.log(k) + (k - 1) / k\n\n\ndef kl_estimate"
+    ),
+    Mutation("calibration", "0.5 * (numbers == 0)", "1.0 * (numbers == 0)"),
+    Mutation("checks", "number > 0", "number >= 0"),
+    Mutation("decision_diagram", "if FALSE in (left, right):", "if TRUE in (left, right):"),
+    Mutation("diagnostics", "(gains <= 0)", "(gains < 0)"),
+    Mutation("ensembles", "values.mean(0) - penalty * std", "values.mean(0) + penalty * std"),
+    Mutation("formula", "-margin if question.low == TRUE", "-margin if question.low != TRUE"),
+    Mutation("formula", "self.exponent * log_p", "log_p / self.exponent"),
+    Mutation("formula_syntax", "exponent > 0 and", "exponent >= 0 and"),
+    Mutation("guards", "left[inverse] >= 2", "left[inverse] >= 1"),
+    Mutation("guards", "(known >= 0) & (known <= 1)", "(known >= 0) & (known < 0.5)"),
+    Mutation("intervals", "0.5 - confidence / 2, 0.5 + confidence / 2]", "0.5 - confidence / 4, 0.5 + confidence / 4]"),
+    Mutation("kl", "in_float(logprob) - in_float(ref_logprob)", "in_float(ref_logprob) - in_float(logprob)"),
+    Mutation("kl", "torch.expm1(-log_ratio) + log_ratio", "torch.expm1(log_ratio) - log_ratio"),
+    Mutation("kl_controllers", "kl / self.target - 1.0", "1.0 - kl / self.target"),
+    Mutation("kl_controllers", "self.rate * min(math.log(ratio)", "-self.rate * min(math.log(ratio)"),
+    Mutation("log_space", "torch.log1p(-rest.exp())", "torch.log1p(rest.exp())"),
+    Mutation("losses", "torch.minimum(ratio * factor", "torch.maximum(ratio * factor"),
+    Mutation("losses", "log_ratio.clamp(max=math.log(maximum))", "log_ratio.clamp(min=math.log(maximum))"),
+    Mutation(
+        "named_transforms", '"log_prob", transforms.log_prob, "nothing"', '"log_prob", transforms.log_prob, "reference"'
+    ),
+    Mutation("reference_head", "self.mean + NormalDist()", "self.mean - NormalDist()"),
+    Mutation("references", "draws.mean(-1) + z * std", "draws.mean(-1) - z * std"),
+    Mutation("references", "(2.0 * (num_draws - 1))", "(2.0 * (num_draws + 1))"),
+    Mutation("shortcuts", "second == first + 1", "second == first"),
+    Mutation("tilting", "math.log(exponents.shape[-1])\n    return weights", "0.0\n    return weights"),
+    Mutation("tilting", "(1.0 - _MAX_SHORTFALL) * shown", "(1.0 + _MAX_SHORTFALL) * shown"),
+    Mutation(
+        "transforms", "return in_float(reward) - in_float(per_prompt)", "return in_float(reward) + in_float(per_prompt)"
+    ),
+    Mutation("transforms", ") > 0:\n        raise", ") > 1:\n        raise"),
+    Mutation("transforms", "(less + not_above).to(reward.dtype) + 0.5", "(less + not_above).to(reward.dtype) + 1.0"),
+    Mutation("winrate", "as_good & better", "as_good | better"),
+)
+
+
+def main() -> int:
+    """Print the table; 1 when a mutation goes unnoticed."""
+    print("# Mutations\n")
+    print("One sign or bound is flipped at a time, in a copy; the module's own tests must fail.")
+    print("Made by `python -m tests.mutations`.\n")
+    print("| module | before | after | tests |\n| --- | --- | --- | --- |")
+    survivors = 0
+    with tempfile.TemporaryDirectory() as folder:
+        for mutation in MUTATIONS:
+            noticed = is_noticed(mutation, Path(folder))
+            survivors += not noticed
+            old, new = (" ".join(text.split()).replace("|", "\\|") for text in (mutation.old, mutation.new))
+            print(
+                f"| `{mutation.module}` | `{old}` | `{new}` | {'fail, as they should' if noticed else 'PASS'} |",
+                flush=True,
+            )
+    print(f"\n{len(MUTATIONS) - survivors} of {len(MUTATIONS)} mutations were noticed.")
+    return int(survivors > 0)
+
+
+def is_noticed(mutation: Mutation, folder: Path) -> bool:
+    """Whether the module's tests fail on the mutated copy."""
+    copy = folder / mutation.module
+    shutil.rmtree(copy, ignore_errors=True)
+    for name in ("allgood", "tests/allgood", "tests/oracles"):
+        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "tests/__init__.py"):
+        shutil.copy(ROOT / name, copy / name)
+    source = copy / "allgood" / f"{mutation.module}.py"
+    text = source.read_text(encoding="utf-8")
+    if text.count(mutation.old) != 1:
+        raise SystemExit(f"{mutation.module}: {mutation.old!r} stands there {text.count(mutation.old)} times, not once")
+    source.write_text(text.replace(mutation.old, mutation.new), encoding="utf-8")
+    tests = copy / "tests" / "allgood" / f"test_{mutation.module}.py"
+    tests = tests if tests.exists() else copy / "tests" / "allgood" / "test_formula.py"  # checks, log_space
+    # Without the annotation checker: a wrong value must be seen as a wrong value.
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-o", "addopts=", "-p", "no:cacheprovider", str(tests)]
+    return subprocess.run(command, cwd=copy, capture_output=True, check=False).returncode == 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
