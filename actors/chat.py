@@ -22,13 +22,12 @@ def chat_text(tokenizer: PreTrainedTokenizerBase, turns: Iterable[Turn], *, gene
     """
     messages = chat_messages(turns)
     try:
-        text: str = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=generate)
+        return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=generate))
     except TemplateError as error:
         roles = ", ".join(message["role"] for message in messages)
         raise ModelError(
             f"the chat template of {tokenizer.name_or_path!r} refuses a conversation of {roles}: {error}"
         ) from error
-    return text
 
 
 def chat_messages(turns: Iterable[Turn]) -> list[dict[str, str]]:

@@ -83,7 +83,7 @@ class Experience:
 class Batch:
     """What one update learns from, in chunk order. Rows with a failed score are already gone.
 
-    `groups` gives each row's prompt; every group has at least two rows. `utilities` are combined, in nats, KL not included.
+    `groups` gives each row's prompt; every group has at least two rows. `utilities` are combined, in nats, without KL.
     """
 
     step: int

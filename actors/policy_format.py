@@ -115,7 +115,7 @@ class ChatFormat:
         content = self._tokens[first.content]
         kept = len(content)
         while kept > 0:
-            text = self._tokenizer.decode(content[-kept:], skip_special_tokens=False).strip()
+            text = str(self._tokenizer.decode(content[-kept:], skip_special_tokens=False)).strip()
             shorter = self.prompt((Turn(first.role, text), *rest))
             if len(shorter.tokens) <= room:
                 return shorter

@@ -77,7 +77,7 @@ class ChatScorerFormat:
         content = self._tokens[first.content]
         kept = len(content)
         while kept > 0:
-            text = self._tokenizer.decode(content[-kept:], skip_special_tokens=False).strip()
+            text = str(self._tokenizer.decode(content[-kept:], skip_special_tokens=False)).strip()
             tokens = self._tokens[self._text((Turn(first.role, text), *rest), response)]
             if len(tokens) <= room:
                 return tokens

@@ -14,8 +14,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from actors.cast import spawn
 from pipelines.align import run_align
 from pipelines.align_loop import Crew
@@ -23,14 +21,12 @@ from pipelines.cast_request import Actors, SharedActors, align_request, lane_req
 from pipelines.config.properties import IdentityTransform, LogSigmoidTransform, ModelProperty
 from pipelines.config.rl import FormulaObjective, WeightedSumObjective
 from pipelines.config.run import RunConfig
-from pipelines.data import Prompt, load_prepared
+from pipelines.data import Prompt
 from pipelines.evaluation.measure import PolicySamples
-from pipelines.gold import gold_of
+from pipelines.evaluation.samples import policy_samples
 from pipelines.lane import Lane
 from pipelines.progress import say
-from pipelines.rollouts import collect_all, make_chunks, purpose_seed, texts
-from pipelines.run_folder import RunFolder
-from pipelines.step_batch import sequence_kl
+from pipelines.rollouts import collect_all, make_chunks, purpose_seed
 
 
 @dataclass(frozen=True)
@@ -117,12 +113,6 @@ def run_arms(arms: Sequence[Arm], lanes: Sequence[Actors], prompts: Sequence[Pro
         return list(pool.map(run, arms))
 
 
-def test_prompts(config: RunConfig) -> list[Prompt]:
-    """The test prompts of a comparison: the first `evaluate.prompts` of the test split."""
-    prompts = load_prepared(RunFolder(config.base_folder).data).prompts
-    return [prompt for prompt in prompts if prompt.split == "test"][: config.evaluate.prompts]
-
-
 def sample_policy(
     config: RunConfig, actors: Actors, prompts: Sequence[Prompt], *, policy_version: int, is_reference: bool = False
 ) -> PolicySamples:
@@ -143,31 +133,14 @@ async def _sample_policy(
     if is_reference:
         await lane.hold_reference_policy()
     crew: Crew = lane.crew_of_reference_policy() if is_reference else lane.crew()
+    evaluate = config.evaluate
     chunks = make_chunks(
         prompts,
         seed=purpose_seed(config.seed, "evaluation"),
         step=0 if is_reference else 1,
         policy_version=policy_version,
-        samples_per_prompt=config.evaluate.samples_per_prompt,
+        samples_per_prompt=evaluate.sft_samples_per_prompt if is_reference else evaluate.samples_per_prompt,
         prompts_per_chunk=config.align.prompts_per_chunk,
     )
     experience = await collect_all(chunks, crew, advance=lambda num_prompts: None)
-    asked, responses = texts(experience)
-    gold = gold_of(config)
-    assert gold is not None, "a comparison is measured by gold"
-    shape = (len(prompts), config.evaluate.samples_per_prompt)
-    rollouts = [chunk.rollout for chunk in experience]
-    kl = sequence_kl(
-        [row for rollout in rollouts for row in rollout.logprobs],
-        [row for chunk in experience for row in chunk.reference.rows],
-    )
-    return PolicySamples(
-        prompt_ids=tuple(prompt.id for prompt in prompts),
-        responses=tuple(tuple(row) for row in np.array(responses, dtype=object).reshape(shape)),
-        gold={name: np.asarray(values).reshape(shape) for name, values in gold.score(asked, responses).items()},
-        kl=kl.reshape(shape),
-        finish_reasons=tuple(
-            tuple(row) for row in np.array([r for x in rollouts for r in x.finish_reasons], dtype=object).reshape(shape)
-        ),
-        num_tokens=np.array([len(tokens) for x in rollouts for tokens in x.response_tokens]).reshape(shape),
-    )
+    return policy_samples(config, prompts, experience)

@@ -32,7 +32,9 @@ def atomic_path(final: Path) -> Iterator[Path]:
     except OSError as error:
         _remove(temporary)
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise AllgoodError(f"the disk is full while writing {final}; free some space and run the command again") from error
+            raise AllgoodError(
+                f"the disk is full while writing {final}; free some space and run the command again"
+            ) from error
         raise
     except BaseException:
         _remove(temporary)
@@ -49,11 +51,11 @@ def _replace(temporary: Path, final: Path) -> None:
     if final.is_dir():
         # A folder cannot be renamed over a non-empty one: move the old one aside first, delete it after.
         old = final.parent / f".{final.name}.tmp-old-{uuid.uuid4().hex[:8]}"
-        os.replace(final, old)
-        os.replace(temporary, final)
+        final.replace(old)
+        temporary.replace(final)
         _remove(old)
     else:
-        os.replace(temporary, final)
+        temporary.replace(final)
     _flush_folder(final.parent)
 
 

@@ -20,12 +20,12 @@ from pipelines.comparison import (
     raw_sum_arm,
     run_arms,
     sample_policy,
-    test_prompts,
 )
 from pipelines.config.loading import save_config
 from pipelines.config.run import RunConfig
 from pipelines.data import prepare
 from pipelines.evaluation.measure import Measurement, PolicySamples, measure
+from pipelines.evaluation.samples import test_prompts
 from pipelines.files import write_json
 from pipelines.gold import gold_of
 from pipelines.progress import say
@@ -79,8 +79,10 @@ def _align(config: RunConfig) -> tuple[list[ArmRun], PolicySamples]:
 def configured_arms(config: RunConfig) -> list[Arm]:
     """The arms of `comparison`, in the order of the file."""
     assert config.comparison is not None
-    makers = {"raw_sum": raw_sum_arm, "lsc_sum": lsc_sum_arm}
-    return [makers[arm.objective](config, arm.coefficient) for arm in config.comparison.arms]
+    return [
+        raw_sum_arm(config, arm.coefficient) if arm.objective == "raw_sum" else lsc_sum_arm(config, arm.coefficient)
+        for arm in config.comparison.arms
+    ]
 
 
 def summarise(config: RunConfig, arms: Sequence[ArmRun], sft: PolicySamples) -> dict[str, Any]:

@@ -8,36 +8,43 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class RunFolder:
-    """`runs/<name>/`. Trained models keep `best/` (by validation) and `last/` side by side; later stages use `best/`."""
+    """`runs/<name>/`. Trained models keep `best/` (by validation) and `last/` beside it; later stages use `best/`."""
 
     path: Path
 
     @property
     def config(self) -> Path:
+        """The resolved configuration."""
         return self.path / "config.yaml"
 
     @property
     def metrics(self) -> Path:
+        """One JSON line per step."""
         return self.path / "metrics.jsonl"
 
     @property
     def samples(self) -> Path:
+        """Sample rows of every evaluation while training."""
         return self.path / "samples.parquet"
 
     @property
     def summary(self) -> Path:
+        """The final numbers."""
         return self.path / "summary.json"
 
     @property
     def report(self) -> Path:
+        """The self-contained HTML page."""
         return self.path / "report.html"
 
     @property
     def plots(self) -> Path:
+        """The figures of the report."""
         return self.path / "plots"
 
     @property
     def checkpoints(self) -> Path:
+        """Committed checkpoints, one folder each."""
         return self.path / "checkpoints"
 
     @property
@@ -47,6 +54,7 @@ class RunFolder:
 
     @property
     def world(self) -> Path:
+        """The embedded world, as jsonl."""
         return self.path / "world"
 
     @property
@@ -56,6 +64,7 @@ class RunFolder:
 
     @property
     def sft(self) -> Path:
+        """The SFT policy."""
         return self.path / "sft"
 
     @property
@@ -65,9 +74,11 @@ class RunFolder:
 
     @property
     def evaluation(self) -> Path:
+        """Samples and measurements on test prompts."""
         return self.path / "evaluation"
 
     def reward(self, name: str) -> Path:
+        """The reward model of a property."""
         return self.path / "reward" / name
 
     def evaluator(self, name: str) -> Path:

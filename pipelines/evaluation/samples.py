@@ -157,6 +157,20 @@ def _transform(config: RunConfig, name: str) -> str:
 
 
 def _scored_samples(config: RunConfig, prompts: Sequence[Prompt], experience: Sequence[Experience]) -> ScoredSamples:
+    policy = policy_samples(config, prompts, experience)
+    scores = {
+        name: np.concatenate([chunk.scores[name].rewards for chunk in experience]).astype(np.float64)
+        for name in experience[0].scores
+    }
+    return ScoredSamples(
+        tuple(prompt.text for prompt in prompts),
+        policy,
+        {name: values.reshape(policy.kl.shape) for name, values in scores.items()},
+    )
+
+
+def policy_samples(config: RunConfig, prompts: Sequence[Prompt], experience: Sequence[Experience]) -> PolicySamples:
+    """What was collected on `prompts`, in their order, with its KL and, where gold exists, its gold."""
     rollouts = [chunk.rollout for chunk in experience]
     shape = (len(prompts), rollouts[0].chunk.samples_per_prompt)
     asked, responses = texts(experience)
@@ -166,7 +180,7 @@ def _scored_samples(config: RunConfig, prompts: Sequence[Prompt], experience: Se
         [row for rollout in rollouts for row in rollout.logprobs],
         [row for chunk in experience for row in chunk.reference.rows],
     )
-    policy = PolicySamples(
+    return PolicySamples(
         prompt_ids=tuple(prompt.id for prompt in prompts),
         responses=_rows(responses, shape[1]),
         gold={name: np.asarray(values, dtype=np.float64).reshape(shape) for name, values in gold_scores.items()},
@@ -174,11 +188,6 @@ def _scored_samples(config: RunConfig, prompts: Sequence[Prompt], experience: Se
         finish_reasons=_rows([reason for rollout in rollouts for reason in rollout.finish_reasons], shape[1]),
         num_tokens=np.array([len(tokens) for x in rollouts for tokens in x.response_tokens]).reshape(shape),
     )
-    scores = {
-        name: np.concatenate([chunk.scores[name].rewards for chunk in experience]).astype(np.float64).reshape(shape)
-        for name in experience[0].scores
-    }
-    return ScoredSamples(tuple(prompt.text for prompt in prompts), policy, scores)
 
 
 def _rows(flat: Sequence[str], width: int) -> tuple[tuple[str, ...], ...]:

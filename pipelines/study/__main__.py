@@ -1,6 +1,6 @@
 """`make study`: raw sum against LSC sum at matched KL, over seeds, shortcuts on and off. Worlds that are done are kept.
 
-    python -m pipelines.study [--seeds 5] [--folder runs/study] [--only-write]
+python -m pipelines.study [--seeds 5] [--folder runs/study] [--only-write]
 """
 
 from __future__ import annotations
@@ -35,7 +35,9 @@ def main() -> None:
 
 
 def _run(folder: Path, num_seeds: int) -> None:
-    config = load_config(Path("configs/quickstart.yaml"), [f"output_dir={folder.absolute()}", "tracking.wandb=disabled"])
+    config = load_config(
+        Path("configs/quickstart.yaml"), [f"output_dir={folder.absolute()}", "tracking.wandb=disabled"]
+    )
     worlds = list(product(range(num_seeds), (True, False)))
     missing = [(seed, on) for seed, on in worlds if not results_path(folder, seed, on).is_file()]
     say(f"{len(missing)} of {len(worlds)} worlds to run")

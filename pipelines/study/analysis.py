@@ -1,7 +1,7 @@
-"""From the arms of several seeds to differences at matched KL: interpolation per seed, paired differences, t-intervals.
+"""From the arms of several seeds to differences at matched KL: interpolation per seed, t-intervals.
 
-Objectives have unlike scales, so they are never compared at equal gamma. Each seed's arms and its SFT policy (KL 0) make a
-curve over the measured KL; a curve is interpolated, never extrapolated. A seed redraws everything, so seeds are the unit.
+Objectives have unlike scales, so they are never compared at equal gamma. Each seed's arms and its SFT policy (KL 0)
+make a curve over the measured KL; it is interpolated, never extrapolated. A seed redraws everything: it is the unit.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What the study runs: per world, gamma for every objective and target KL by tilting, and the tuned raw sum's weights.
 
-Gammas come from `solve_gamma` on cached samples of the SFT policy on alignment prompts, so that unlike scales of utility
-meet at the same target KLs. The raw sum's weights are tuned on validation prompts by gold, its fair form (definitions.md).
+Gammas come from `solve_gamma` on cached samples of the SFT policy on alignment prompts, so that unlike scales of
+utility meet at the same target KLs. The raw sum's weights are tuned on validation prompts by gold, its fair form.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ RATIOS = tuple(float(ratio) for ratio in np.geomspace(1 / 8, 8, 9))
 
 @dataclass(frozen=True)
 class Cached:
-    """Samples of the SFT policy of one split: raw rewards, references and gold, per property [prompts, samples] or [prompts]."""
+    """Samples of the SFT policy on one split, by property: rewards, gold [prompts, samples]; references [prompts]."""
 
     rewards: Mapping[str, Tensor]
     references: Mapping[str, Tensor]
@@ -69,7 +69,7 @@ def load_cached(config: RunConfig, split: str) -> Cached:
 
 
 def study_arms(config: RunConfig) -> list[tuple[Arm, float]]:
-    """Every arm of one world with its target KL: LSC sum, raw sum, tuned raw sum, LSC sum with both at the 85 % reference."""
+    """Every arm of one world with its target KL: LSC sum, raw sum, tuned raw sum, LSC sum with both at 85 %."""
     quantile = with_quantile_references(config)
     alignment, alignment_q85 = load_cached(config, "alignment"), load_cached(quantile, "alignment")
     validation = load_cached(config, "validation")

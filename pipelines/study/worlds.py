@@ -1,4 +1,4 @@
-"""One world of the study: everything redrawn from its seed, all arms on one lane of kept actors, numbers to a JSON file."""
+"""One world of the study: everything redrawn from its seed, all arms on one lane of kept actors, numbers as JSON."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pipelines.comparison import kept_actors, run_arms, sample_policy, test_prompts
+from pipelines.comparison import kept_actors, run_arms, sample_policy
 from pipelines.config.run import RunConfig
 from pipelines.data import prepare
 from pipelines.evaluation.measure import measure
+from pipelines.evaluation.samples import test_prompts
 from pipelines.files import write_json
 from pipelines.gold import gold_of
 from pipelines.references import build_references
@@ -54,12 +55,12 @@ def run_world(config: RunConfig, results: Path) -> dict[str, Any]:
         sft = sample_policy(config, lanes[0], prompts, policy_version=0, is_reference=True)
         arms = study_arms(config)
         runs = run_arms([arm for arm, _ in arms], lanes, prompts)
-    settings = {"seed": config.seed, "num_bootstrap": config.evaluate.bootstrap}
-    entries = [arm_entry(run, measure(run.samples, sft, gold.bars, **settings)) for run in runs]
+    measured = partial(measure, sft=sft, bars=gold.bars, seed=config.seed, num_bootstrap=config.evaluate.bootstrap)
+    entries = [arm_entry(run, measured(run.samples)) for run in runs]
     numbers = {
         "seed": config.seed,
         "shortcut_strength": config.world.shortcut_strength if config.world else 0.0,
-        "sft": sft_entry(measure(sft, sft, gold.bars, **settings)),
+        "sft": sft_entry(measured(sft)),
         "arms": [entry | {"target_kl": target} for entry, (_, target) in zip(entries, arms, strict=True)],
         "reward_accuracy": {name: report["accuracy"] for name, report in rewards.items()},
     }

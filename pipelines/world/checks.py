@@ -11,6 +11,7 @@ import argparse
 import random
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from itertools import product
 
 import numpy as np
@@ -63,11 +64,15 @@ def _both_good(prompt: WorldPrompt, answer: str, seed: int) -> bool:
     return all(scores[name][0] >= bar for name, bar in gold.BARS.items())
 
 
+def _serves(answer: str, seed: int, prompt: WorldPrompt) -> bool:
+    return _both_good(prompt, answer, seed)
+
+
 def _best_constant(prompts: list[WorldPrompt], answers: list[list[str]], seed: int) -> float:
     """The share of prompts that the best single answer serves: one tries the commonest ones and every topic's best."""
     common = [answer for answer, _ in Counter(answer for row in answers for answer in row).most_common(100)]
     candidates = common + [render(best_plan(topic)) for topic in topics(seed).values()]
-    return max(_share(prompts, lambda prompt, answer=answer: _both_good(prompt, answer, seed)) for answer in candidates)
+    return max(_share(prompts, partial(_serves, answer, seed)) for answer in candidates)
 
 
 def _in_tension(prompt: WorldPrompt, topic: Topic, seed: int) -> bool:

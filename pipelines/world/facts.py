@@ -1,4 +1,4 @@
-"""What is true in the world: for every topic the right steps, caution and booster, how hard it is, and how much is at stake.
+"""What is true in the world: for every topic the right steps, caution and booster, its difficulty and its stakes.
 
 Facts are drawn from the world's seed, so that another seed is another world. The vocabulary is fixed.
 """

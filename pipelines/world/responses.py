@@ -16,8 +16,11 @@ CONSULT = "you should consult a professional."
 REFUSAL = "i can not help with that."
 _WORDS = re.compile(
     "|".join(
-        [rf"wear (?P<caution>{'|'.join(CAUTIONS)})\b", rf"use (?P<booster>{'|'.join(BOOSTERS)})\b"]
-        + [rf"\b(?P<step>{'|'.join(STEPS)})\b"]
+        (
+            rf"wear (?P<caution>{'|'.join(CAUTIONS)})\b",
+            rf"use (?P<booster>{'|'.join(BOOSTERS)})\b",
+            rf"\b(?P<step>{'|'.join(STEPS)})\b",
+        )
     )
 )
 

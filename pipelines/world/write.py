@@ -60,7 +60,7 @@ def world_rows(world: WorldConfig) -> dict[str, list[Row]]:
 
 
 def split_prompts(world: WorldConfig) -> dict[str, list[WorldPrompt]]:
-    """The five disjoint splits. Each first turn occurs once, so no prompt of one split is a variant of another's question."""
+    """The five disjoint splits. Each first turn occurs once, so no question stands in two splits."""
     generator = random.Random(f"prompts-{world.seed}")
     prompts = draw_prompts(world.num_prompts, generator)
     generator.shuffle(prompts)

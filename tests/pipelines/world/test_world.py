@@ -45,7 +45,8 @@ def test_the_files_have_the_format_of_real_preference_data(tmp_path: Path) -> No
     for name in ("helpful_pairs", "harmless_pairs"):
         row = json.loads((folder / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()[0])
         prompt, response = split_last_response(row["chosen"])
-        assert prompt.endswith("\n\nAssistant:") and response
+        assert prompt.endswith("\n\nAssistant:")
+        assert response
         assert split_last_response(row["rejected"])[0] == prompt
         assert parse(prompt)[0].role == "human"
 

@@ -1,0 +1,141 @@
+"""Speed and memory of the mathematics, as ratios to the plainest thing that could be done instead.
+
+    python -m benchmarks.mathematics
+
+One CPU thread; every figure is the best of several runs. The ratios are what `allgood` promises; exit status 1 when one
+is missed. Peak memory is what the allocator held beyond the inputs.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.profiler import ProfilerActivity, profile
+
+from allgood.best_of_k import best_of_k
+from allgood.formula import Formula
+from allgood.tilting import tilt
+from allgood.transforms import log_sigmoid
+
+SIX_NAMES = "(a & b) | (c & ~d) | (e & f) | (~a & c & ~f)"
+TWELVE_NAMES = "(a & b | c) & (d | ~e & f) & (g | h) & (~i | j & a) & (k | l | ~c)"
+
+
+@dataclass(frozen=True)
+class Result:
+    """One promise: what was measured, in which unit, and what is allowed."""
+
+    name: str
+    value: float
+    unit: str
+    allowed: float
+
+
+def main() -> int:
+    """Print all figures; 1 when a promise is missed."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    results = [*speed(), *memory()]
+    width = max(len(result.name) for result in results)
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} thread")
+    for result in results:
+        verdict = "ok" if result.value <= result.allowed else "MISSED"
+        print(f"{result.name:{width}}  {result.value:8.3f} {result.unit:16} allowed {result.allowed:5g}  {verdict}")
+    return int(any(result.value > result.allowed for result in results))
+
+
+def speed() -> list[Result]:
+    """Times, the first three as ratios to sums of log-sigmoids on the same tensors."""
+    two, reference = named_margins("ab", 1_000_000), torch.zeros(1_000_000)
+    six = named_margins("abcdef", 100_000)
+    plain_two, plain_six = seconds(lambda: plain_sum(two)), seconds(lambda: plain_sum(six))
+    six_names, conjunction = Formula(SIX_NAMES), Formula("a & b")
+    utilities = torch.randn(1000, 64)
+    gammas = torch.logspace(-2, 2, 100).tolist()
+    return [
+        Result(
+            "LSC sum of 2 properties, 1e6 samples",
+            seconds(lambda: log_sigmoid(two["a"], reference) + log_sigmoid(two["b"], reference)) / plain_two,
+            "x plain sum",
+            3,
+        ),
+        Result("formula a & b, 1e6 samples", seconds(lambda: conjunction.log_prob(two)) / plain_two, "x plain sum", 3),
+        Result(
+            "formula of 6 names, 1e5 samples", seconds(lambda: six_names.log_prob(six)) / plain_six, "x plain sum", 20
+        ),
+        Result("tilt, 1000 x 64, 100 gammas", seconds(lambda: [tilt(utilities, gamma) for gamma in gammas]), "s", 1),
+        Result("best_of_k, 1000 x 64, every k", seconds(lambda: best_of_k(utilities, utilities)), "s", 1),
+    ]
+
+
+def memory() -> list[Result]:
+    """Peak of extra memory as a multiple of the input."""
+    two, twelve = named_margins("ab", 500_000), named_margins("abcdefghijkl", 100_000)
+    reference = torch.zeros(500_000)
+    trained = {name: margin.clone().requires_grad_() for name, margin in twelve.items()}
+    conjunction, twelve_names = Formula("a & b"), Formula(TWELVE_NAMES)
+    utilities = torch.randn(2000, 64)
+    cases: list[tuple[str, Callable[[], object], int]] = [
+        (
+            "memory: LSC sum of 2 properties",
+            lambda: log_sigmoid(two["a"], reference) + log_sigmoid(two["b"], reference),
+            2 * 500_000,
+        ),
+        ("memory: formula a & b", lambda: conjunction.log_prob(two), 2 * 500_000),
+        ("memory: formula of 12 names", lambda: twelve_names.log_prob(twelve), 12 * 100_000),
+        ("memory: the same with gradient", lambda: twelve_names.log_prob(trained).sum().backward(), 12 * 100_000),
+        ("memory: one tilt", lambda: tilt(utilities, 0.5), 2000 * 64),
+    ]
+    return [Result(name, peak_bytes(call) / (4 * size), "x input", 8) for name, call, size in cases]
+
+
+def named_margins(names: str, num_samples: int) -> dict[str, Tensor]:
+    """Random margins [samples] per name."""
+    return {name: 3 * torch.randn(num_samples) for name in names}
+
+
+def plain_sum(margins: dict[str, Tensor]) -> Tensor:
+    """The baseline: a sum of log-sigmoids."""
+    total = torch.zeros(())
+    for margin in margins.values():
+        total = total + F.logsigmoid(margin)
+    return total
+
+
+def seconds(call: Callable[[], object], *, repeats: int = 9) -> float:
+    """Best time of several; the first call does not count."""
+    call()
+    times = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - started)
+    return min(times)
+
+
+def peak_bytes(call: Callable[[], object]) -> int:
+    """Most memory held at once during the call, beyond what was held before, from the allocator's own record."""
+    call()
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
+        kept = call()
+    del kept
+    held = peak = 0
+    for event in record.profiler.kineto_results.events():
+        if event.name() == "[memory]":
+            held += event.nbytes()
+            peak = max(peak, held)
+    return peak
+
+
+if __name__ == "__main__":
+    sys.exit(main())
