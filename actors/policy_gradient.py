@@ -1,11 +1,11 @@
-"""The two policy gradients, as plain formulas on the rows of a batch.
+"""The two policy gradients on the ragged rows of a batch; the formulas are those of `allgood`.
 
 RLOO treats a response as one action: R_i = u_i - gamma * sum_t k1_t, the baseline is the mean R of the other responses
 to the prompt, and the loss is -sum_i advantage_i * sum_t log pi, divided later by the number of responses and never by
 their lengths. PPO spreads the same return over tokens: -gamma * k1_t at each token, u at the last, GAE on top.
 
-Groups are ragged (failed scores have left them), so everything here is per row. Targets are numpy, computed in float64
-once per update; losses are torch, sums over the rows of a micro-batch.
+Targets are computed in float64 once per update; losses are sums over the rows of a micro-batch, because the mean is
+over the rows of all micro-batches and learners.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from torch import Tensor
 
 from actors.learner_specs import Ppo
 from actors.messages import FloatRow
+from allgood import advantages, losses
 
 Float64Row = NDArray[np.float64]
 
@@ -31,27 +32,32 @@ def sequence_kl_k1(logprobs: Sequence[FloatRow], reference_logprobs: Sequence[Fl
 
 
 def leave_one_out_advantages(returns: Float64Row, groups: NDArray[np.int64]) -> Float64Row:
-    """R_i minus the mean of the other returns of its group, [rows].
+    """R_i minus the mean of the other returns of its group, [rows]; no rows (an empty shard) have no advantages.
+
+    A return that is not finite makes all advantages NaN: the learner refuses the step by its gradient, which all
+    learners of a group see, while an error here would leave the others waiting.
 
     Raises:
         ValueError: A group has a single row, so there is no baseline.
     """
-    _, inverse, counts = np.unique(groups, return_inverse=True, return_counts=True)
-    if counts.size and counts.min() < 2:
-        raise ValueError("every prompt of a batch needs at least 2 responses; drop the prompts that lost theirs")
-    sums = np.bincount(inverse, weights=returns)
-    others = (sums[inverse] - returns) / (counts[inverse] - 1)
-    return returns - others
+    if not len(returns):
+        return returns
+    if not np.isfinite(returns).all():
+        return np.full_like(returns, np.nan)
+    found: Float64Row = advantages.rloo(torch.from_numpy(returns), torch.from_numpy(groups)).numpy()
+    return found
 
 
 def importance_weights(start: Sequence[FloatRow], behaviour: Sequence[FloatRow], *, maximum: float) -> Float64Row:
     """Pi / behaviour of each whole response, truncated at `maximum`, [rows]."""
-    return np.exp(np.minimum(sequence_kl_k1(start, behaviour), np.log(maximum)))
+    log_ratio = torch.from_numpy(sequence_kl_k1(start, behaviour))
+    weights: Float64Row = losses.truncated_importance(log_ratio, torch.zeros_like(log_ratio), maximum=maximum).numpy()
+    return weights
 
 
-def rloo_loss(logprobs: Tensor, advantages: Tensor, weights: Tensor) -> Tensor:
+def rloo_loss(logprobs: Tensor, row_advantages: Tensor, weights: Tensor) -> Tensor:
     """-sum over rows of weight * advantage * sum_t log pi; `logprobs` [rows, tokens] is 0 at padding."""
-    return -(weights * advantages * logprobs.sum(-1)).sum()
+    return losses.reinforce(logprobs, row_advantages, weights=weights) * len(logprobs)
 
 
 @dataclass(frozen=True)
@@ -77,29 +83,27 @@ def ppo_targets(
     algorithm: Ppo,
 ) -> PpoTargets:
     """Rewards per token, their GAE advantages, and the returns that the value head should predict."""
-    advantages, returns, weights = [], [], []
-    for row, start in enumerate(start_logprobs):
-        rewards = -kl_coefficient * (start.astype(np.float64) - reference_logprobs[row])
-        rewards[-1] += utilities[row]
-        advantage = gae(rewards, values[row], discount=algorithm.discount, gae_lambda=algorithm.gae_lambda)
-        advantages.append(advantage.astype(np.float32))
-        returns.append((advantage + values[row]).astype(np.float32))
-        weights.append(
-            np.exp(np.minimum(start - behaviour_logprobs[row], np.log(max_importance_weight))).astype(np.float32)
-        )
-    return PpoTargets(tuple(start_logprobs), tuple(values), tuple(advantages), tuple(returns), tuple(weights))
-
-
-def gae(rewards: Float64Row, values: FloatRow, *, discount: float, gae_lambda: float) -> Float64Row:
-    """Generalised advantage estimates of one response, [tokens]; the value after the last token is 0."""
-    following = np.append(values[1:], 0.0).astype(np.float64)
-    deltas = rewards + discount * following - values
-    advantages = np.empty_like(deltas)
-    running = 0.0
-    for token in range(len(deltas) - 1, -1, -1):
-        running = deltas[token] + discount * gae_lambda * running
-        advantages[token] = running
-    return advantages
+    if not start_logprobs:  # an empty shard
+        return PpoTargets((), (), (), (), ())
+    rewards = [
+        -kl_coefficient * (start.astype(np.float64) - reference)
+        for start, reference in zip(start_logprobs, reference_logprobs, strict=True)
+    ]
+    for row, utility in zip(rewards, utilities, strict=True):
+        row[-1] += utility
+    padded_values, mask = _padded(values)
+    estimated = advantages.gae(
+        _padded(rewards)[0], padded_values, mask, discount=algorithm.discount, gae_lambda=algorithm.gae_lambda
+    )
+    start, behaviour = (_padded(rows)[0] for rows in (start_logprobs, behaviour_logprobs))
+    weights = losses.truncated_importance(start, behaviour, maximum=max_importance_weight)
+    return PpoTargets(
+        start_logprobs=tuple(start_logprobs),
+        start_values=tuple(values),
+        advantages=_ragged(estimated, mask),
+        returns=_ragged(estimated + padded_values, mask),
+        weights=_ragged(weights, mask),
+    )
 
 
 @dataclass(frozen=True)
@@ -116,8 +120,8 @@ def ppo_loss(
     logprobs: Tensor, values: Tensor, mask: Tensor, rows: Sequence[int], targets: PpoTargets, algorithm: Ppo
 ) -> PpoLoss:
     """Clipped policy loss plus `value_coefficient` times the clipped value loss, over [rows, tokens]."""
-    device = logprobs.device
-    old, old_values, advantages, returns, weights = (
+    device, num_rows = logprobs.device, len(rows)
+    old, old_values, row_advantages, returns, weights = (
         pad_rows([field[row] for row in rows], device)
         for field in (
             targets.start_logprobs,
@@ -127,19 +131,27 @@ def ppo_loss(
             targets.weights,
         )
     )
-    ratio = torch.where(mask, logprobs - old, 0.0).exp()
-    clipped = ratio.clamp(1.0 - algorithm.clip, 1.0 + algorithm.clip)
-    policy = torch.where(mask, -weights * torch.minimum(ratio * advantages, clipped * advantages), 0.0).sum()
-    near = old_values + (values - old_values).clamp(-algorithm.value_clip, algorithm.value_clip)
-    errors = torch.maximum((values - returns).square(), (near - returns).square())
-    value = torch.where(mask, 0.5 * errors, 0.0).sum()
-    num_clipped = ((clipped * advantages < ratio * advantages) & mask).sum()
+    policy = losses.ppo_clip(logprobs, old, row_advantages, mask, clip=algorithm.clip, weights=weights) * num_rows
+    value = losses.value_clip(values, old_values, returns, mask, clip=algorithm.value_clip) * num_rows
+    num_clipped = losses.clip_fraction(logprobs, old, row_advantages, mask, clip=algorithm.clip) * mask.sum()
     return PpoLoss(policy + algorithm.value_coefficient * value, policy, value, num_clipped)
 
 
 def pad_rows(rows: Sequence[FloatRow], device: torch.device) -> Tensor:
     """Ragged rows as one [rows, tokens] float32 tensor, 0 at padding."""
-    padded = np.zeros((len(rows), max(len(row) for row in rows)), dtype=np.float32)
-    for index, row in enumerate(rows):
-        padded[index, : len(row)] = row
-    return torch.from_numpy(padded).to(device)
+    return _padded(rows)[0].float().to(device)
+
+
+def _padded(rows: Sequence[FloatRow | Float64Row]) -> tuple[Tensor, Tensor]:
+    """Ragged rows as one [rows, tokens] float64 tensor, 0 at padding, and the mask of what is a token."""
+    lengths = np.array([len(row) for row in rows])
+    mask = np.arange(lengths.max()) < lengths[:, None]
+    padded = np.zeros(mask.shape)
+    padded[mask] = np.concatenate(rows)
+    return torch.from_numpy(padded), torch.from_numpy(mask)
+
+
+def _ragged(padded: Tensor, mask: Tensor) -> tuple[FloatRow, ...]:
+    """The inverse of `_padded`, in float32."""
+    pairs = zip(padded.numpy(), mask.numpy(), strict=True)
+    return tuple(row[kept].astype(np.float32) for row, kept in pairs)

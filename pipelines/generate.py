@@ -6,6 +6,7 @@ for any other, quantile and mean references are built from SFT samples on the sp
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -138,8 +139,8 @@ def generate(run_folder: Path, prompts: Sequence[str]) -> None:
     folder = RunFolder(run_folder)
     if not folder.config.is_file():
         raise ConfigError(f"{run_folder} holds no run (there is no {folder.config.name}); give a run folder")
-    config = load_config(folder.config, [])
-    place = run_folder.resolve()  # the folder may have been moved since the run
+    place = aligned_folder(run_folder).resolve()  # the folder may have been moved since the run
+    config = load_config(RunFolder(place).config, [])
     config = config.model_copy(update={"output_dir": place.parent, "name": place.name})
     asked = [canonical(prompt) for prompt in prompts]  # complain before anything is loaded
     say(f"loading the policies and {', '.join(config.properties)}")
@@ -149,6 +150,17 @@ def generate(run_folder: Path, prompts: Sequence[str]) -> None:
         show(generator.answer(prompt), console)
     if not asked:
         _converse(generator, console)
+
+
+def aligned_folder(run_folder: Path) -> Path:
+    """The run itself, or the chosen arm of a comparison."""
+    summary = RunFolder(run_folder).summary
+    content = json.loads(summary.read_text(encoding="utf-8")) if summary.is_file() else {}
+    if "arms" not in content:
+        return run_folder
+    name = content["arms"][content["chosen_arm"]]["name"]
+    say(f"{run_folder} is a comparison; its arm chosen on validation prompts is {name}")
+    return run_folder / "arms" / str(name)
 
 
 def _converse(generator: Generator, console: Console) -> None:

@@ -40,7 +40,7 @@ class AdaptiveController(StrictModel):
 
     kind: Literal["adaptive"] = "adaptive"
     target: float = Field(gt=0, description="sequence KL in nats")
-    horizon: int = Field(10_000, ge=1, description="responses over which the coefficient may change by a factor e")
+    horizon: int = Field(10_000, ge=1, description="responses over which the coefficient may change by 20 %")
 
 
 class KlConfig(StrictModel):
@@ -61,7 +61,7 @@ class PpoAlgorithm(StrictModel):
 
     kind: Literal["ppo"] = "ppo"
     epochs: int = Field(2, ge=1, description="passes over the responses of a step")
-    clip: float = Field(0.2, gt=0, description="of the probability ratio, on both sides")
+    clip: float = Field(0.2, gt=0, lt=1, description="of the probability ratio, on both sides")
     value_clip: float = Field(0.2, gt=0, description="of the change of a value, on both sides")
     value_coefficient: float = Field(0.5, gt=0, description="weight of the value loss")
     discount: float = Field(1.0, gt=0, le=1, description="per token")

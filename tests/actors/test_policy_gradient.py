@@ -9,7 +9,6 @@ import torch
 from actors.learner_specs import Ppo
 from actors.policy_gradient import (
     PpoTargets,
-    gae,
     importance_weights,
     leave_one_out_advantages,
     ppo_loss,
@@ -31,7 +30,7 @@ def test_leave_one_out_in_groups_of_unlike_size() -> None:
 
 
 def test_a_single_response_has_no_baseline() -> None:
-    with pytest.raises(ValueError, match="at least 2 responses"):
+    with pytest.raises(ValueError, match="at least 2 rows"):
         leave_one_out_advantages(np.array([1.0, 2.0, 3.0]), np.array([0, 0, 1]))
 
 
@@ -48,16 +47,6 @@ def test_rloo_loss_is_not_divided_by_length() -> None:
     logprobs = torch.tensor([[-1.0, -2.0, -3.0], [-1.0, 0.0, 0.0]])
     loss = rloo_loss(logprobs, torch.tensor([2.0, -4.0]), torch.tensor([1.0, 0.5]))
     assert loss.item() == -(2.0 * -6.0 + 0.5 * -4.0 * -1.0)
-
-
-def test_gae_by_hand() -> None:
-    # deltas: 1 + 0.5*2 - 3 = -1; 0 + 0.5*4 - 2 = 0; 2 - 4 = -2; lambda*discount = 0.25
-    advantages = gae(np.array([1.0, 0.0, 2.0]), row(3, 2, 4), discount=0.5, gae_lambda=0.5)
-    np.testing.assert_allclose(advantages, [-1 + 0.25 * (0 + 0.25 * -2), 0.25 * -2, -2])
-
-
-def test_gae_without_discount_and_values_is_the_reward_to_go() -> None:
-    np.testing.assert_allclose(gae(np.array([1.0, -2.0, 5.0]), row(0, 0, 0), discount=1, gae_lambda=1), [4.0, 3.0, 5.0])
 
 
 def test_ppo_puts_kl_on_every_token_and_the_utility_on_the_last() -> None:

@@ -8,6 +8,7 @@ from transformers import AutoModelForCausalLM
 
 from allgood.errors import ConfigError
 from pipelines.config.loading import load_config
+from pipelines.generate import aligned_folder
 from pipelines.quickstart import run_quickstart
 from pipelines.summary import final_table
 
@@ -48,6 +49,7 @@ def test_quickstart_leaves_a_summary_a_report_and_models_that_load(tmp_path: Pat
         AutoModelForCausalLM.from_pretrained(Path(arm["folder"]) / "model")
     rates = [arm["validation_both_good_rate"] for arm in summary["arms"]]
     assert rates[summary["chosen_arm"]] == max(rates)
+    assert aligned_folder(folder).name == summary["arms"][summary["chosen_arm"]]["name"]
     assert "report.html" in final_table(summary)
     assert (folder / "report.html").stat().st_size > 10_000
     assert list((folder / "plots").glob("*.png"))
