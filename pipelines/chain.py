@@ -44,6 +44,12 @@ def trained_properties(config: RunConfig, *, held_out: bool = False) -> list[str
     return [name for name, value in models.items() if value.model is None]
 
 
+def probed_properties(config: RunConfig) -> list[str]:
+    """Trained properties with an encoder of their own: a linear probe on it is reported beside the reward model."""
+    models = {name: value for name, value in config.properties.items() if isinstance(value, ModelProperty)}
+    return [name for name in trained_properties(config) if models[name].train.backbone != "sft"]
+
+
 def stages_of(config: RunConfig, *, overwrite: bool = False) -> list[Stage]:
     """The stages that this run has, in order."""
     return [
@@ -51,12 +57,17 @@ def stages_of(config: RunConfig, *, overwrite: bool = False) -> list[Stage]:
         Stage("data", lambda: _data(config)),
         Stage("sft", lambda: _sft(config)),
         *(_reward_stage(config, name, held_out=False) for name in trained_properties(config)),
+        *(_probe_stage(config, name) for name in probed_properties(config)),
         *(_reward_stage(config, name, held_out=True) for name in trained_properties(config, held_out=True)),
         Stage("reference", lambda: _reference(config)),
         Stage("align", lambda: _align(config, overwrite=overwrite)),
         Stage("evaluate", lambda: _evaluate(config)),
         Stage("report", lambda: _report(config)),
     ]
+
+
+def _probe_stage(config: RunConfig, name: str) -> Stage:
+    return Stage(f"probe-{name}", lambda: _probe(config, name))
 
 
 def _reward_stage(config: RunConfig, name: str, *, held_out: bool) -> Stage:
@@ -88,6 +99,12 @@ def _reward(config: RunConfig, name: str, *, held_out: bool) -> None:
     from pipelines.reward_model import train_reward
 
     _show(train_reward(config, name, held_out=held_out))
+
+
+def _probe(config: RunConfig, name: str) -> None:
+    from pipelines.probe import train_probe
+
+    _show(train_probe(config, name))
 
 
 def _reference(config: RunConfig) -> None:

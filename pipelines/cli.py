@@ -115,12 +115,16 @@ def reward(
         typer.Argument(metavar="[PROPERTY]... [KEY=VALUE]...", help="properties (default: all), then overrides"),
     ] = None,
     held_out: Annotated[bool, typer.Option("--held-out", help="Train the held-out evaluators instead.")] = False,
+    probe: Annotated[bool, typer.Option("--probe", help="Fit a linear probe on the frozen encoder instead.")] = False,
 ) -> None:
     """Train the reward model of each property on its preference pairs."""
     names = [argument for argument in arguments or [] if "=" not in argument]
     run = _load(config, [argument for argument in arguments or [] if "=" in argument])
     for name in names:
         _refuse_unknown_property(name, run)
+    if probe:
+        _probe(run, names)
+        return
     from pipelines.chain import trained_properties
     from pipelines.reward_model import train_reward
 
@@ -128,6 +132,15 @@ def reward(
     for name in names or trained_properties(run, held_out=held_out):
         _show(train_reward(run, name, held_out=held_out))
         _results(folder / name)
+
+
+def _probe(run: RunConfig, names: list[str]) -> None:
+    from pipelines.chain import probed_properties
+    from pipelines.probe import train_probe
+
+    for name in names or probed_properties(run):
+        _show(train_probe(run, name))
+        _results(run.base_folder / "reward" / name / "probe.json")
 
 
 @command(REFERENCES)

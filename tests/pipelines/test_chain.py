@@ -43,3 +43,8 @@ def test_models_that_are_given_and_functions_are_not_trained() -> None:
 def test_an_unknown_first_stage_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"there is no stage 'rewards'; stages of this run: world, data"):
         run_chain(load_config(QUICKSTART), first="rewards")
+
+
+def test_an_encoder_backbone_gets_a_probe_beside_its_reward_model() -> None:
+    stages = names("properties.helpful.train.backbone=some/encoder")
+    assert stages[3:6] == ["reward-helpful", "reward-harmless", "probe-helpful"]

@@ -1,0 +1,32 @@
+"""One world of the study in miniature, and the page made from it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pipelines.config.loading import load_config
+from pipelines.study import worlds
+from pipelines.study.design import TARGET_KLS
+from pipelines.study.write import write_results
+from tests.pipelines.test_quickstart import TINY
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_world_leaves_every_arm_at_every_target_and_a_page(tmp_path: Path) -> None:
+    config = load_config(Path("configs/quickstart.yaml"), [*TINY, f"output_dir={tmp_path}"])
+    results = tmp_path / "seed_0_on.json"
+    worlds.run_world(worlds.world_config(config, seed=0, shortcuts=True), results)
+    numbers = json.loads(results.read_text(encoding="utf-8"))
+    objectives = {"lsc_sum", "raw_sum", "raw_sum_tuned", "lsc_sum_q85"}
+    assert {(arm["objective"], arm["target_kl"]) for arm in numbers["arms"]} == {
+        (objective, target) for objective in objectives for target in TARGET_KLS
+    }
+    gammas = [arm["gamma"] for arm in numbers["arms"] if arm["objective"] == "lsc_sum"]
+    assert gammas == sorted(gammas, reverse=True)  # a larger KL needs a smaller coefficient
+    other = numbers | {"seed": 1}
+    write_results([numbers, other], tmp_path / "docs")
+    page = (tmp_path / "docs" / "quickstart_study.md").read_text(encoding="utf-8")
+    assert "LSC sum minus raw sum" in page
+    assert (tmp_path / "docs" / "quickstart_study_on.png").is_file()
