@@ -1,0 +1,126 @@
+"""Write docs/results/real_input.md from a finished `make hh`: `python -m docs.write_real_input runs/hh_small`."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from pipelines.config.loading import load_config
+from pipelines.run_folder import RunFolder
+
+RESULTS = Path(__file__).parent / "results"
+PLOTS = ("reliability_helpful_reward.png", "training_rewards.png")
+Report = dict[str, Any]
+
+
+def main() -> None:
+    """Copy two plots and write the page."""
+    folder = RunFolder(Path(sys.argv[1]))
+    for plot in PLOTS:
+        shutil.copyfile(folder.plots / plot, RESULTS / f"real_input_{plot}")
+    (RESULTS / "real_input.md").write_text("\n".join(page(folder)), encoding="utf-8")
+
+
+def page(folder: RunFolder) -> list[str]:
+    """The page, line by line."""
+    config = load_config(folder.config)
+    summary = _read(folder.summary)
+    evaluation = summary["evaluation"]
+    names = list(config.properties)
+    align = config.align
+    return [
+        "# The chain on real preference pairs",
+        "",
+        "`make hh DATA=folder` on 4,117 helpful pairs (model answers, labelled by a model) and 1,866 harmless pairs "
+        "(hh-rlhf, harmless-base), 2 CPU cores. The policy is trained from scratch on a few hundred texts, so what it "
+        "writes is poor; the numbers below are those of the run. Page written by `python -m docs.write_real_input`.",
+        "",
+        "## Reward models on test prompts",
+        "",
+        *_reward_table(folder, names),
+        "",
+        "The held-out evaluators have the same backbone as the reward models, trained on the other half of the pairs "
+        "with the lower layers frozen: offline there is one pretrained encoder. Their agreement says nothing about "
+        "reward hacking.",
+        "",
+        f"![Reliability of the helpful reward model](real_input_{PLOTS[0]})",
+        "",
+        "## Alignment",
+        "",
+        f"{align.steps} steps of {align.prompts_per_step} prompts x {align.samples_per_prompt} samples, gamma "
+        f"{config.kl.coefficient:g}; {evaluation['num_prompts']} test prompts x {evaluation['num_samples']} samples.",
+        "",
+        *_policy_table(evaluation),
+        "",
+        *[
+            f"* evaluator 2, {name}: win rate against the SFT quantile {rate:.3f}"
+            for name, rate in _evaluators(evaluation)
+        ],
+        "",
+        f"![Rewards, references, margins and utilities while training](real_input_{PLOTS[1]})",
+        "",
+        "## What was dropped or cut",
+        "",
+        "```json",
+        json.dumps(_counts(folder, names), indent=2),
+        "```",
+        "",
+    ]
+
+
+def _reward_table(folder: RunFolder, names: list[str]) -> list[str]:
+    rows = [
+        "| model | accuracy [95 %] | longer wins | similar length | probe [95 %] | ECE | temperature |",
+        "| --- | --- | ---: | ---: | --- | ---: | ---: |",
+    ]
+    for name in names:
+        probe = folder.reward(name) / "probe.json"
+        for label, path in ((name, folder.reward(name)), (f"{name}, held out", folder.evaluator(name))):
+            report = _read(path / "report.json")
+            probed = _accuracy(_read(probe)) if probe.is_file() and label == name else ""
+            rows.append(
+                f"| {label} | {_accuracy(report)} | {report['longer_wins_accuracy']:.3f} | "
+                f"{report['similar_length']['accuracy']:.3f} | {probed} | "
+                f"{report['expected_calibration_error']:.3f} | {report['temperature']:.2f} |"
+            )
+    return rows
+
+
+def _policy_table(evaluation: Report) -> list[str]:
+    rows = ["| policy | KL | lists | consult | refusal | words | cut at the limit |", "| --- |" + " ---: |" * 6]
+    for name in ("sft", "aligned"):
+        entry = evaluation[name]
+        rates = entry["shortcut_rates"]
+        rows.append(
+            f"| {name} | {entry['kl']:.2f} | {rates['lists']:.3f} | {rates['consult']:.3f} | {rates['refusal']:.3f} | "
+            f"{rates['mean_length_words']:.1f} | {entry['share_cut']:.3f} |"
+        )
+    return rows
+
+
+def _evaluators(evaluation: Report) -> list[tuple[str, float]]:
+    return list(evaluation.get("evaluator_2_win_rates", {}).items())
+
+
+def _counts(folder: RunFolder, names: list[str]) -> Report:
+    sft = _read(folder.sft / "report.json")
+    return {"sft": {split: sft[split] for split in ("train", "validation")}} | {
+        name: _read(folder.reward(name) / "report.json")["pairs"] for name in names
+    }
+
+
+def _accuracy(report: Report) -> str:
+    low, high = report["accuracy_ci"]
+    return f"{report['accuracy']:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def _read(path: Path) -> Report:
+    content: Report = json.loads(path.read_text(encoding="utf-8"))
+    return content
+
+
+if __name__ == "__main__":
+    main()
