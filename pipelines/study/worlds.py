@@ -1,31 +1,39 @@
-"""One world of the study: everything redrawn from its seed, all arms on one lane of kept actors, numbers as JSON."""
+"""One world of the study: everything redrawn from its seed, all arms on one lane of kept actors, numbers as JSON.
+
+A world with shortcuts is also judged by held-out models of its twin without shortcuts, which is run before it.
+"""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pipelines.comparison import kept_actors, run_arms, sample_policy
+from allgood.errors import ConfigError
+from pipelines.align_journal import VALIDATION
+from pipelines.comparison import ArmRun, kept_actors, run_arms, sample_policy
+from pipelines.config.properties import ModelProperty, Property
 from pipelines.config.run import RunConfig
 from pipelines.data import prepare
+from pipelines.evaluation.efficiency import efficiency
 from pipelines.evaluation.measure import measure
 from pipelines.evaluation.samples import test_prompts
 from pipelines.files import write_json
 from pipelines.gold import gold_of
+from pipelines.metrics_log import MetricsLog
 from pipelines.references import build_references
 from pipelines.run_folder import RunFolder
 from pipelines.sft import train_sft
 from pipelines.study.design import study_arms
+from pipelines.study.held_out import clean_is_trained, held_out_entries
 from pipelines.summary import arm_entry, sft_entry
 from pipelines.training.parallel import SideJob, train_rewards, train_side_by_side
 from pipelines.world.write import write_world
 
-NUM_REFERENCE_SAMPLES = 64
-
 
 def world_config(config: RunConfig, *, seed: int, shortcuts: bool) -> RunConfig:
-    """`config` with everything redrawn from `seed`, and the shortcuts' strength on or 0."""
+    """`config` with everything redrawn from `seed`, the shortcuts' strength on or 0, and held-out models."""
     assert config.world is not None
     world = {"seed": seed} if shortcuts else {"seed": seed, "shortcut_strength": 0.0}
     return config.model_copy(
@@ -33,20 +41,27 @@ def world_config(config: RunConfig, *, seed: int, shortcuts: bool) -> RunConfig:
             "name": f"seed_{seed}_{'on' if shortcuts else 'off'}",
             "seed": seed,
             "world": config.world.model_copy(update=world),
-            "references": config.references.model_copy(update={"num_samples": NUM_REFERENCE_SAMPLES}),
+            "properties": {name: _with_evaluator(setting) for name, setting in config.properties.items()},
         }
     )
 
 
-def run_world(config: RunConfig, results: Path) -> dict[str, Any]:
-    """Run one world unless `results` is there already; what it holds. Needs a running Ray session."""
-    write_world(config)
-    prepare(config)
-    # In a process of its own, because another world may be training in this one.
-    train_side_by_side(
-        [SideJob(f"sft {config.name}", RunFolder(config.folder).sft / "metrics.jsonl", partial(train_sft, config))]
-    )
-    rewards = train_rewards(config)
+def _with_evaluator(setting: Property) -> Property:
+    """The held-out model is trained like the reward model: the world has no second backbone."""
+    return setting.model_copy(update={"evaluator": setting.train}) if isinstance(setting, ModelProperty) else setting
+
+
+def run_world(config: RunConfig, clean: RunConfig, results: Path) -> dict[str, Any]:
+    """Run one world and write its numbers to `results`. Needs a running Ray session.
+
+    `clean` is the same world without shortcuts: `config` itself, or one whose held-out models were trained before.
+
+    Raises:
+        ConfigError: The held-out models of `clean` are missing.
+    """
+    if clean != config and not clean_is_trained(clean):
+        raise ConfigError(f"{clean.folder} holds no held-out models; remove its results file and run the study again")
+    accuracies = _train(config)
     gold = gold_of(config)
     assert gold is not None
     with kept_actors(config, num_lanes=1) as lanes:
@@ -55,14 +70,46 @@ def run_world(config: RunConfig, results: Path) -> dict[str, Any]:
         sft = sample_policy(config, lanes[0], prompts, policy_version=0, is_reference=True)
         arms = study_arms(config)
         runs = run_arms([arm for arm, _ in arms], lanes, prompts)
+    of_sft, of_arms = held_out_entries(config, clean, prompts, sft, [run.samples for run in runs])
     measured = partial(measure, sft=sft, bars=gold.bars, seed=config.seed, num_bootstrap=config.evaluate.bootstrap)
-    entries = [arm_entry(run, measured(run.samples)) for run in runs]
     numbers = {
         "seed": config.seed,
         "shortcut_strength": config.world.shortcut_strength if config.world else 0.0,
-        "sft": sft_entry(measured(sft)),
-        "arms": [entry | {"target_kl": target} for entry, (_, target) in zip(entries, arms, strict=True)],
-        "reward_accuracy": {name: report["accuracy"] for name, report in rewards.items()},
+        "sft": sft_entry(measured(sft)) | of_sft,
+        "arms": [
+            arm_entry(run, measured(run.samples)) | {"target_kl": target} | held_out | _training(run)
+            for run, (_, target), held_out in zip(runs, arms, of_arms, strict=True)
+        ],
+        "reward_accuracy": accuracies,
     }
     write_json(results, numbers)
     return numbers
+
+
+def _train(config: RunConfig) -> dict[str, dict[str, float]]:
+    """All models of the world; test accuracy of reward models and held-out models, per property."""
+    write_world(config)
+    prepare(config)
+    # In a process of its own, because another world may be training in this one.
+    train_side_by_side(
+        [SideJob(f"sft {config.name}", RunFolder(config.folder).sft / "metrics.jsonl", partial(train_sft, config))]
+    )
+    reports = {"reward": train_rewards(config), "evaluator": train_rewards(config, held_out=True)}
+    return {kind: {name: report["accuracy"] for name, report in found.items()} for kind, found in reports.items()}
+
+
+def _training(run: ArmRun) -> dict[str, Any]:
+    """The arm's validation curve, and its efficiency where the tilt can show the run's KL."""
+    rows = MetricsLog(RunFolder(run.arm.config.folder).metrics).read()
+    columns = {
+        "kl": f"{VALIDATION}kl_k1_mean",
+        "utility": f"{VALIDATION}utility.mean",
+        "good": f"{VALIDATION}both_good",
+    }
+    curve = [
+        {"step": row["step"], **{name: row[column] for name, column in columns.items()}}
+        for row in rows
+        if columns["kl"] in row
+    ]
+    share = efficiency(run.arm.config, run.summary["validation"])
+    return {"curve": curve, "efficiency": None if isinstance(share, str) else asdict(share)}

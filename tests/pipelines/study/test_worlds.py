@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from allgood.errors import ConfigError
 from pipelines.config.loading import load_config
 from pipelines.study import worlds
 from pipelines.study.design import TARGET_KLS
@@ -15,9 +16,14 @@ from tests.pipelines.test_quickstart import TINY
 @pytest.mark.slow
 @pytest.mark.usefixtures("ray_cluster")
 def test_a_world_leaves_every_arm_at_every_target_and_a_page(tmp_path: Path) -> None:
-    config = load_config(Path("configs/quickstart.yaml"), [*TINY, f"output_dir={tmp_path}"])
+    overrides = [*TINY, "references.num_samples=16", f"output_dir={tmp_path}"]
+    config = load_config(Path("configs/quickstart.yaml"), overrides)
     results = tmp_path / "seed_0_on.json"
-    worlds.run_world(worlds.world_config(config, seed=0, shortcuts=True), results)
+    clean = worlds.world_config(config, seed=0, shortcuts=False)
+    with pytest.raises(ConfigError, match="no held-out models"):
+        worlds.run_world(worlds.world_config(config, seed=0, shortcuts=True), clean, results)
+    worlds.run_world(clean, clean, tmp_path / "seed_0_off.json")
+    worlds.run_world(worlds.world_config(config, seed=0, shortcuts=True), clean, results)
     numbers = json.loads(results.read_text(encoding="utf-8"))
     objectives = {"lsc_sum", "raw_sum", "raw_sum_tuned", "lsc_sum_q85"}
     assert {(arm["objective"], arm["target_kl"]) for arm in numbers["arms"]} == {
