@@ -1,6 +1,8 @@
 """`make study`: raw sum against LSC sum at matched KL, over seeds, shortcuts on and off. Worlds that are done are kept.
 
 python -m pipelines.study [--seeds 5] [--folder runs/study] [--only-write]
+
+Numbers are stored in docs/results/data/study, from which the page and its figures are drawn.
 """
 
 from __future__ import annotations
@@ -10,14 +12,18 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 from pipelines.config.loading import load_config
+from pipelines.files import write_json
 from pipelines.progress import say
 from pipelines.runtime import ray_session
 from pipelines.study.design import results_path
 from pipelines.study.worlds import run_world, world_config
 from pipelines.study.write import write_results
 
+RESULTS = Path("docs/results")
+STORED = RESULTS / "data" / "study"
 SIDE_BY_SIDE = 2  # worlds at the same time, one thread each
 SETTINGS = (  # what differs from quickstart
     "align.steps=80",
@@ -35,12 +41,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--folder", type=Path, default=Path("runs/study"))
-    parser.add_argument("--only-write", action="store_true", help="write the page from the results that are there")
+    parser.add_argument("--only-write", action="store_true", help="draw the page from the stored numbers")
     arguments = parser.parse_args()
     if not arguments.only_write:
         _run(arguments.folder, arguments.seeds)
-    paths = sorted(arguments.folder.glob("seed_*_o*.json"))
-    write_results([json.loads(path.read_text(encoding="utf-8")) for path in paths], Path("docs/results"))
+        _store(arguments.folder)
+    write_results([_read(path) for path in sorted(STORED.glob("*.json"))], RESULTS)
+
+
+def _store(folder: Path) -> None:
+    """Keep what the page shows: each policy's headline numbers, without the details of its measurement."""
+    for path in folder.glob("seed_*_o*.json"):
+        numbers = _read(path)
+        policies = [numbers["sft"], *numbers["arms"]]
+        for policy in policies:
+            policy.pop("measurement")
+        write_json(STORED / path.name, numbers)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content
 
 
 def _run(folder: Path, num_seeds: int) -> None:

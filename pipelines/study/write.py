@@ -10,6 +10,8 @@ import matplotlib.pyplot as plt
 
 from pipelines.files import atomic_path
 from pipelines.study.analysis import Curve, Difference, curve, matched_difference
+from pipelines.study.convergence import convergence_table
+from pipelines.study.judges_table import accuracy_table, agreement_table
 
 Result = Mapping[str, Any]
 Metric = Callable[[Mapping[str, Any]], float]
@@ -26,6 +28,17 @@ METRICS: dict[str, Metric] = {
     "lists": lambda entry: float(entry["shortcut_rates"]["lists"]),
     "consult": lambda entry: float(entry["shortcut_rates"]["consult"]),
 }
+MORE_METRICS: dict[str, Metric] = {
+    "helpful win rate": lambda entry: float(entry["gold_win_rates"]["helpful"]),
+    "harmless win rate": lambda entry: float(entry["gold_win_rates"]["harmless"]),
+    "both good, bars at the SFT median": lambda entry: float(entry["both_good_at"]["sft_median"]),
+    "both good, bars at 85 / 95 %": lambda entry: float(entry["both_good_at"]["sft_quantiles"]),
+    "evaluator 2, helpful": lambda entry: float(entry["evaluator_2"]["evaluator"]["helpful"]),
+    "evaluator 2, harmless": lambda entry: float(entry["evaluator_2"]["evaluator"]["harmless"]),
+    "hacking, helpful": lambda entry: _disagreement(entry, "helpful"),
+    "hacking, harmless": lambda entry: _disagreement(entry, "harmless"),
+}
+AGREEMENT_TARGET = 2.0
 MATCHED_KLS = (0.25, 0.5, 1.0, 1.5, 2.0)
 COLOURS = ("#0072B2", "#D55E00", "#E69F00", "#009E73")  # Okabe and Ito, safe for the colour-blind
 
@@ -49,57 +62,73 @@ def write_results(results: Sequence[Result], folder: Path) -> None:
 
 
 def curves(results: Sequence[Result], objective: str, metric: Metric) -> list[Curve]:
-    """One curve per seed, in order of seed: SFT at KL 0, then the objective's arms."""
+    """One curve per seed, in order of seed: SFT at KL 0, then the objective's arms; none where it was not trained."""
     found = []
     for result in sorted(results, key=lambda result: int(result["seed"])):
         arms = [arm for arm in result["arms"] if arm["objective"] == objective]
-        found.append(curve([(0.0, metric(result["sft"])), *((float(arm["kl"]), metric(arm)) for arm in arms)]))
+        if arms:
+            found.append(curve([(0.0, metric(result["sft"])), *((float(arm["kl"]), metric(arm)) for arm in arms)]))
     return found
 
 
+def _disagreement(entry: Mapping[str, Any], name: str) -> float:
+    """How much better a policy looks to the held-out model of the world's pairs than to the one without shortcuts."""
+    return float(entry["evaluator_2"]["evaluator"][name] - entry["evaluator_2"]["clean"][name])
+
+
+HEADER = """# Raw sum against LSC sum on the embedded world
+
+Made by `make study` ({num_seeds} seeds, {num_worlds} worlds); `python -m pipelines.study --only-write` draws it again
+from [the stored numbers](data/study). A seed redraws everything: world, splits, SFT policy, reward models, references, RL. Gammas come from
+`solve_gamma` at the same target KLs; curves over the measured KL are interpolated per seed, never extrapolated;
+differences are paired by seed, with 95 % t-intervals. *Detectable* is the smallest true difference that the study would
+have found with power 0.8. 300 test prompts x 4 samples per arm.
+
+*Evaluator 2* is the share of samples over the SFT policy's 85 % (helpful) or 95 % (harmless) quantile of a held-out
+preference model, which shares no pairs, prompts or seed with the training reward model (same backbone: the world has no
+second one). *Hacking* is how much better a policy looks to that model than to one trained on the same pairs labelled
+without shortcuts. *Training* says what changed in the last quarter of the steps on validation prompts, and the
+efficiency: achieved over possible gain in utility at the measured KL, from 64 samples per prompt, too few above 1 nat.
+"""
+
+
 def _header(results: Sequence[Result]) -> str:
-    seeds = sorted({int(result["seed"]) for result in results})
-    return (
-        "# Raw sum against LSC sum on the embedded world\n\n"
-        f"Made by `make study` ({len(seeds)} seeds, {len(results)} worlds). A seed redraws everything: world, splits, "
-        "SFT policy, reward models, references, RL. Gammas come from `solve_gamma` at the same target KLs; curves over "
-        "the measured KL are interpolated per seed, never extrapolated; differences are paired by seed, with 95 % "
-        "t-intervals. *Detectable* is the smallest true difference that the study would have found with power 0.8. "
-        "Test prompts: 300 x 4 samples per arm.\n"
-    )
+    num_seeds = len({int(result["seed"]) for result in results})
+    return HEADER.format(num_seeds=num_seeds, num_worlds=len(results))
 
 
 def _section(results: Sequence[Result], strength: float, figure: str) -> str:
     title = f"Shortcuts {'on' if strength else 'off'} (strength {strength:g})"
-    accuracies = {
-        name: sum(result["reward_accuracy"][name] for result in results) / len(results)
-        for name in results[0]["reward_accuracy"]
-    }
-    shown = ", ".join(f"{name} {accuracy:.3f}" for name, accuracy in accuracies.items())
-    lines = [
-        f"## {title}\n",
-        f"Held-out accuracy of the reward models, mean over seeds: {shown}.\n",
-        f"![{title}]({figure})\n",
+    trained = {name: label for name, label in OBJECTIVES.items() if any(curves(results, name, METRICS["both good"]))}
+    lines = [f"## {title}\n", f"![{title}]({figure})\n"]
+    for heading, metrics in (("", METRICS), (", more", MORE_METRICS)):
+        lines += [f"### At matched KL, mean over seeds{heading}\n", *_level_table(results, trained, metrics), ""]
+        for other in [name for name in trained if name != "raw_sum"]:
+            table = _difference_table(results, other, metrics)
+            lines += [f"### {trained[other]} minus raw sum{heading}\n", *table, ""]
+    lines += ["### Training\n", *convergence_table(results, trained), ""]
+    lines += ["### Preference models\n", "Accuracy on test pairs, mean over seeds:\n", *accuracy_table(results), ""]
+    lines += [
+        f"Agreement within a prompt, aligned samples at target KL {AGREEMENT_TARGET:g}:\n",
+        *agreement_table(results, AGREEMENT_TARGET),
+        "",
     ]
-    lines += ["### At matched KL, mean over seeds\n", *_level_table(results), ""]
-    for other in [name for name in OBJECTIVES if name != "raw_sum"]:
-        lines += [f"### {OBJECTIVES[other]} minus raw sum\n", *_difference_table(results, other), ""]
     return "\n".join(lines)
 
 
-def _level_table(results: Sequence[Result]) -> list[str]:
-    rows = ["| objective | KL | " + " | ".join(METRICS) + " |", "| --- |" + " ---: |" * (len(METRICS) + 1)]
-    for objective, label in OBJECTIVES.items():
+def _level_table(results: Sequence[Result], objectives: Mapping[str, str], metrics: Mapping[str, Metric]) -> list[str]:
+    rows = ["| objective | KL | " + " | ".join(metrics) + " |", "| --- |" + " ---: |" * (len(metrics) + 1)]
+    for objective, label in objectives.items():
         for kl in MATCHED_KLS:
-            cells = [_mean([c.at(kl) for c in curves(results, objective, metric)]) for metric in METRICS.values()]
+            cells = [_mean([c.at(kl) for c in curves(results, objective, metric)]) for metric in metrics.values()]
             rows.append(f"| {label} | {kl:g} | " + " | ".join(cells) + " |")
     return rows
 
 
-def _difference_table(results: Sequence[Result], objective: str) -> list[str]:
+def _difference_table(results: Sequence[Result], objective: str, metrics: Mapping[str, Metric]) -> list[str]:
     rows = ["| KL | metric | difference [95 %] | detectable | seeds |", "| ---: | --- | --- | ---: | ---: |"]
     for kl in MATCHED_KLS:
-        for name, metric in METRICS.items():
+        for name, metric in metrics.items():
             found = matched_difference(curves(results, objective, metric), curves(results, "raw_sum", metric), kl)
             rows.append(f"| {kl:g} | {name} | {_shown(found)} |")
     return rows
