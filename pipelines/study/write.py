@@ -79,10 +79,10 @@ def _disagreement(entry: Mapping[str, Any], name: str) -> float:
 HEADER = """# Raw sum against LSC sum on the embedded world
 
 Made by `make study` ({num_seeds} seeds, {num_worlds} worlds); `python -m pipelines.study --only-write` draws it again
-from [the stored numbers](data/study). A seed redraws everything: world, splits, SFT policy, reward models, references, RL. Gammas come from
-`solve_gamma` at the same target KLs; curves over the measured KL are interpolated per seed, never extrapolated;
-differences are paired by seed, with 95 % t-intervals. *Detectable* is the smallest true difference that the study would
-have found with power 0.8. 300 test prompts x 4 samples per arm.
+from [the stored numbers](data/study). A seed redraws everything: world, splits, SFT policy, reward models, references,
+RL. Gammas come from `solve_gamma` at the same target KLs; curves over the measured KL are interpolated per seed, never
+extrapolated; differences are paired by seed, with 95 % t-intervals. *Detectable* is the smallest true difference that
+the study would have found with power 0.8. 300 test prompts x 4 samples per arm.
 
 *Evaluator 2* is the share of samples over the SFT policy's 85 % (helpful) or 95 % (harmless) quantile of a held-out
 preference model, which shares no pairs, prompts or seed with the training reward model (same backbone: the world has no
