@@ -74,7 +74,11 @@ def _run(folder: Path, num_seeds: int) -> None:
     def run(world: tuple[int, bool]) -> None:
         seed, on = world
         clean = world_config(config, seed=seed, shortcuts=False)
-        run_world(world_config(config, seed=seed, shortcuts=on), clean, results_path(folder, seed, on))
+        try:
+            run_world(world_config(config, seed=seed, shortcuts=on), clean, results_path(folder, seed, on))
+        except Exception as error:  # told now, not when all the others are done
+            say(f"seed {seed}, shortcuts {'on' if on else 'off'}: failed ({error})")
+            raise
 
     with ray_session(), ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
         list(pool.map(run, missing))
