@@ -19,7 +19,7 @@ from pipelines.files import write_json
 from pipelines.progress import say
 from pipelines.runtime import ray_session
 from pipelines.study.design import results_path
-from pipelines.study.worlds import run_world, world_config
+from pipelines.study.worlds import run_world, without_details, world_config
 from pipelines.study.write import write_results
 
 RESULTS = Path("docs/results")
@@ -50,13 +50,9 @@ def main() -> None:
 
 
 def _store(folder: Path) -> None:
-    """Keep what the page shows: each policy's headline numbers, without the details of its measurement."""
+    """Keep what pages show: each policy's headline numbers and its improvement per prompt."""
     for path in folder.glob("seed_*_o*.json"):
-        numbers = _read(path)
-        policies = [numbers["sft"], *numbers["arms"]]
-        for policy in policies:
-            policy.pop("measurement")
-        write_json(STORED / path.name, numbers)
+        write_json(STORED / path.name, without_details(_read(path)))
 
 
 def _read(path: Path) -> dict[str, Any]:

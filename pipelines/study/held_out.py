@@ -114,6 +114,6 @@ async def _score(
         }
 
 
-def clean_is_trained(config: RunConfig) -> bool:
-    """Whether the held-out models of this world lie in its folder."""
+def is_trained(config: RunConfig) -> bool:
+    """Whether the held-out models of a world, the last that are trained, lie in its folder."""
     return all((RunFolder(config.base_folder).evaluator(name) / "best").is_dir() for name in config.properties)

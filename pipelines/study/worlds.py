@@ -5,6 +5,7 @@ A world with shortcuts is also judged by held-out models of its twin without sho
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,8 @@ from typing import Any
 
 from allgood.errors import ConfigError
 from pipelines.align_journal import VALIDATION
-from pipelines.comparison import ArmRun, kept_actors, run_arms, sample_policy
+from pipelines.cast_request import Actors
+from pipelines.comparison import Arm, ArmRun, kept_actors, run_arms, sample_policy
 from pipelines.config.properties import ModelProperty, Property
 from pipelines.config.run import RunConfig
 from pipelines.data import prepare
@@ -26,7 +28,7 @@ from pipelines.references import build_references
 from pipelines.run_folder import RunFolder
 from pipelines.sft import train_sft
 from pipelines.study.design import study_arms
-from pipelines.study.held_out import clean_is_trained, held_out_entries
+from pipelines.study.held_out import held_out_entries, is_trained
 from pipelines.summary import arm_entry, sft_entry
 from pipelines.training.parallel import SideJob, train_rewards, train_side_by_side
 from pipelines.world.write import write_world
@@ -59,34 +61,40 @@ def run_world(config: RunConfig, clean: RunConfig, results: Path) -> dict[str, A
     Raises:
         ConfigError: The held-out models of `clean` are missing.
     """
-    if clean != config and not clean_is_trained(clean):
+    if clean != config and not is_trained(clean):
         raise ConfigError(f"{clean.folder} holds no held-out models; remove its results file and run the study again")
-    accuracies = _train(config)
-    gold = gold_of(config)
-    assert gold is not None
+    accuracies = train_world(config)
     with kept_actors(config, num_lanes=1) as lanes:
         build_references(config, lanes[0])
-        prompts = test_prompts(config)
-        sft = sample_policy(config, lanes[0], prompts, policy_version=0, is_reference=True)
-        arms = study_arms(config)
-        runs = run_arms([arm for arm, _ in arms], lanes, prompts)
+        numbers = measure_arms(config, clean, study_arms(config), lanes)
+    write_json(results, numbers | {"reward_accuracy": accuracies})
+    return numbers
+
+
+def measure_arms(
+    config: RunConfig, clean: RunConfig, arms: Sequence[tuple[Arm, float]], lanes: Sequence[Actors]
+) -> dict[str, Any]:
+    """Run all arms (with their target KLs) on kept actors, and measure them and the SFT policy on test prompts."""
+    assert config.world is not None
+    gold = gold_of(config)
+    assert gold is not None
+    prompts = test_prompts(config)
+    sft = sample_policy(config, lanes[0], prompts, policy_version=0, is_reference=True)
+    runs = run_arms([arm for arm, _ in arms], lanes, prompts)
     of_sft, of_arms = held_out_entries(config, clean, prompts, sft, [run.samples for run in runs])
     measured = partial(measure, sft=sft, bars=gold.bars, seed=config.seed, num_bootstrap=config.evaluate.bootstrap)
-    numbers = {
+    return {
         "seed": config.seed,
-        "shortcut_strength": config.world.shortcut_strength if config.world else 0.0,
+        "shortcut_strength": config.world.shortcut_strength,
         "sft": sft_entry(measured(sft)) | of_sft,
         "arms": [
             arm_entry(run, measured(run.samples)) | {"target_kl": target} | held_out | _training(run)
             for run, (_, target), held_out in zip(runs, arms, of_arms, strict=True)
         ],
-        "reward_accuracy": accuracies,
     }
-    write_json(results, numbers)
-    return numbers
 
 
-def _train(config: RunConfig) -> dict[str, dict[str, float]]:
+def train_world(config: RunConfig) -> dict[str, dict[str, float]]:
     """All models of the world; test accuracy of reward models and held-out models, per property."""
     write_world(config)
     prepare(config)
@@ -113,3 +121,13 @@ def _training(run: ArmRun) -> dict[str, Any]:
     ]
     share = efficiency(run.arm.config, run.summary["validation"])
     return {"curve": curve, "efficiency": None if isinstance(share, str) else asdict(share)}
+
+
+def without_details(numbers: Mapping[str, Any]) -> dict[str, Any]:
+    """The numbers of a world as they are stored: of each measurement only the improvement per prompt."""
+
+    def shortened(policy: Mapping[str, Any]) -> dict[str, Any]:
+        kept = {name: value for name, value in policy.items() if name != "measurement"}
+        return kept | {"improvement": policy["measurement"]["gold"]["improvement"]}
+
+    return {**numbers, "sft": shortened(numbers["sft"]), "arms": [shortened(arm) for arm in numbers["arms"]]}
