@@ -6,7 +6,7 @@ utility meet at the same target KLs. The raw sum's weights are tuned on validati
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,11 +68,11 @@ def load_cached(config: RunConfig, split: str) -> Cached:
     )
 
 
-def study_arms(config: RunConfig) -> list[tuple[Arm, float]]:
+def study_arms(config: RunConfig, targets: Sequence[float]) -> list[tuple[Arm, float]]:
     """Every arm of one world with its target KL: LSC sum, raw sum, tuned raw sum; with shortcuts also LSC at 85 %."""
     alignment, validation = load_cached(config, "alignment"), load_cached(config, "validation")
     arms = []
-    for target in TARGET_KLS:
+    for target in targets:
         equal = dict.fromkeys(config.properties, 1.0)
         tuned = tuned_weights(config, validation, target)
         arms += [
@@ -81,16 +81,14 @@ def study_arms(config: RunConfig) -> list[tuple[Arm, float]]:
             (raw_sum_arm(config, solve_gamma(alignment.raw(tuned), target), weights=tuned), target),
         ]
     assert config.world is not None
-    return arms + (_quantile_arms(config) if config.world.shortcut_strength else [])
+    return arms + (_quantile_arms(config, targets) if config.world.shortcut_strength else [])
 
 
-def _quantile_arms(config: RunConfig) -> list[tuple[Arm, float]]:
+def _quantile_arms(config: RunConfig, targets: Sequence[float]) -> list[tuple[Arm, float]]:
     """LSC sum with both properties at the 85 % quantile. One of the two kinds of world is enough for this question."""
     quantile = with_quantile_references(config)
     utilities = load_cached(quantile, "alignment").lsc()
-    return [
-        (lsc_sum_arm(quantile, solve_gamma(utilities, target), label="lsc_sum_q85"), target) for target in TARGET_KLS
-    ]
+    return [(lsc_sum_arm(quantile, solve_gamma(utilities, target), label="lsc_sum_q85"), target) for target in targets]
 
 
 def with_quantile_references(config: RunConfig) -> RunConfig:

@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from allgood.errors import ConfigError
 from pipelines.align_journal import VALIDATION
 from pipelines.cast_request import Actors
 from pipelines.comparison import Arm, ArmRun, kept_actors, run_arms, sample_policy
@@ -53,22 +52,18 @@ def _with_evaluator(setting: Property) -> Property:
     return setting.model_copy(update={"evaluator": setting.train}) if isinstance(setting, ModelProperty) else setting
 
 
-def run_world(config: RunConfig, clean: RunConfig, results: Path) -> dict[str, Any]:
+def run_world(config: RunConfig, clean: RunConfig, results: Path, *, targets: Sequence[float]) -> None:
     """Run one world and write its numbers to `results`. Needs a running Ray session.
 
-    `clean` is the same world without shortcuts: `config` itself, or one whose held-out models were trained before.
-
-    Raises:
-        ConfigError: The held-out models of `clean` are missing.
+    `clean` is the same world without shortcuts: `config` itself, or one that is trained here unless it was before.
     """
     if clean != config and not is_trained(clean):
-        raise ConfigError(f"{clean.folder} holds no held-out models; remove its results file and run the study again")
+        train_world(clean)
     accuracies = train_world(config)
     with kept_actors(config, num_lanes=1) as lanes:
         build_references(config, lanes[0])
-        numbers = measure_arms(config, clean, study_arms(config), lanes)
-    write_json(results, numbers | {"reward_accuracy": accuracies})
-    return numbers
+        numbers = measure_arms(config, clean, study_arms(config, targets), lanes)
+    write_json(results, without_details(numbers) | {"reward_accuracy": accuracies})
 
 
 def measure_arms(

@@ -1,0 +1,76 @@
+"""The worlds of the study: which are missing, and running them two at a time. What is stored is never run again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from pipelines.config.loading import load_config
+from pipelines.config.run import RunConfig
+from pipelines.progress import say
+from pipelines.runtime import ray_session
+from pipelines.study.design import TARGET_KLS, results_path
+from pipelines.study.worlds import run_world, world_config
+
+Item = TypeVar("Item")
+
+SIDE_BY_SIDE = 2  # worlds at the same time, one thread each
+SETTINGS = (  # what differs from quickstart
+    "align.steps=80",
+    "align.optimizer.schedule=linear",  # ends at 0, so that utility and KL are flat at the end
+    "align.evaluate_every=20",  # the last two evaluations bound the last quarter: the page shows what changed in it
+    "align.checkpoint_every=80",
+    "references.num_samples=64",
+    "evaluate.sft_samples_per_prompt=16",  # opponents, and the bars of evaluator 2
+    "tracking.wandb=disabled",
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Where models lie, where numbers are stored, and how much is run. A `shortcuts` entry is a kind of world."""
+
+    folder: Path
+    stored: Path
+    num_seeds: int = 5
+    settings: tuple[str, ...] = SETTINGS
+    targets: tuple[float, ...] = TARGET_KLS
+    shortcuts: tuple[bool, ...] = (False, True)  # those without first: their held-out models judge the others too
+
+    def config(self) -> RunConfig:
+        """The run file of every world, before its seed."""
+        overrides = [*self.settings, f"output_dir={self.folder.absolute()}"]
+        return load_config(Path("configs/quickstart.yaml"), overrides)
+
+
+def run_study(plan: Plan) -> None:
+    """Run the worlds whose numbers are not stored."""
+    config = plan.config()
+    worlds = [(seed, on) for on in plan.shortcuts for seed in range(plan.num_seeds)]
+    missing = [(seed, on) for seed, on in worlds if not results_path(plan.stored, seed, on).is_file()]
+    say(f"{len(missing)} of {len(worlds)} worlds to run")
+
+    def run(world: tuple[int, bool]) -> None:
+        seed, on = world
+        clean = world_config(config, seed=seed, shortcuts=False)
+        chosen = world_config(config, seed=seed, shortcuts=on)
+        run_world(chosen, clean, results_path(plan.stored, seed, on), targets=plan.targets)
+
+    two_at_a_time(run, missing, name=lambda world: f"seed {world[0]}, shortcuts {'on' if world[1] else 'off'}")
+
+
+def two_at_a_time(run: Callable[[Item], None], items: Sequence[Item], *, name: Callable[[Item], str]) -> None:
+    """Run every item in a Ray session; a failure is told at once, and raised when the others are done."""
+
+    def told(item: Item) -> None:
+        try:
+            run(item)
+        except Exception as error:
+            say(f"{name(item)}: failed ({error})")
+            raise
+
+    with ray_session(), ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        list(pool.map(told, items))
