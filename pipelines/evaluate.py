@@ -30,6 +30,7 @@ from pipelines.progress import say, track
 from pipelines.run_folder import RunFolder
 from pipelines.runtime import ray_session
 from pipelines.table_keys import temperature
+from pipelines.tracking import Tracker, stage_of
 
 SAMPLES, MEASUREMENTS = "samples.parquet", "measurements.json"
 
@@ -53,10 +54,17 @@ def evaluate(config: RunConfig) -> dict[str, Any]:
     measurements["notes"] = notes(config, measurements)
     measurements = dict(finite(measurements))
     write_json(folder.evaluation / MEASUREMENTS, measurements)
-    summary = _summary(folder) | {"evaluation": headlines(measurements)}
-    write_json(folder.summary, summary)
+    found = headlines(measurements)
+    write_json(folder.summary, _summary(folder) | {"evaluation": found})
+    _track(config, found, measurements)
     say(f"evaluation on {len(prompts)} test prompts: {folder.evaluation / MEASUREMENTS}")
     return measurements
+
+
+def _track(config: RunConfig, found: Mapping[str, Any], measurements: Mapping[str, Any]) -> None:
+    with Tracker(stage_of(config, "evaluate", config.folder)) as tracker:
+        tracker.summary({**found, "judge": measurements["judge"]})
+        tracker.records("responses", measurements["table"])
 
 
 def measured(config: RunConfig, drawn: Drawn) -> dict[str, Any]:
