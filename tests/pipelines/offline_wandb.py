@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 from wandb.proto import wandb_internal_pb2
 
 _FILE_HEADER, _BLOCK, _CHUNK_HEADER = 7, 32_768, 7
+_WAIT_S = 20.0
 _WHOLE, _LAST = 1, 4  # kinds of chunks that end a record
 
 
@@ -25,15 +27,25 @@ class OfflineRun:
     settings: dict[str, Any] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
     summary: dict[str, Any] = field(default_factory=dict)
+    is_finished: bool = False
 
 
 def offline_runs(folder: Path) -> list[OfflineRun]:
-    """All offline runs anywhere below `folder`, by path, hence oldest first for one stage."""
-    return [read_run(path) for path in sorted(folder.rglob("run-*.wandb"))]
+    """All finished offline runs anywhere below `folder`, by path, hence oldest first for one stage."""
+    return [finished_run(path) for path in sorted(folder.rglob("run-*.wandb"))]
+
+
+def finished_run(path: Path) -> OfflineRun:
+    """The run in a `.wandb` file. W&B's own process writes it, and may end a moment after the tracker has finished."""
+    deadline = time.monotonic() + _WAIT_S
+    while not (run := read_run(path)).is_finished:
+        assert time.monotonic() < deadline, f"{path} has no end after {_WAIT_S} s"
+        time.sleep(0.05)
+    return run
 
 
 def read_run(path: Path) -> OfflineRun:
-    """The run in a `.wandb` file."""
+    """What a `.wandb` file holds now."""
     run = OfflineRun(path)
     for content in _records(path.read_bytes()):
         record = wandb_internal_pb2.Record.FromString(content)
@@ -44,6 +56,8 @@ def read_run(path: Path) -> OfflineRun:
             run.history.append({_key(item): json.loads(item.value_json) for item in record.history.item})
         elif record.HasField("summary"):
             run.summary |= {_key(item): json.loads(item.value_json) for item in record.summary.update}
+        elif record.HasField("exit"):
+            run.is_finished = True
     return run
 
 

@@ -11,17 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from actors.cast import spawn
 from allgood.errors import ConfigError
 from pipelines.align import run_align
-from pipelines.cast_request import align_request
 from pipelines.config.run import RunConfig
 from pipelines.evaluate import MEASUREMENTS, SAMPLES, evaluate, headlines, http_judge, judged, measured, notes
 from pipelines.evaluation.samples import SFT_SAMPLES, Drawn, ScoredSamples, load_samples
-from pipelines.references import build_references
 from tests.pipelines.offline_wandb import offline_runs
 from tests.pipelines.test_judges import judge_server
-from tests.pipelines.tiny_run import make_base, tiny_config
+from tests.pipelines.tiny_run import cast_on_base, make_base, tiny_config
 
 GOLD = {
     "gold": "tests.pipelines.tiny_rewards:gold",
@@ -37,8 +34,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, ray_cluster: None) -> Iterator
     folder = tmp_path_factory.mktemp("evaluate")
     make_base(folder)
     config = tiny_config(folder, evaluate=GOLD, tracking={"wandb": "offline"})
-    with spawn(align_request(config)) as cast:
-        build_references(config, cast)
+    with cast_on_base(config) as cast:
         run_align(config, cast)
     return config
 
