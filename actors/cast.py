@@ -19,7 +19,16 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from actors.learner import Learner
 from actors.learner_specs import LearnerSpec
-from actors.placement import ACCELERATOR_LABEL, ACCELERATOR_RESOURCE, Assignment, Node, Request, admit, render_table
+from actors.placement import (
+    ACCELERATOR_LABEL,
+    ACCELERATOR_RESOURCE,
+    Assignment,
+    Node,
+    Request,
+    Resources,
+    admit,
+    render_table,
+)
 from actors.reference_policy import ReferencePolicySpec, ReferencePolicyWorker
 from actors.reward import RewardSpec, RewardWorker
 from actors.rollout import RolloutSpec, RolloutWorker
@@ -42,22 +51,11 @@ _CLASSES: dict[type[Spec], type] = {
 
 
 @dataclass(frozen=True)
-class Resources:
-    """Of each replica of a role; the fields of a `placement` section."""
-
-    replicas: int = 1
-    cpus: float = 1.0
-    gpus: float = 0.0
-    memory_gb: float | None = None
-    accelerator: str | None = None
-
-
-@dataclass(frozen=True)
 class Part:
     """A role's spec and its resources. Every replica gets the same spec."""
 
     spec: Spec
-    resources: Resources = Resources()
+    resources: Resources = field(default_factory=Resources)
 
 
 @dataclass(frozen=True)
@@ -188,7 +186,7 @@ def spawn(request: CastRequest) -> Cast:
         AllgoodError: What a role's constructor raised, such as ModelError for a folder without weights.
     """
     parts = request.parts()
-    assignments = _admit([Request(role, **vars(part.resources)) for role, part in parts.items()])
+    assignments = _admit([Request(role, part.resources) for role, part in parts.items()])
     group = _reserve(assignments, request.timeout_s)
     actors: dict[str, list[Any]] = {role: [] for role in parts}
     for bundle, assignment in enumerate(assignments):

@@ -60,6 +60,8 @@ def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
 
 def load_tokenizer(source: str | Path) -> PreTrainedTokenizerBase:
     """The tokenizer of the model called `source` (hub name or folder)."""
+    if _is_path(str(source)) and not Path(source).exists():
+        raise ModelError(f"there is no model folder {str(source)!r}; check the path, or give a name on the hub")
     try:
         return AutoTokenizer.from_pretrained(str(source), trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
@@ -191,6 +193,11 @@ def _num_labels(source: str | Path) -> int:
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(f"no model configuration can be read from {str(source)!r} ({_first_line(error)})") from error
     return int(config.num_labels)
+
+
+def _is_path(source: str) -> bool:
+    """Whether `source` can only be a path: names on the hub are "name" or "owner/name"."""
+    return source.startswith((".", "/", "~")) or source.count("/") > 1
 
 
 def _first_line(error: Exception) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from allgood.errors import PlacementError
 
@@ -21,18 +21,25 @@ _MAX_TRIALS = 20_000  # bounds the search on clusters where first choices do not
 
 
 @dataclass(frozen=True)
-class Request:
-    """What a role asks for: `replicas` actors, each with these resources, on nodes with this accelerator type.
+class Resources:
+    """Of each replica of a role, on nodes with this accelerator type; the fields of a `placement` section.
 
     `accelerator` is a type ("H100"), or "!T4", "in(T4,L4)", "!in(T4,L4)"; None means any node.
     """
 
-    role: str
     replicas: int = 1
     cpus: float = 1.0
     gpus: float = 0.0
     memory_gb: float | None = None
     accelerator: str | None = None
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a role asks for."""
+
+    role: str
+    resources: Resources = Resources()
 
 
 @dataclass(frozen=True)
@@ -69,7 +76,7 @@ def admit(requests: Sequence[Request], nodes: Sequence[Node]) -> list[Assignment
     """
     for request in requests:
         _check(request)
-    chosen = _search(requests, nodes)
+    chosen = _search([request.resources for request in requests], nodes)
     if chosen is None:
         raise PlacementError(_refusal(requests, nodes))
     return [
@@ -79,9 +86,9 @@ def admit(requests: Sequence[Request], nodes: Sequence[Node]) -> list[Assignment
             node_id=node.node_id,
             node=node.name,
             accelerators=node.accelerators,
-            cpus=request.cpus,
-            gpus=request.gpus,
-            memory_gb=request.memory_gb,
+            cpus=request.resources.cpus,
+            gpus=request.resources.gpus,
+            memory_gb=request.resources.memory_gb,
         )
         for request, hosts in zip(requests, chosen, strict=True)
         for replica, node in enumerate(hosts)
@@ -127,15 +134,15 @@ class _Ledger:
         self._memory = [node.memory_gb for node in nodes]
         self._gpus = [list(node.gpus) for node in nodes]
 
-    def take(self, request: Request, index: int) -> Callable[[], None] | None:
+    def take(self, needs: Resources, index: int) -> Callable[[], None] | None:
         """Book one replica on node `index`; returns what undoes it, or None when it does not fit."""
-        memory = request.memory_gb or 0.0
-        slots = self._slots(request.gpus, index)
-        if slots is None or request.cpus > self._cpus[index] + _EPSILON or memory > self._memory[index] + _EPSILON:
+        memory = needs.memory_gb or 0.0
+        slots = self._slots(needs.gpus, index)
+        if slots is None or needs.cpus > self._cpus[index] + _EPSILON or memory > self._memory[index] + _EPSILON:
             return None
-        share = request.gpus / max(1, len(slots))
-        self._book(index, request.cpus, memory, slots, share)
-        return lambda: self._book(index, -request.cpus, -memory, slots, -share)
+        share = needs.gpus / max(1, len(slots))
+        self._book(index, needs.cpus, memory, slots, share)
+        return lambda: self._book(index, -needs.cpus, -memory, slots, -share)
 
     def _book(self, index: int, cpus: float, memory: float, slots: Sequence[int], share: float) -> None:
         self._cpus[index] -= cpus
@@ -155,11 +162,11 @@ class _Ledger:
         return whole[: round(gpus)] if len(whole) >= round(gpus) else None
 
 
-def _search(requests: Sequence[Request], nodes: Sequence[Node]) -> list[list[Node]] | None:
-    """Hosts of every request's replicas, by backtracking over the hardest requests first; None when there are none."""
+def _search(all_needs: Sequence[Resources], nodes: Sequence[Node]) -> list[list[Node]] | None:
+    """Hosts of every role's replicas, by backtracking over the hardest roles first; None when there are none."""
     ledger = _Ledger(nodes)
-    order = sorted(range(len(requests)), key=lambda index: _difficulty(requests[index], nodes))
-    queue = [index for index in order for _ in range(requests[index].replicas)]
+    order = sorted(range(len(all_needs)), key=lambda index: _difficulty(all_needs[index], nodes))
+    queue = [index for index in order for _ in range(all_needs[index].replicas)]
     hosts: list[int] = []
     trials = 0
 
@@ -167,12 +174,12 @@ def _search(requests: Sequence[Request], nodes: Sequence[Node]) -> list[list[Nod
         nonlocal trials
         if position == len(queue):
             return True
-        request = requests[queue[position]]
-        # Replicas of one request are alike, so only placements in ascending order are looked at.
+        needs = all_needs[queue[position]]
+        # Replicas of one role are alike, so only placements in ascending order are looked at.
         first = hosts[-1] if position and queue[position - 1] == queue[position] else 0
-        for index in _candidates(request, nodes, first):
+        for index in _candidates(needs, nodes, first):
             trials += 1
-            undo = ledger.take(request, index) if trials <= _MAX_TRIALS else None
+            undo = ledger.take(needs, index) if trials <= _MAX_TRIALS else None
             if undo is None:
                 continue
             hosts.append(index)
@@ -186,39 +193,42 @@ def _search(requests: Sequence[Request], nodes: Sequence[Node]) -> list[list[Nod
         return None
     return [
         [nodes[host] for host, owner in zip(hosts, queue, strict=True) if owner == index]
-        for index in range(len(requests))
+        for index in range(len(all_needs))
     ]
 
 
-def _candidates(request: Request, nodes: Sequence[Node], first: int) -> Iterator[int]:
-    matches = accelerator_matcher(request.accelerator)
+def _candidates(needs: Resources, nodes: Sequence[Node], first: int) -> Iterator[int]:
+    matches = accelerator_matcher(needs.accelerator)
     fitting = [index for index in range(first, len(nodes)) if matches(nodes[index].accelerators)]
     # A role without GPUs leaves the nodes that have them to the others, as long as it can.
-    yield from sorted(fitting, key=lambda index: (index, 0) if request.gpus else (bool(nodes[index].gpus), index))
+    yield from sorted(fitting, key=lambda index: (index, 0) if needs.gpus else (bool(nodes[index].gpus), index))
 
 
-def _difficulty(request: Request, nodes: Sequence[Node]) -> tuple[float, ...]:
-    matches = accelerator_matcher(request.accelerator)
-    hosts = sum(1 for node in nodes if matches(node.accelerators) and _Ledger([node]).take(request, 0) is not None)
-    return (hosts, -request.gpus, -request.cpus, -(request.memory_gb or 0.0))
+def _difficulty(needs: Resources, nodes: Sequence[Node]) -> tuple[float, ...]:
+    matches = accelerator_matcher(needs.accelerator)
+    hosts = sum(1 for node in nodes if matches(node.accelerators) and _Ledger([node]).take(needs, 0) is not None)
+    return (hosts, -needs.gpus, -needs.cpus, -(needs.memory_gb or 0.0))
 
 
 def _check(request: Request) -> None:
-    accelerator_matcher(request.accelerator)
-    if request.replicas < 1:
-        raise PlacementError(f"role {request.role!r} asks for {request.replicas} replicas; it needs at least 1")
-    if min(request.cpus, request.gpus, request.memory_gb or 0.0) < 0:
-        raise PlacementError(f"role {request.role!r} asks for a negative amount: {_wants(request)}")
-    if request.gpus > 1 and request.gpus != round(request.gpus):
-        raise PlacementError(
-            f"role {request.role!r} asks for {request.gpus:g} GPUs; above 1 only whole numbers are possible"
-        )
+    role, needs = request.role, request.resources
+    accelerator_matcher(needs.accelerator)
+    if needs.replicas < 1:
+        raise PlacementError(f"role {role!r} asks for {needs.replicas} replicas; it needs at least 1")
+    if min(needs.cpus, needs.gpus, needs.memory_gb or 0.0) < 0:
+        raise PlacementError(f"role {role!r} asks for a negative amount: {_wants(needs)}")
+    if needs.gpus > 1 and needs.gpus != round(needs.gpus):
+        raise PlacementError(f"role {role!r} asks for {needs.gpus:g} GPUs; above 1 only whole numbers are possible")
 
 
 def _refusal(requests: Sequence[Request], nodes: Sequence[Node]) -> str:
-    rows = [(request.role, _wants(request), _has(request, nodes), _why_not(request, nodes)) for request in requests]
+    all_needs = [request.resources for request in requests]
+    rows = [
+        (request.role, _wants(needs), _has(needs, nodes), _why_not(needs, nodes))
+        for request, needs in zip(requests, all_needs, strict=True)
+    ]
     if all(row[3] == "" for row in rows):
-        stuck = _first_that_fails(requests, nodes)
+        stuck = _first_that_fails(all_needs, nodes)
         rows = [
             (*row[:3], "fits alone, not beside the roles above" if index == stuck else "")
             for index, row in enumerate(rows)
@@ -229,58 +239,56 @@ def _refusal(requests: Sequence[Request], nodes: Sequence[Node]) -> str:
     return f"the cluster cannot place this run; change `placement` or add nodes:\n{table}"
 
 
-def _first_that_fails(requests: Sequence[Request], nodes: Sequence[Node]) -> int:
-    return next(index for index in range(len(requests)) if _search(requests[: index + 1], nodes) is None)
+def _first_that_fails(all_needs: Sequence[Resources], nodes: Sequence[Node]) -> int:
+    return next(index for index in range(len(all_needs)) if _search(all_needs[: index + 1], nodes) is None)
 
 
-def _why_not(request: Request, nodes: Sequence[Node]) -> str:
-    """Why this request alone cannot be placed; "" when it can."""
-    if _search([request], nodes) is not None:
+def _why_not(needs: Resources, nodes: Sequence[Node]) -> str:
+    """Why this role alone cannot be placed; "" when it can."""
+    if _search([needs], nodes) is not None:
         return ""
-    matches = accelerator_matcher(request.accelerator)
+    matches = accelerator_matcher(needs.accelerator)
     matching = [node for node in nodes if matches(node.accelerators)]
     if not matching:
-        return f"no node matches accelerator {request.accelerator}"
-    single = Request(**{**vars(request), "replicas": 1})
-    if _search([single], matching) is not None:
-        return f"only {_most_replicas(request, matching)} of {request.replicas} replicas fit"
+        return f"no node matches accelerator {needs.accelerator}"
+    if _search([replace(needs, replicas=1)], matching) is not None:
+        return f"only {_most_replicas(needs, matching)} of {needs.replicas} replicas fit"
     if (
-        request.gpus
-        and max(sum(share >= min(request.gpus, 1) - _EPSILON for share in node.gpus) for node in matching)
-        < request.gpus
+        needs.gpus
+        and max(sum(share >= min(needs.gpus, 1) - _EPSILON for share in node.gpus) for node in matching) < needs.gpus
     ):
         return "no matching node has that many free GPUs"
-    if request.cpus > max(node.cpus for node in matching) + _EPSILON:
+    if needs.cpus > max(node.cpus for node in matching) + _EPSILON:
         return "no matching node has that many free CPUs"
-    if (request.memory_gb or 0.0) > max(node.memory_gb for node in matching) + _EPSILON:
+    if (needs.memory_gb or 0.0) > max(node.memory_gb for node in matching) + _EPSILON:
         return "no matching node has that much free memory"
     return "no matching node has all of it at once"
 
 
-def _most_replicas(request: Request, nodes: Sequence[Node]) -> int:
+def _most_replicas(needs: Resources, nodes: Sequence[Node]) -> int:
     count = 1
-    while _search([Request(**{**vars(request), "replicas": count + 1})], nodes) is not None:
+    while _search([replace(needs, replicas=count + 1)], nodes) is not None:
         count += 1
     return count
 
 
-def _wants(request: Request) -> str:
-    parts = [f"{request.replicas} x {request.cpus:g} CPU"]
-    if request.gpus:
-        parts.append(f"{request.gpus:g} GPU")
-    if request.memory_gb:
-        parts.append(f"{request.memory_gb:g} GB")
-    return " + ".join(parts) + (f" on {request.accelerator}" if request.accelerator else "")
+def _wants(needs: Resources) -> str:
+    parts = [f"{needs.replicas} x {needs.cpus:g} CPU"]
+    if needs.gpus:
+        parts.append(f"{needs.gpus:g} GPU")
+    if needs.memory_gb:
+        parts.append(f"{needs.memory_gb:g} GB")
+    return " + ".join(parts) + (f" on {needs.accelerator}" if needs.accelerator else "")
 
 
-def _has(request: Request, nodes: Sequence[Node]) -> str:
+def _has(needs: Resources, nodes: Sequence[Node]) -> str:
     """The kinds of nodes, free resources per node; memory only where the role asks for it."""
     kinds: dict[str, int] = {}
     for node in nodes:
         parts = [f"{node.cpus:g} CPU"]
         if node.gpus or node.accelerators:
             parts.append(f"{sum(node.gpus):g} {'/'.join(sorted(node.accelerators)) or 'GPU'}")
-        if request.memory_gb:
+        if needs.memory_gb:
             parts.append(f"{node.memory_gb:.1f} GB")
         kinds[" + ".join(parts)] = kinds.get(" + ".join(parts), 0) + 1
     return ", ".join(f"{count} x ({kind})" for kind, count in kinds.items()) or "no nodes"

@@ -17,11 +17,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from allgood.checks import Number, require_finite, require_open_unit
+from allgood.resampling import resampled_means
 
 Numbers = Tensor | NDArray[np.floating] | Sequence[Number] | Sequence[Sequence[Number]]
 """What measurements may come as: a tensor, an array, or nested lists."""
-
-_ENTRIES_AT_ONCE = 4_000_000  # of resampled prompts, so that memory stays bounded
 
 
 @dataclass(frozen=True)
@@ -81,10 +80,10 @@ def cluster_bootstrap(
     value = float(by_prompt.mean())
     if len(by_prompt) == 1:
         return Interval(value, math.nan, math.nan, math.nan, confidence)
-    means = _resampled_means(by_prompt, num_resamples, seed)
-    ends = torch.tensor([0.5 - confidence / 2, 0.5 + confidence / 2], dtype=torch.float64)
-    low, high = torch.quantile(means, ends).tolist()
-    return Interval(value, low, high, float(means.std(correction=0)), confidence)
+    sums = by_prompt.numpy()[:, None]
+    means = resampled_means(sums, np.ones_like(sums), generator=_generator(seed), num_resamples=num_resamples)[:, 0]
+    low, high = np.quantile(means, [0.5 - confidence / 2, 0.5 + confidence / 2])
+    return Interval(value, float(low), float(high), float(means.std()), confidence)
 
 
 def t_interval(values: Numbers, *, confidence: Number = 0.95) -> Interval:
@@ -139,11 +138,7 @@ def as_float64(values: Numbers) -> Tensor:
     return torch.as_tensor(values).detach().to("cpu", torch.float64)
 
 
-def _resampled_means(by_prompt: Tensor, num_resamples: int, seed: int | torch.Generator) -> Tensor:
-    generator = seed if isinstance(seed, torch.Generator) else torch.Generator().manual_seed(seed)
-    num_prompts, means = len(by_prompt), []
-    rows_at_once = max(_ENTRIES_AT_ONCE // num_prompts, 1)
-    for start in range(0, num_resamples, rows_at_once):
-        rows = min(rows_at_once, num_resamples - start)
-        means.append(by_prompt[torch.randint(num_prompts, (rows, num_prompts), generator=generator)].mean(-1))
-    return torch.cat(means)
+def _generator(seed: int | torch.Generator) -> np.random.Generator:
+    if isinstance(seed, torch.Generator):
+        seed = int(torch.randint(2**62, (1,), generator=seed))
+    return np.random.default_rng(seed)

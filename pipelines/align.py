@@ -73,13 +73,14 @@ def resume(run_folder: Path, cast: Actors | None = None) -> dict[str, Any]:
 def _run(setup: Setup, folder: RunFolder, cast: Actors | None, *, checkpoint: Checkpoint | None) -> dict[str, Any]:
     try:
         with cast_for(align_request(setup.config), cast) as kept:
-            journal = AlignJournal(folder, setup.config, after_step=checkpoint.state.step if checkpoint else 0)
-            arm = _Arm(setup, folder, journal, kept, is_own_cast=cast is None)
-            state = asyncio.run(arm.run(checkpoint))
+            after_step = checkpoint.state.step if checkpoint else 0
+            with AlignJournal(folder, setup.config, after_step=after_step) as journal:
+                arm = _Arm(setup, folder, journal, kept, is_own_cast=cast is None)
+                state = asyncio.run(arm.run(checkpoint))
+                return _summarise(setup, folder, journal, state)
     except KeyboardInterrupt:
         say(_how_to_resume(folder))
         raise
-    return _summarise(setup, folder, journal, state)
 
 
 @dataclass(frozen=True)
@@ -179,6 +180,6 @@ def _summarise(setup: Setup, folder: RunFolder, journal: AlignJournal, state: St
         "model": str(folder.model),
     }
     write_json(folder.summary, summary)
-    journal.finish()
+    journal.conclude(summary)
     say(f"aligned policy after {state.step} steps (KL {validation['kl_k1_mean']:.2f} nats): {folder.model}")
     return summary

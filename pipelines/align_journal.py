@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import groupby
+from types import TracebackType
 from typing import Any
 
 import pyarrow as pa
@@ -13,14 +15,17 @@ from pipelines.config.run import RunConfig
 from pipelines.files import atomic_path
 from pipelines.metrics_log import MetricsLog
 from pipelines.run_folder import RunFolder
-from pipelines.tracking import Tracker
+from pipelines.tracking import Tracker, stage_of
 
 VALIDATION = "validation."
 SECONDS = "seconds."
 
 
 class AlignJournal:
-    """The record of one run. Rows after `after_step` are cut away first, so that a resumed run logs no step twice."""
+    """The record of one run. Rows after `after_step` are cut away first, so that a resumed run logs no step twice.
+
+    A context manager: leaving it closes the tracker.
+    """
 
     def __init__(self, folder: RunFolder, config: RunConfig, *, after_step: int) -> None:
         self._folder = folder
@@ -28,9 +33,11 @@ class AlignJournal:
         self._log.cut_after(after_step)
         self._rows = self._log.read()
         self._samples = _cut_samples(folder, after_step)
-        self._tracker = Tracker(config.tracking, config.name, folder.path, config.model_dump(mode="json"))
+        self._tracker = Tracker(stage_of(config, "align", folder.path))
+        samples = {step: list(group) for step, group in groupby(self._samples, key=lambda sample: sample["step"])}
         for row in self._rows:
-            self._tracker.log(row["step"], _numbers(row))
+            self._tracker.log_row(row)
+            self._tracker.records("samples", samples.get(row["step"], []))
 
     def write(self, step: Step) -> None:
         """Log a finished step, and the sample rows of its evaluation."""
@@ -48,7 +55,7 @@ class AlignJournal:
             row[f"{VALIDATION}score"] = step.validation.score
         self._log.append(row)
         self._rows.append(row)
-        self._tracker.log(step.state.step, _numbers(row))
+        self._tracker.log_row(row)
         if step.validation is not None and step.validation.samples:
             self._write_samples([dict(sample) for sample in step.validation.samples])
 
@@ -56,7 +63,7 @@ class AlignJournal:
         self._samples += rows
         with atomic_path(self._folder.samples) as temporary:
             pq.write_table(pa.Table.from_pylist(self._samples), temporary)
-        self._tracker.table("samples", list(rows[0]), [list(row.values()) for row in rows])
+        self._tracker.records("samples", rows)
 
     def last_validation(self) -> dict[str, float]:
         """Metrics of the last evaluation, without their prefix; empty before the first."""
@@ -70,8 +77,16 @@ class AlignJournal:
         phases = [f"{SECONDS}step", f"{SECONDS}validate"]
         return float(sum(row.get(phase, 0.0) for row in self._rows for phase in phases))
 
-    def finish(self) -> None:
-        """Close the tracker."""
+    def conclude(self, summary: Mapping[str, Any]) -> None:
+        """Track the run's final numbers."""
+        self._tracker.summary(summary)
+
+    def __enter__(self) -> AlignJournal:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         self._tracker.finish()
 
 
@@ -86,7 +101,3 @@ def _cut_samples(folder: RunFolder, after_step: int) -> list[dict[str, Any]]:
             pq.write_table(kept, temporary)
     rows: list[dict[str, Any]] = kept.to_pylist()
     return rows
-
-
-def _numbers(row: Mapping[str, Any]) -> dict[str, float]:
-    return {name: value for name, value in row.items() if isinstance(value, int | float) and name != "step"}

@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from actors.cast import Cast, CastRequest, Part, Resources, spawn
+from actors.cast import Cast, CastRequest, Part, spawn
 from actors.learner_specs import LearnerSpec
+from actors.placement import Resources
 from actors.reference_policy import ReferencePolicySpec
 from actors.reward import RewardSpec
 from actors.rollout import RolloutSpec

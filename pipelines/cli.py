@@ -129,7 +129,11 @@ def reward(
     from pipelines.reward_model import train_reward
 
     folder = run.base_folder / ("evaluator" if held_out else "reward")
-    for name in names or trained_properties(run, held_out=held_out):
+    names = names or trained_properties(run, held_out=held_out)
+    if not names:
+        missing = "held-out `evaluator`" if held_out else "reward model that is trained here"
+        typer.echo(f"nothing to do: no property of this run has a {missing}")
+    for name in names:
         _show(train_reward(run, name, held_out=held_out))
         _results(folder / name)
 

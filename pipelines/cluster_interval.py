@@ -11,6 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from allgood.resampling import resampled_means
+
 
 def mean_interval(
     values: NDArray[np.float64], clusters: Sequence[str], *, num_bootstrap: int, seed: int, level: float = 0.95
@@ -22,10 +24,7 @@ def mean_interval(
     _, index = np.unique(np.asarray(clusters), return_inverse=True)
     if index.max() == 0:
         return None
-    sums, counts = np.bincount(index, weights=values), np.bincount(index)
-    draws = np.random.default_rng(seed).multinomial(
-        len(counts), np.full(len(counts), 1 / len(counts)), size=num_bootstrap
-    )
-    means = (draws @ sums) / (draws @ counts)
+    sums, counts = (np.bincount(index, weights=each).astype(np.float64)[:, None] for each in (values, None))
+    means = resampled_means(sums, counts, generator=np.random.default_rng(seed), num_resamples=num_bootstrap)
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return [float(low), float(high)]

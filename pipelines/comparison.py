@@ -23,10 +23,10 @@ from pipelines.config.rl import FormulaObjective, WeightedSumObjective
 from pipelines.config.run import RunConfig
 from pipelines.data import Prompt
 from pipelines.evaluation.measure import PolicySamples
-from pipelines.evaluation.samples import policy_samples
+from pipelines.evaluation.samples import evaluation_chunks, policy_samples
 from pipelines.lane import Lane
 from pipelines.progress import say
-from pipelines.rollouts import collect_all, make_chunks, purpose_seed
+from pipelines.rollouts import collect_all
 
 
 @dataclass(frozen=True)
@@ -133,14 +133,6 @@ async def _sample_policy(
     if is_reference:
         await lane.hold_reference_policy()
     crew: Crew = lane.crew_of_reference_policy() if is_reference else lane.crew()
-    evaluate = config.evaluate
-    chunks = make_chunks(
-        prompts,
-        seed=purpose_seed(config.seed, "evaluation"),
-        step=0 if is_reference else 1,
-        policy_version=policy_version,
-        samples_per_prompt=evaluate.sft_samples_per_prompt if is_reference else evaluate.samples_per_prompt,
-        prompts_per_chunk=config.align.prompts_per_chunk,
-    )
+    chunks = evaluation_chunks(config, prompts, policy_version=policy_version, is_reference=is_reference)
     experience = await collect_all(chunks, crew, advance=lambda num_prompts: None)
     return policy_samples(config, prompts, experience)

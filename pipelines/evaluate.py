@@ -17,6 +17,7 @@ import numpy as np
 from allgood.errors import ConfigError
 from pipelines.config.run import RunConfig
 from pipelines.evaluation.efficiency import efficiency
+from pipelines.evaluation.entry import policy_entry
 from pipelines.evaluation.estimates import PerPrompt, known_estimates
 from pipelines.evaluation.findings import Margins, Settings, findings, finite
 from pipelines.evaluation.judges import Duel, HttpJudge
@@ -30,6 +31,7 @@ from pipelines.progress import say, track
 from pipelines.run_folder import RunFolder
 from pipelines.runtime import ray_session
 from pipelines.table_keys import temperature
+from pipelines.tracking import Tracker, stage_of
 
 SAMPLES, MEASUREMENTS = "samples.parquet", "measurements.json"
 
@@ -53,10 +55,17 @@ def evaluate(config: RunConfig) -> dict[str, Any]:
     measurements["notes"] = notes(config, measurements)
     measurements = dict(finite(measurements))
     write_json(folder.evaluation / MEASUREMENTS, measurements)
-    summary = _summary(folder) | {"evaluation": headlines(measurements)}
-    write_json(folder.summary, summary)
+    found = headlines(measurements)
+    write_json(folder.summary, _summary(folder) | {"evaluation": found})
+    _track(config, found, measurements)
     say(f"evaluation on {len(prompts)} test prompts: {folder.evaluation / MEASUREMENTS}")
     return measurements
+
+
+def _track(config: RunConfig, found: Mapping[str, Any], measurements: Mapping[str, Any]) -> None:
+    with Tracker(stage_of(config, "evaluate", config.folder)) as tracker:
+        tracker.summary({**found, "judge": measurements["judge"]})
+        tracker.records("responses", measurements["table"])
 
 
 def measured(config: RunConfig, drawn: Drawn) -> dict[str, Any]:
@@ -148,26 +157,6 @@ def headlines(measurements: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def policy_entry(measurement: Mapping[str, Any]) -> dict[str, Any]:
-    """Flat headline numbers of one policy, from `Measurement.as_json`."""
-    entry: dict[str, Any] = {
-        **_with_interval("kl", measurement["kl"]),
-        "shortcut_rates": {name: rate["value"] for name, rate in measurement["shortcut_rates"].items()},
-        "share_cut": measurement["share_cut"]["value"],
-    }
-    gold = measurement["gold"]
-    if gold is None:
-        return entry
-    for name in ("gold_win_rate", "both_win_rate", "evaluator_1_win_rate", "both_good_rate", "both_good_gain"):
-        entry |= _with_interval(name, gold[name])
-    entry["gold_win_rates"] = {name: rate["value"] for name, rate in gold["gold_win_rates"].items()}
-    entry["good_rates"] = {name: rate["value"] for name, rate in gold["good_rates"].items()}
-    entry["both_good_at"] = {name: rate["value"] for name, rate in gold["both_good_at"].items()}
-    entry["both_good_gain_at"] = {name: rate["value"] for name, rate in gold["both_good_gain_at"].items()}
-    entry["improvement"] = gold["improvement"]
-    return entry
-
-
 def notes(config: RunConfig, measurements: Mapping[str, Any]) -> list[str]:
     """What a reader must know about who judged here, and who did not."""
     found = []
@@ -195,10 +184,6 @@ def notes(config: RunConfig, measurements: Mapping[str, Any]) -> list[str]:
     elif not measurements["efficiency"]["reliable"]:
         found.append("The tilt has too few samples for this KL, so the efficiency is too high.")
     return found
-
-
-def _with_interval(name: str, estimate: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: estimate["value"], f"{name}_ci": [estimate["low"], estimate["high"]]}
 
 
 def _summary(folder: RunFolder) -> dict[str, Any]:

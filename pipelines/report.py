@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pipelines.files import atomic_path
 from pipelines.progress import say
 from pipelines.reporting import inputs, judgements, results, training
-from pipelines.reporting.content import Content, group_content, read_summary, run_content
+from pipelines.reporting.content import Content, Entry, group_content, read_summary, run_content
 from pipelines.reporting.html import Picture, Section, items, page, paragraph
 from pipelines.run_folder import RunFolder
+from pipelines.tracking import Tracker, stage_of
 
 
 def write_report(run_folder: Path) -> Path:
@@ -56,12 +57,32 @@ def sections(content: Content) -> list[Section]:
 
 def _write(folder: RunFolder, content: Content) -> Path:
     parts = sections(content)
-    for section in parts:
-        for part in section.body:
-            if isinstance(part, Picture):
-                with atomic_path(folder.plots / f"{part.name}.png") as temporary:
-                    temporary.write_bytes(part.png)
+    plots = {part.name: folder.plots / f"{part.name}.png" for part in _pictures(parts)}
+    for picture in _pictures(parts):
+        with atomic_path(plots[picture.name]) as temporary:
+            temporary.write_bytes(picture.png)
     with atomic_path(folder.report) as temporary:
         temporary.write_text(page(content.title, content.subtitle, parts), encoding="utf-8")
+    _track(folder, content, plots)
     say(f"report: {folder.report}")
     return folder.report
+
+
+def _pictures(parts: Sequence[Section]) -> list[Picture]:
+    return [part for section in parts for part in section.body if isinstance(part, Picture)]
+
+
+def _track(folder: RunFolder, content: Content, plots: Mapping[str, Path]) -> None:
+    """The plots, and every policy's headline numbers as a table; the chosen arm's are the summary."""
+    entries = {"SFT": content.sft or {}} | {policy.name: policy.entry for policy in content.policies}
+    entries = {name: _headlines(entry) for name, entry in entries.items()}
+    chosen = content.policies[content.chosen or 0]
+    with Tracker(stage_of(content.config, "report", folder.path)) as tracker:
+        tracker.summary({"sft": entries["SFT"], "aligned": entries[chosen.name]})
+        tracker.records("policies", [{"policy": name, **entry} for name, entry in entries.items()])
+        for name, path in plots.items():
+            tracker.image(name, path)
+
+
+def _headlines(entry: Entry) -> dict[str, Any]:
+    return {name: value for name, value in entry.items() if name != "measurement"}  # hundreds of numbers

@@ -29,6 +29,7 @@ from pipelines.data import Pair, prepare
 from pipelines.files import write_json
 from pipelines.reward_report import ScoredPairs, reliability_plot, reward_report
 from pipelines.run_folder import RunFolder
+from pipelines.tracking import Stage, Tracker, stage_of
 from pipelines.training.job import Job
 from pipelines.training.losses import bradley_terry_loss
 from pipelines.training.quiet import quiet_transformers
@@ -54,6 +55,8 @@ def train_reward(
     config: RunConfig, property_name: str, held_out: bool = False, *, show_progress: bool = True
 ) -> Report:
     """Train one reward model or held-out evaluator; writes its folder and returns the report.
+
+    Without `show_progress` whoever started this process shows the training's progress, and tracks it.
 
     Raises:
         ConfigError: The property has no reward model that is trained here.
@@ -88,24 +91,42 @@ def train_reward(
         dtype=config.dtype,
         threads=config.threads,
     )
-    outcome = run_training(job, show_progress=show_progress)
-    report = {
-        "property": property_name,
-        "held_out": held_out,
-        "backbone": settings.backbone,
-        "train_split": train_split,
-        **outcome.finished,
-        "num_steps": outcome.num_steps,
-        "best_step": outcome.best_step,
-        "validation_log_loss": outcome.best_value,
-        "last_validation_log_loss": outcome.last_value,
-        "seconds": outcome.seconds,
-        "tokens_per_s": outcome.tokens_per_s,
-        "pairs": {"train": train.counts, "validation": validation.counts, "test": test.counts},
-    }
-    reliability_plot(report, folder / "plots" / "reliability.png")
-    write_json(folder / "report.json", report)
+    with Tracker(reward_stage(config, property_name, held_out=held_out) if show_progress else None) as tracker:
+        outcome = run_training(job, show_progress=show_progress, observe=tracker.log_row)
+        report = {
+            "property": property_name,
+            "held_out": held_out,
+            "backbone": settings.backbone,
+            "train_split": train_split,
+            **outcome.finished,
+            "num_steps": outcome.num_steps,
+            "best_step": outcome.best_step,
+            "validation_log_loss": outcome.best_value,
+            "last_validation_log_loss": outcome.last_value,
+            "seconds": outcome.seconds,
+            "tokens_per_s": outcome.tokens_per_s,
+            "pairs": {"train": train.counts, "validation": validation.counts, "test": test.counts},
+        }
+        reliability_plot(report, _reliability(folder))
+        write_json(folder / "report.json", report)
+        track_report(tracker, report, folder)
     return report
+
+
+def reward_stage(config: RunConfig, property_name: str, *, held_out: bool) -> Stage:
+    """The training of a reward model (or held-out evaluator) as trackers show it."""
+    kind = "held-out" if held_out else "reward"
+    return stage_of(config, kind, config.base_folder, label=property_name)
+
+
+def track_report(tracker: Tracker, report: Report, folder: Path) -> None:
+    """The finished training's report and its reliability plot."""
+    tracker.summary(report)
+    tracker.image("reliability", _reliability(folder))
+
+
+def _reliability(folder: Path) -> Path:
+    return folder / "plots" / "reliability.png"
 
 
 def reward_folder(config: RunConfig, property_name: str, *, held_out: bool) -> Path:

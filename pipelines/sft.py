@@ -22,6 +22,7 @@ from pipelines.data import Demonstration, PreparedData, prepare
 from pipelines.data.tokenizer import tokenizer_texts, train_tokenizer
 from pipelines.files import write_json
 from pipelines.run_folder import RunFolder
+from pipelines.tracking import Tracker, stage_of
 from pipelines.training.job import Job, LoadModel
 from pipelines.training.losses import next_token_loss
 from pipelines.training.rows import DemonstrationRows, Ragged, spread
@@ -36,6 +37,8 @@ _VALIDATION_SHARE = 20  # one prompt in so many, where no demonstration is of th
 
 def train_sft(config: RunConfig, *, show_progress: bool = True) -> Report:
     """Train the policy; writes sft/{best,last,metrics.jsonl,report.json} of the base folder and returns the report.
+
+    Without `show_progress` whoever started this process shows the training's progress, and tracks it.
 
     Raises:
         DataError: No demonstration is left to train or to validate on.
@@ -65,20 +68,22 @@ def train_sft(config: RunConfig, *, show_progress: bool = True) -> Report:
         dtype=config.dtype,
         threads=config.threads,
     )
-    outcome = run_training(job, show_progress=show_progress)
-    report = {
-        "num_steps": outcome.num_steps,
-        "best_step": outcome.best_step,
-        "validation_loss": outcome.best_value,
-        "validation_perplexity": float(np.exp(outcome.best_value)),
-        "last_validation_loss": outcome.last_value,
-        "seconds": outcome.seconds,
-        "tokens_per_s": outcome.tokens_per_s,
-        "vocabulary": len(tokenizer),
-        "train": train_counts,
-        "validation": validation_counts,
-    }
-    write_json(job.folder / "report.json", report)
+    with Tracker(stage_of(config, "sft", config.base_folder) if show_progress else None) as tracker:
+        outcome = run_training(job, show_progress=show_progress, observe=tracker.log_row)
+        report = {
+            "num_steps": outcome.num_steps,
+            "best_step": outcome.best_step,
+            "validation_loss": outcome.best_value,
+            "validation_perplexity": float(np.exp(outcome.best_value)),
+            "last_validation_loss": outcome.last_value,
+            "seconds": outcome.seconds,
+            "tokens_per_s": outcome.tokens_per_s,
+            "vocabulary": len(tokenizer),
+            "train": train_counts,
+            "validation": validation_counts,
+        }
+        write_json(job.folder / "report.json", report)
+        tracker.summary(report)
     return report
 
 

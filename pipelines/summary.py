@@ -6,20 +6,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipelines.comparison import ArmRun
-from pipelines.evaluation.estimates import Estimate
-from pipelines.evaluation.measure import GoldMeasurement, Measurement
+from pipelines.evaluation.entry import policy_entry
+from pipelines.evaluation.measure import Measurement
 
 Entry = dict[str, Any]
 
 
 def sft_entry(measurement: Measurement) -> Entry:
-    """The SFT policy's numbers; its win rate is that of its own disjoint halves, near one half."""
-    return _common(measurement)
+    """The SFT policy's numbers; its win rate is that of its own disjoint halves, near one half; no gain."""
+    return {name: value for name, value in _entry(measurement).items() if not name.startswith("both_good_gain")}
 
 
 def arm_entry(run: ArmRun, measurement: Measurement) -> Entry:
     """One arm's numbers on the test prompts, and its score on validation prompts, which alone may choose."""
-    gold = _gold(measurement)
     return {
         "name": run.arm.name,
         "objective": run.arm.objective,
@@ -27,10 +26,7 @@ def arm_entry(run: ArmRun, measurement: Measurement) -> Entry:
         "folder": str(run.arm.config.folder),
         "seconds": run.summary["seconds"],
         "validation_both_good_rate": run.summary["validation"]["both_good"],
-        **_common(measurement),
-        "both_good_gain": gold.both_good_gain.value,
-        "both_good_gain_ci": _interval(gold.both_good_gain),
-        "both_good_gain_at": {name: value.value for name, value in gold.both_good_gain_at.items()},
+        **_entry(measurement),
     }
 
 
@@ -40,33 +36,9 @@ def chosen_arm(summaries: Sequence[Mapping[str, Any]]) -> int:
     return rates.index(max(rates))
 
 
-def _common(measurement: Measurement) -> Entry:
-    gold = _gold(measurement)
-    return {
-        "kl": measurement.kl.value,
-        "kl_ci": _interval(measurement.kl),
-        "gold_win_rate": gold.gold_win_rate.value,
-        "gold_win_rate_ci": _interval(gold.gold_win_rate),
-        "gold_win_rates": {name: rate.value for name, rate in gold.gold_win_rates.items()},
-        "both_win_rate": gold.both_win_rate.value,
-        "evaluator_1_win_rate": gold.evaluator_1_win_rate.value,
-        "both_good_rate": gold.both_good_rate.value,
-        "both_good_rate_ci": _interval(gold.both_good_rate),
-        "good_rates": {name: rate.value for name, rate in gold.good_rates.items()},
-        "both_good_at": {name: rate.value for name, rate in gold.both_good_at.items()},
-        "shortcut_rates": {name: rate.value for name, rate in measurement.shortcut_rates.items()},
-        "share_cut": measurement.share_cut.value,
-        "measurement": measurement.as_json(),
-    }
-
-
-def _gold(measurement: Measurement) -> GoldMeasurement:
-    assert measurement.gold is not None, "a comparison is measured by gold"
-    return measurement.gold
-
-
-def _interval(estimate: Estimate) -> list[float]:
-    return [estimate.low, estimate.high]
+def _entry(measurement: Measurement) -> Entry:
+    numbers = measurement.as_json()
+    return {**policy_entry(numbers), "measurement": numbers}
 
 
 def final_table(summary: Mapping[str, Any]) -> str:

@@ -167,8 +167,8 @@ class TrackingConfig(StrictModel):
     """Where metrics go besides the run folder."""
 
     wandb: Literal["auto", "online", "offline", "disabled"] = Field(
-        "auto", description="auto: online when logged in, else offline"
+        "auto", description="auto: online when logged in, else offline; online without a login is offline too"
     )
     wandb_project: str = Field("allgood", description="project name at W&B")
-    group: str | None = Field(None, description="W&B group; absent: the run's name")
-    tensorboard: bool = Field(False, description="also write event files to <run>/tensorboard")
+    group: str | None = Field(None, description="W&B group of all stages of the run; absent: the run's name")
+    tensorboard: bool = Field(False, description="also write event files to <run>/tensorboard/<stage>")

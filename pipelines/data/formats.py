@@ -141,6 +141,8 @@ def _parse(row: Row, field: str, text: str) -> tuple[Turn, ...]:
 def _field(row: Row, name: str, kind: type[Any]) -> Any:
     value = row.values.get(name)
     words: dict[type[Any], str] = {str: "text", list: "a list of messages"}
+    if value is None and name in row.values:
+        raise DataError(f"{row.place}: `{name}` is missing: it is null, and must be {words[kind]}")
     if value is None:
         present = ", ".join(f"`{key}`" for key in row.values) or "nothing"
         raise DataError(f"{row.place}: `{name}` is missing; the row has {present}")

@@ -102,7 +102,7 @@ def _json_object(line: bytes, place: str) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise DataError(f"{place}: byte {error.start + 1} is not UTF-8") from error
     except json.JSONDecodeError as error:
-        raise DataError(f"{place}: broken JSON at column {error.colno}: {error.msg}") from error
+        raise DataError(f"{place}: broken JSON at column {error.colno}: {error.msg.removesuffix(' at')}") from error
     if not isinstance(value, dict):
         raise DataError(f"{place}: each line must be a JSON object, not {type(value).__name__}")
     return value

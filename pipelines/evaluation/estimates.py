@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from allgood.resampling import resampled_means
+
 LEVEL = 0.95
-_BLOCK = 2_000_000  # resampling counts held at once
 
 PerPrompt = NDArray[np.float64]
 """One value per prompt, [prompts]; NaN where the prompt has none."""
@@ -41,9 +42,12 @@ def estimates(per_prompt: Mapping[str, PerPrompt], *, seed: int, num_bootstrap: 
     empty = [name for name, column in zip(per_prompt, known.T, strict=True) if not column.any()]
     if empty:
         raise ValueError(f"no prompt has a value of {empty[0]}; at least one is needed")
-    sums, counts = _resampled(np.where(known, values, 0.0), known.astype(np.float64), seed, num_bootstrap)
-    with np.errstate(invalid="ignore"):  # a resample without any known prompt has no mean
-        draws = sums / counts
+    draws = resampled_means(
+        np.where(known, values, 0.0),
+        known.astype(np.float64),
+        generator=np.random.default_rng([seed, len(values)]),
+        num_resamples=num_bootstrap,
+    )
     tail = 50 * (1 - LEVEL)
     low, high = np.nanpercentile(draws, [tail, 100 - tail], axis=0)
     means = np.nansum(values, axis=0) / known.sum(axis=0)
@@ -62,19 +66,3 @@ def known_estimates(per_prompt: Mapping[str, PerPrompt], *, seed: int, num_boots
 def estimate(per_prompt: PerPrompt, *, seed: int, num_bootstrap: int) -> Estimate:
     """The `Estimate` of one value per prompt."""
     return estimates({"value": per_prompt}, seed=seed, num_bootstrap=num_bootstrap)["value"]
-
-
-def _resampled(
-    values: NDArray[np.float64], known: NDArray[np.float64], seed: int, num_bootstrap: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Sums of values and numbers of known prompts in each resample, both [resamples, entries]."""
-    num_prompts = len(values)
-    generator = np.random.default_rng([seed, num_prompts])
-    block = max(1, _BLOCK // num_prompts)
-    sums, counts = [], []
-    for start in range(0, num_bootstrap, block):
-        size = min(block, num_bootstrap - start)
-        weights = generator.multinomial(num_prompts, np.full(num_prompts, 1 / num_prompts), size=size)
-        sums.append(weights @ values)
-        counts.append(weights @ known)
-    return np.concatenate(sums), np.concatenate(counts)

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from actors.cast import CastRequest, Part, spawn
-from actors.messages import Experience
+from actors.messages import Chunk, Experience
 from actors.reward import Treatment
 from actors.rollout import RolloutSpec
 from allgood.errors import DataError
@@ -124,19 +124,26 @@ def _sft(config: RunConfig, cast: Actors, prompts: Sequence[Prompt]) -> ScoredSa
 async def _draw(config: RunConfig, cast: Actors, prompts: Sequence[Prompt], *, is_reference: bool) -> ScoredSamples:
     lane = Lane(cast, key=_KEY, scorers=list(cast.rewards), deadline_s=config.align.deadline_s)
     await lane.treat({name: Treatment(_KEY, _transform(config, name), 0.0) for name in cast.rewards})
-    evaluate = config.evaluate
-    chunks = make_chunks(
-        prompts,
-        seed=purpose_seed(config.seed, "evaluation"),
-        step=0 if is_reference else 1,  # other random numbers: a win rate compares independent samples
-        policy_version=0,
-        samples_per_prompt=evaluate.sft_samples_per_prompt if is_reference else evaluate.samples_per_prompt,
-        prompts_per_chunk=config.align.prompts_per_chunk,
-    )
+    chunks = evaluation_chunks(config, prompts, policy_version=0, is_reference=is_reference)
     crew = lane.crew_of_reference_policy() if is_reference else lane.crew()
     with track(f"sampling the {'SFT' if is_reference else 'aligned'} policy on test prompts", len(prompts)) as bar:
         experience = await collect_all(chunks, crew, bar.advance)
     return _scored_samples(config, prompts, experience)
+
+
+def evaluation_chunks(
+    config: RunConfig, prompts: Sequence[Prompt], *, policy_version: int, is_reference: bool
+) -> list[Chunk]:
+    """The chunks of an evaluation's samples, of the SFT policy (`is_reference`) or of an aligned one."""
+    evaluate = config.evaluate
+    return make_chunks(
+        prompts,
+        seed=purpose_seed(config.seed, "evaluation"),
+        step=0 if is_reference else 1,  # other random numbers: a win rate compares independent samples
+        policy_version=policy_version,
+        samples_per_prompt=evaluate.sft_samples_per_prompt if is_reference else evaluate.samples_per_prompt,
+        prompts_per_chunk=config.align.prompts_per_chunk,
+    )
 
 
 async def _canned(config: RunConfig, cast: Actors, prompts: Sequence[Prompt]) -> dict[str, PerPrompt]:

@@ -1,16 +1,17 @@
-"""Progress of trainings, wherever they run: the driver reads what each appends to its metrics file.
+"""Progress and tracking of trainings, wherever they run: the driver reads what each appends to its metrics file.
 
 A training may run in this process, in a Ray task or on Ray Train's workers; its first line in metrics.jsonl says how
 many steps it will take, and every further line is a step. Where workers write to a disk that this machine does not see,
-the bar stays at zero.
+the bar stays at zero and nothing is tracked.
 """
 
 from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,28 @@ from pipelines.progress import Bar, track
 
 _POLL_S = 0.5
 
+Observe = Callable[[Mapping[str, Any]], None]
+"""Is told every step of a training as it appears: the row of metrics.jsonl. It must not raise."""
+
+
+def nobody(row: Mapping[str, Any]) -> None:
+    """Observes nothing."""
+
+
+@dataclass(frozen=True)
+class Followed:
+    """A training's metrics file, and who else wants to know of its steps. No file may be of an earlier training."""
+
+    metrics: Path
+    observe: Observe = nobody
+
 
 @contextmanager
-def following(trainings: Mapping[str, Path]) -> Iterator[None]:
-    """Show one bar per training (name -> metrics file) while the block runs. No file may be of an earlier training."""
+def following(trainings: Mapping[str, Followed]) -> Iterator[None]:
+    """Show one bar per training, by name, while the block runs."""
     stop = threading.Event()
     with ExitStack() as stack:
-        followers = [Follower(name, path, stack) for name, path in trainings.items()]
+        followers = [Follower(name, training, stack) for name, training in trainings.items()]
         thread = threading.Thread(target=_poll, args=(followers, stop), name="progress", daemon=True)
         thread.start()
         try:
@@ -45,8 +61,9 @@ def _poll(followers: list[Follower], stop: threading.Event) -> None:
 class Follower:
     """One training's bar; it appears with the first line of the metrics file."""
 
-    def __init__(self, name: str, path: Path, stack: ExitStack) -> None:
-        self._name, self._path, self._stack = name, path, stack
+    def __init__(self, name: str, training: Followed, stack: ExitStack) -> None:
+        self._name, self._path, self._stack = name, training.metrics, stack
+        self._observe = training.observe
         self._offset = 0
         self._bar: Bar | None = None
         self._validation = ""
@@ -68,6 +85,7 @@ class Follower:
         if not rows or self._bar is None:
             return
         for row in rows:
+            self._observe(row)
             if "validation_loss" in row:
                 self._validation = (
                     f", validation {row['validation_loss']:.3f} ({100 * row['validation_accuracy']:.1f} % right)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,9 +15,10 @@ from ray.exceptions import RayTaskError, WorkerCrashedError
 from allgood.errors import AllgoodError, RoleError
 from pipelines.chain import trained_properties
 from pipelines.config.run import RunConfig
-from pipelines.reward_model import reward_folder, train_reward
+from pipelines.reward_model import reward_folder, reward_stage, track_report, train_reward
 from pipelines.runtime import ray_session
-from pipelines.training.follow import following
+from pipelines.tracking import Tracker
+from pipelines.training.follow import Followed, Observe, following, nobody
 
 Report = dict[str, Any]
 
@@ -26,25 +28,35 @@ Task: TypeAlias = "ray.ObjectRef[Report]"
 
 @dataclass(frozen=True)
 class SideJob:
-    """A training to run beside others. `run` pickles, shows no progress itself, and logs its steps to `metrics`."""
+    """A training to run beside others. `run` pickles, shows no progress itself, and logs its steps to `metrics`.
+
+    `observe` stays here and is told of each step.
+    """
 
     name: str
     metrics: Path
     run: Callable[[], Report]
+    observe: Observe = nobody
 
 
 def train_rewards(config: RunConfig, *, held_out: bool = False) -> dict[str, Report]:
     """Train the reward models (or held-out evaluators) of all properties that this run trains, at the same time."""
     names = trained_properties(config, held_out=held_out)
-    jobs = [
-        SideJob(
-            name=f"{'held-out' if held_out else 'reward'} {name}",
-            metrics=reward_folder(config, name, held_out=held_out) / "metrics.jsonl",
-            run=partial(train_reward, _absolute(config), name, held_out=held_out, show_progress=False),
-        )
-        for name in names
-    ]
-    return dict(zip(names, train_side_by_side(jobs), strict=True))
+    with ExitStack() as stack:
+        trackers = {name: stack.enter_context(Tracker(reward_stage(config, name, held_out=held_out))) for name in names}
+        jobs = [
+            SideJob(
+                name=f"{'held-out' if held_out else 'reward'} {name}",
+                metrics=reward_folder(config, name, held_out=held_out) / "metrics.jsonl",
+                run=partial(train_reward, _absolute(config), name, held_out=held_out, show_progress=False),
+                observe=tracker.log_row,
+            )
+            for name, tracker in trackers.items()
+        ]
+        reports = dict(zip(names, train_side_by_side(jobs), strict=True))
+        for name, tracker in trackers.items():
+            track_report(tracker, reports[name], reward_folder(config, name, held_out=held_out))
+    return reports
 
 
 def train_side_by_side(jobs: Sequence[SideJob]) -> list[Report]:
@@ -58,8 +70,8 @@ def train_side_by_side(jobs: Sequence[SideJob]) -> list[Report]:
         job.metrics.unlink(missing_ok=True)
     # One reserved CPU each: Ray then also sets OMP_NUM_THREADS=1 for the process.
     remote = ray.remote(_run).options(num_cpus=1, max_retries=0)
-    with ray_session(), following({job.name: job.metrics for job in jobs}):
-        tasks = {remote.remote(job): job for job in jobs}
+    with ray_session(), following({job.name: Followed(job.metrics, job.observe) for job in jobs}):
+        tasks = {remote.remote(job.run): job for job in jobs}
         try:
             return _collect(tasks)
         except BaseException:
@@ -75,8 +87,8 @@ def _absolute(config: RunConfig) -> RunConfig:
     )
 
 
-def _run(job: SideJob) -> Report:
-    return job.run()
+def _run(training: Callable[[], Report]) -> Report:
+    return training()
 
 
 def _collect(tasks: dict[Task, SideJob]) -> list[Report]:

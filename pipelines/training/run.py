@@ -17,7 +17,7 @@ from ray.train.v2.api.exceptions import WorkerGroupError
 from allgood.errors import AllgoodError, RoleError
 from pipelines.config.training import TrainingConfig
 from pipelines.runtime import ray_session
-from pipelines.training.follow import following
+from pipelines.training.follow import Followed, Observe, following, nobody
 from pipelines.training.job import Job, Outcome
 from pipelines.training.loop import train
 from pipelines.training.workers import Workers
@@ -27,8 +27,10 @@ T = TypeVar("T")
 _GROUP_TIMEOUT_S = 300  # a worker that waits longer than this for the others fails instead of hanging
 
 
-def run_training(job: Job, *, show_progress: bool = True) -> Outcome:
+def run_training(job: Job, *, show_progress: bool = True, observe: Observe = nobody) -> Outcome:
     """Train `job` with the number of workers that it asks for. Ray must not run for `workers: 0`.
+
+    With `show_progress`, the steps are shown while they happen, and `observe` is told of each.
 
     Raises:
         TrainingError: The training diverged.
@@ -36,7 +38,7 @@ def run_training(job: Job, *, show_progress: bool = True) -> Outcome:
     """
     job.folder.mkdir(parents=True, exist_ok=True)
     job.metrics.unlink(missing_ok=True)
-    with following({job.name: job.metrics} if show_progress else {}):
+    with following({job.name: Followed(job.metrics, observe)} if show_progress else {}):
         if job.training.workers == 0:
             outcome = _fit(job, storage="")
         else:

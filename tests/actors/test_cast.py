@@ -15,9 +15,10 @@ from pathlib import Path
 import pytest
 import ray
 
-from actors.cast import Cast, CastRequest, Part, Resources, cluster_capacity, cluster_nodes, spawn
+from actors.cast import Cast, CastRequest, Part, cluster_capacity, cluster_nodes, spawn
 from actors.learner import ArmSpec, LearnerSpec, OptimizerSpec, Rloo
 from actors.messages import Chunk
+from actors.placement import Resources
 from actors.reference_policy import ReferencePolicySpec
 from actors.reward import RewardSpec
 from actors.rollout import RolloutSpec

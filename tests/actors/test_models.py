@@ -109,6 +109,8 @@ def test_a_missing_tokenizer_is_refused(tmp_path):
     tiny_models.policy().save_pretrained(tmp_path)
     with pytest.raises(ModelError, match="no tokenizer can be loaded"):
         load_tokenizer(tmp_path)
+    with pytest.raises(ModelError, match="there is no model folder '.*absent'; check the path"):
+        load_tokenizer(tmp_path / "absent")
 
 
 def test_a_policy_tokenizer_without_eos_is_refused():

@@ -14,8 +14,9 @@ from typing import Any
 import ray
 from ray.cluster_utils import Cluster
 
-from actors.cast import CastRequest, Part, Resources, spawn
+from actors.cast import CastRequest, Part, spawn
 from actors.learner import LearnerSpec
+from actors.placement import Resources
 from actors.reward import RewardSpec
 from actors.rollout import RolloutSpec
 from allgood.errors import PlacementError

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import signal
@@ -11,21 +10,16 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-import torch
-from safetensors.torch import load_file
 
-from actors.cast import Cast, spawn
+from actors.cast import Cast
 from allgood.errors import CheckpointError
 from pipelines.align import resume, run_align
-from pipelines.cast_request import align_request
 from pipelines.config.run import RunConfig
-from pipelines.references import build_references
 from tests.faults.align_driver import long_config
-from tests.pipelines.tiny_run import make_base
+from tests.pipelines.tiny_run import assert_same_run, cast_on_base, make_base, without_wall_clock
 
 pytestmark = pytest.mark.faults
 
@@ -42,9 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def cast(folder: Path, ray_cluster: None) -> Iterator[Cast]:
     """Actors of this process, which runs and resumes what the killed processes left."""
-    config = long_config(folder, "base")
-    with spawn(align_request(config)) as cast:
-        build_references(config, cast)
+    with cast_on_base(long_config(folder, "base")) as cast:
         yield cast
 
 
@@ -87,15 +79,8 @@ def num_steps(config: RunConfig) -> int:
     return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
-def rows(config: RunConfig) -> list[dict[str, Any]]:
-    logged = [json.loads(line) for line in (config.folder / "metrics.jsonl").read_text().splitlines()]
-    return [{name: v for name, v in row.items() if "second" not in name} for row in logged]
-
-
 def assert_same_end(config: RunConfig, whole: RunConfig) -> None:
-    assert rows(config) == rows(whole)
-    first, second = (load_file(run.folder / "model" / "model.safetensors") for run in (config, whole))
-    assert all(torch.equal(value, second[name]) for name, value in first.items())
+    assert_same_run(config, whole)
     assert pq.read_table(config.folder / "samples.parquet").equals(pq.read_table(whole.folder / "samples.parquet"))
 
 
@@ -143,9 +128,9 @@ def test_a_damaged_last_checkpoint_is_passed_over(
 
 
 def test_a_finished_run_resumed_is_the_same_run(folder: Path, cast: Cast, whole: RunConfig) -> None:
-    before = rows(whole)
+    before = without_wall_clock(whole)
     resume(whole.folder, cast)
-    assert rows(whole) == before
+    assert without_wall_clock(whole) == before
 
 
 def test_a_changed_config_is_refused(folder: Path, cast: Cast, whole: RunConfig) -> None:

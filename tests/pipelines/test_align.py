@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -16,10 +15,16 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from actors.cast import Cast, spawn
 from allgood.errors import ConfigError, ReferenceTableError, TrainingError
 from pipelines.align import run_align
-from pipelines.cast_request import SharedActors, align_request, lane_request
+from pipelines.cast_request import SharedActors, lane_request
 from pipelines.config.run import RunConfig
-from pipelines.references import build_references
-from tests.pipelines.tiny_run import make_base, tiny_config
+from tests.pipelines.tiny_run import (
+    assert_same_run,
+    cast_on_base,
+    final_weights,
+    logged_rows,
+    make_base,
+    tiny_config,
+)
 
 BROKEN = {
     "kind": "function",
@@ -40,8 +45,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def cast(folder: Path, ray_cluster: None) -> Iterator[Cast]:
     sections = tiny_config(folder).model_dump(mode="json")["properties"]
     everything = tiny_config(folder, properties=sections | {"rule": BROKEN})
-    with spawn(align_request(everything)) as cast:
-        build_references(tiny_config(folder), cast)
+    with cast_on_base(tiny_config(folder), scoring=everything) as cast:
         yield cast
 
 
@@ -52,30 +56,13 @@ def finished(folder: Path, cast: Cast) -> RunConfig:
     return config
 
 
-def rows(config: RunConfig) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (config.folder / "metrics.jsonl").read_text().splitlines()]
-
-
-def without_wall_clock(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in row.items() if "seconds" not in name and "per_second" not in name}
-
-
-def weights(config: RunConfig) -> dict[str, torch.Tensor]:
-    return load_file(config.folder / "model" / "model.safetensors")
-
-
-def assert_same_run(first: RunConfig, second: RunConfig) -> None:
-    assert [without_wall_clock(row) for row in rows(first)] == [without_wall_clock(row) for row in rows(second)]
-    assert all(torch.equal(value, weights(second)[name]) for name, value in weights(first).items())
-
-
 def with_align(config: RunConfig, **changes: object) -> RunConfig:
     sections = config.model_dump(mode="json")
     return RunConfig.model_validate(sections | {"align": sections["align"] | changes})
 
 
 def test_every_step_is_logged_once_with_its_numbers(finished: RunConfig) -> None:
-    logged = rows(finished)
+    logged = logged_rows(finished)
     assert [row["step"] for row in logged] == [1, 2, 3, 4, 5, 6]
     assert [row["rollout_version"] for row in logged] == [0, 1, 2, 3, 4, 5]
     assert logged[0]["kl_k1_sum"] == pytest.approx(0.0, abs=1e-4)  # the first batch comes from pi_0 itself
@@ -92,13 +79,13 @@ def test_every_step_is_logged_once_with_its_numbers(finished: RunConfig) -> None
 
 def test_the_weights_move(finished: RunConfig) -> None:
     before = load_file(finished.base_folder / "sft" / "best" / "model.safetensors")
-    after = weights(finished)
+    after = final_weights(finished)
     assert before.keys() == after.keys()
     assert any(not torch.equal(before[name], after[name]) for name in before)
 
 
 def test_validation_happens_every_n_steps_with_gold(finished: RunConfig) -> None:
-    evaluated = [row for row in rows(finished) if "validation.score" in row]
+    evaluated = [row for row in logged_rows(finished) if "validation.score" in row]
     assert [row["step"] for row in evaluated] == [3, 6]
     for row in evaluated:
         assert 0.0 <= row["validation.both_good"] == row["validation.score"] <= 1.0
@@ -110,7 +97,7 @@ def test_validation_happens_every_n_steps_with_gold(finished: RunConfig) -> None
 def test_the_folder_holds_config_summary_and_checkpoints(finished: RunConfig) -> None:
     summary = json.loads((finished.folder / "summary.json").read_text())
     assert summary["steps"] == 6
-    assert summary["kl"] == rows(finished)[-1]["validation.kl_k1_mean"]
+    assert summary["kl"] == logged_rows(finished)[-1]["validation.kl_k1_mean"]
     assert (finished.folder / "config.yaml").is_file()
     kept = sorted(path.name for path in (finished.folder / "checkpoints").iterdir())
     assert {"step_000006", f"step_{summary['best']['step']:06d}"} <= set(kept)
@@ -145,7 +132,7 @@ def test_an_arm_leaves_nothing_behind_for_the_next_on_the_same_actors(
     again = tiny_config(folder, "again", evaluate=GOLD)
     run_align(again, cast)
     assert_same_run(finished, again)
-    assert rows(weighted)[0]["utility.mean"] != rows(finished)[0]["utility.mean"]
+    assert logged_rows(weighted)[0]["utility.mean"] != logged_rows(finished)[0]["utility.mean"]
 
 
 def test_a_lane_beside_with_more_replicas_gives_the_same_result(folder: Path, cast: Cast, finished: RunConfig) -> None:

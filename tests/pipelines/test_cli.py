@@ -96,6 +96,14 @@ def test_an_unknown_property_is_refused_with_the_known_ones() -> None:
     assert errors == "error: there is no property 'helpfull'; properties of this run: helpful, harmless\n"
 
 
+def test_a_run_without_a_model_to_train_says_so() -> None:
+    given = [f"properties.{name}.model=some/classifier" for name in ("helpful", "harmless")]
+    code, out, _ = run("reward", "configs/quickstart.yaml", *given)
+    assert (code, out) == (0, "nothing to do: no property of this run has a reward model that is trained here\n")
+    code, out, _ = run("reward", "configs/quickstart.yaml", "--held-out")
+    assert (code, out) == (0, "nothing to do: no property of this run has a held-out `evaluator`\n")
+
+
 def test_config_without_a_file_says_what_to_give() -> None:
     assert run("config") == (2, "", "error: give a run file, or --schema\n")
 

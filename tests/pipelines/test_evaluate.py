@@ -11,16 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from actors.cast import spawn
 from allgood.errors import ConfigError
 from pipelines.align import run_align
-from pipelines.cast_request import align_request
 from pipelines.config.run import RunConfig
 from pipelines.evaluate import MEASUREMENTS, SAMPLES, evaluate, headlines, http_judge, judged, measured, notes
 from pipelines.evaluation.samples import SFT_SAMPLES, Drawn, ScoredSamples, load_samples
-from pipelines.references import build_references
+from tests.pipelines.offline_wandb import offline_runs
 from tests.pipelines.test_judges import judge_server
-from tests.pipelines.tiny_run import make_base, tiny_config
+from tests.pipelines.tiny_run import cast_on_base, make_base, tiny_config
 
 GOLD = {
     "gold": "tests.pipelines.tiny_rewards:gold",
@@ -35,9 +33,8 @@ GOLD = {
 def run(tmp_path_factory: pytest.TempPathFactory, ray_cluster: None) -> Iterator[RunConfig]:
     folder = tmp_path_factory.mktemp("evaluate")
     make_base(folder)
-    config = tiny_config(folder, evaluate=GOLD)
-    with spawn(align_request(config)) as cast:
-        build_references(config, cast)
+    config = tiny_config(folder, evaluate=GOLD, tracking={"wandb": "offline"})
+    with cast_on_base(config) as cast:
         run_align(config, cast)
     return config
 
@@ -64,6 +61,18 @@ def test_evaluation_covers_test_prompts_and_is_written(run: RunConfig, measureme
     summary = json.loads((run.folder / "summary.json").read_text())
     assert summary["evaluation"] == headlines(measurements)
     assert summary["steps"] == 6  # what the alignment wrote is still there
+
+
+def test_the_evaluation_is_tracked_beside_the_alignment(run: RunConfig, measurements: dict[str, Any]) -> None:
+    runs = {tracked.job_type: tracked for tracked in offline_runs(run.folder)}
+    assert {tracked.group for tracked in runs.values()} == {"arm"}
+    assert sum("kl_k1_sum" in row for row in runs["align"].history) == 6
+    assert len(list(runs["align"].path.parent.rglob("samples*.table.json"))) == 2
+    final = runs["evaluate"].summary
+    assert final["final/aligned.both_good_rate"] == measurements["aligned"]["gold"]["both_good_rate"]["value"]
+    responses = json.loads(next(runs["evaluate"].path.parent.rglob("responses*.table.json")).read_text())
+    assert len(responses["data"]) == len(measurements["table"])
+    assert {"response", "sft_response", "numbers.short gold"} <= set(responses["columns"])
 
 
 def test_the_sft_policy_has_no_kl_and_the_aligned_one_has(measurements: dict[str, Any]) -> None:

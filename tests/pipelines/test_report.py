@@ -14,8 +14,10 @@ import pytest
 
 from allgood.errors import ConfigError
 from pipelines.config.loading import save_config
+from pipelines.config.rl import TrackingConfig
 from pipelines.config.run import RunConfig
-from pipelines.evaluate import headlines, policy_entry
+from pipelines.evaluate import headlines
+from pipelines.evaluation.entry import policy_entry
 from pipelines.evaluation.findings import Margins, Settings, findings, finite
 from pipelines.evaluation.measure import PolicySamples
 from pipelines.evaluation.sample_table import sample_table
@@ -26,6 +28,7 @@ from pipelines.report import write_group_report, write_report
 from pipelines.reporting.content import Policy
 from pipelines.reporting.html import table
 from pipelines.reporting.results import matched_pair
+from tests.pipelines.offline_wandb import offline_runs
 from tests.pipelines.tiny_run import tiny_config
 
 ATTACK = '<script src="https://example.org/x.js"></script><img src="https://example.org/p.png">'
@@ -147,6 +150,20 @@ def test_several_arms_share_a_page_with_a_frontier_and_the_chosen_one_marked(run
     assert re.search(r"class=chosen><td>lsc_sum_0.2", text)
     assert "The closest KLs of two objectives: raw_sum_1.0 (1.00 nats) and lsc_sum_0.2 (1.10 nats)" in text
     assert "Measured by gold alone" in text
+
+
+def test_a_comparison_is_tracked_with_its_table_and_plots(run: RunConfig) -> None:
+    tracked = run.model_copy(update={"tracking": TrackingConfig(wandb="offline", group="arms of one base")})
+    save_config(tracked, run.folder / "config.yaml")
+    summary = arms()
+    write_group_report(run.folder, summary)
+    (found,) = offline_runs(run.folder)
+    assert (found.group, found.job_type) == ("arms of one base", "report")
+    assert found.summary["final/aligned.gamma"] == 0.2  # of the chosen arm
+    assert found.summary["final/sft.both_good_rate"] == summary["sft"]["both_good_rate"]
+    table = json.loads(next(found.path.parent.rglob("policies*.table.json")).read_text())
+    assert [row[0] for row in table["data"]] == ["SFT", "raw_sum_1.0", "raw_sum_0.5", "lsc_sum_0.2"]
+    assert len(list(found.path.parent.rglob("*.png"))) == len(list((run.folder / "plots").glob("*.png")))
 
 
 def test_a_summary_with_only_the_required_keys_is_enough(run: RunConfig) -> None:

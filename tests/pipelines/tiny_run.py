@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
+from safetensors.torch import load_file
+
+from actors.cast import Cast, spawn
 from allgood.conversations import prompt_id
+from pipelines.cast_request import align_request
 from pipelines.config.run import RunConfig
 from pipelines.data.prepared import PreparedData, Prompt, Split, save_prepared
+from pipelines.references import build_references
 from tests.actors.tiny_models import save_policy
 
 TOPICS = (
@@ -84,3 +93,36 @@ def make_base(folder: Path) -> RunConfig:
     save_prepared(PreparedData(prompts, {}, [], {}), folder / "base" / "data", key="tiny")
     save_policy(folder / "base" / "sft" / "best", spread=2.0)
     return tiny_config(folder)
+
+
+@contextmanager
+def cast_on_base(config: RunConfig, *, scoring: RunConfig | None = None) -> Iterator[Cast]:
+    """The actors of an alignment, which first build the references of `config`'s base.
+
+    `scoring` is a run with more properties, so that its actors serve other runs too.
+    """
+    with spawn(align_request(scoring or config)) as cast:
+        build_references(config, cast)
+        yield cast
+
+
+def logged_rows(config: RunConfig) -> list[dict[str, Any]]:
+    """The rows of metrics.jsonl."""
+    return [json.loads(line) for line in (config.folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def final_weights(config: RunConfig) -> dict[str, torch.Tensor]:
+    """The weights of the aligned policy."""
+    return load_file(config.folder / "model" / "model.safetensors")
+
+
+def assert_same_run(first: RunConfig, second: RunConfig) -> None:
+    """Equal in everything but wall-clock: every logged step, and the final weights to the bit."""
+    assert without_wall_clock(first) == without_wall_clock(second)
+    weights = final_weights(second)
+    assert all(torch.equal(value, weights[name]) for name, value in final_weights(first).items())
+
+
+def without_wall_clock(config: RunConfig) -> list[dict[str, Any]]:
+    """The rows of metrics.jsonl without seconds and speeds."""
+    return [{name: value for name, value in row.items() if "second" not in name} for row in logged_rows(config)]

@@ -80,6 +80,7 @@ def test_a_demonstration_has_prompt_and_response() -> None:
     ("form", "values", "message"),
     [
         ("hh", {"rejected": PROMPT + " Bad"}, "`chosen` is missing; the row has `rejected`"),
+        ("hh", {"chosen": None, "rejected": PROMPT + " Bad"}, "`chosen` is missing: it is null, and must be text"),
         ("hh", {"chosen": PROMPT + " Good"}, "`rejected` is missing"),
         ("hh", {"chosen": None, "rejected": PROMPT}, "`chosen` is missing"),
         ("hh", {"chosen": 3, "rejected": PROMPT}, "`chosen` must be text, not int"),
