@@ -1,4 +1,4 @@
-"""Every public function of the mathematics refuses bad input: the message names the argument, its value, what is allowed.
+"""Every public function of the mathematics refuses bad input, naming the argument, its value and what is allowed.
 
 The table below is complete: a new public function without a row fails the last test.
 """
