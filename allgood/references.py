@@ -4,8 +4,8 @@ Draws are [prompts, draws]; every estimator returns a value and its standard err
 draws or fewer take the Gaussian quantile: the empirical one is then biased inwards (-0.15 standard deviations at the
 85 % quantile of 10 draws) without being less noisy.
 
-For prompts that were never sampled a head predicts the reference; it has a file of its own, `reference_head`, and can be
-imported from here.
+For prompts that were never sampled a head predicts the reference; it has a file of its own, `reference_head`, and can
+be imported from here.
 """
 
 from __future__ import annotations
