@@ -2,8 +2,8 @@
 
     python -m benchmarks.mathematics            # prints; --write also writes benchmarks/results/mathematics.md
 
-One CPU thread; every figure is the best of 25 runs, so that other work on the machine disturbs it little. The ratios are
-what `allgood` promises; exit status 1 when one is missed. Peak memory is what the allocator held beyond the inputs.
+One CPU thread; every time is the best of 25 runs, so that other work on the machine disturbs it little. The ratios
+are what `allgood` promises; exit status 1 when one is missed. Peak memory is what the allocator held beyond the inputs.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ def page(results: list[Result]) -> str:
     lines = [
         "# Speed and memory of the mathematics",
         "",
-        "Written by `python -m benchmarks.mathematics --write`. Ratios are to the plainest thing that could be done "
-        "instead: a sum of log-sigmoids of the same tensors, or the size of the input. Each time is the best of 25 runs.",
+        "Written by `python -m benchmarks.mathematics --write`. Ratios are to the plainest thing that could be done",
+        "instead: a sum of log-sigmoids of the same tensors, or the size of the input. A time is the best of 25 runs.",
         "",
         f"torch {torch.__version__}, 1 thread of {os.cpu_count()} CPU cores, load average {os.getloadavg()[0]:.1f} at "
         "the end (above the number of cores: other work was running too).",
