@@ -2,8 +2,9 @@
 
     python -m benchmarks.mathematics            # prints; --write also writes benchmarks/results/mathematics.md
 
-One CPU thread; every time is the best of 25 runs, so that other work on the machine disturbs it little. The ratios
-are what `allgood` promises; exit status 1 when one is missed. Peak memory is what the allocator held beyond the inputs.
+One CPU thread; a time is processor time and the best of 15 runs, so that other work on the machine disturbs it little.
+The ratios are what `allgood` promises; exit status 1 when one is missed. Peak memory is what the allocator held beyond
+the inputs.
 """
 
 from __future__ import annotations
@@ -65,10 +66,11 @@ def page(results: list[Result]) -> str:
         "# Speed and memory of the mathematics",
         "",
         "Written by `python -m benchmarks.mathematics --write`. Ratios are to the plainest thing that could be done",
-        "instead: a sum of log-sigmoids of the same tensors, or the size of the input. A time is the best of 25 runs.",
+        "instead: a sum of log-sigmoids of the same tensors, or the size of the input. Times are processor time of one",
+        "thread, the best of 15 runs.",
         "",
-        f"torch {torch.__version__}, 1 thread of {os.cpu_count()} CPU cores, load average {os.getloadavg()[0]:.1f} at "
-        "the end (above the number of cores: other work was running too).",
+        f"torch {torch.__version__}, {os.cpu_count()} CPU cores, load average {os.getloadavg()[0]:.1f} at the end (above",
+        "the number of cores: other work was running too).",
         "",
         "| what | measured | allowed |",
         "| --- | --- | --- |",
@@ -135,14 +137,14 @@ def plain_sum(margins: dict[str, Tensor]) -> Tensor:
     return total
 
 
-def seconds(call: Callable[[], object], *, repeats: int = 25) -> float:
-    """Best time of several; the first call does not count."""
+def seconds(call: Callable[[], object], *, repeats: int = 15) -> float:
+    """Best processor time of several; the first call does not count."""
     call()
     times = []
     for _ in range(repeats):
-        started = time.perf_counter()
+        started = time.thread_time()
         call()
-        times.append(time.perf_counter() - started)
+        times.append(time.thread_time() - started)
     return min(times)
 
 
