@@ -106,7 +106,7 @@ def index(modules: list[Module]) -> str:
         "",
         NOTE,
         "",
-        "All of it works without Ray; loading a module by name (`allgood.tilting`) imports it on first use.",
+        "All of it works without Ray. Left out are names that begin with an underscore.",
         "",
     ]
     lines += ["| module | what it is for |", "| --- | --- |"]

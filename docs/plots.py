@@ -80,7 +80,7 @@ def reference_dial() -> Figure:
     raw = tilt(transforms.identity(rewards, 0.0), GAMMA)
     _line(density, rewards[0], pi_0 * raw.weights[0] * NUM_POINTS, 6, "raw reward", linestyle="--")
     density.set(
-        xlabel="reward (π0: mean 0, spread 1)", ylabel="density", xlim=(-4, 6), title=f"The optimum at γ = {GAMMA}"
+        xlabel="reward (π0: mean 0, spread 1)", ylabel="density", xlim=(-4, 4.5), title=f"The optimum at γ = {GAMMA}"
     )
     density.legend(frameon=False, fontsize=9, loc="upper left")
     places = torch.linspace(-8, 8, 65)
@@ -172,7 +172,7 @@ def dependence() -> Figure:
         _line(value, z, log_p, index, f"correlation {correlation:g}")
         _line(gap, z, log_p - independent, index, f"correlation {correlation:g}")
     value.set(
-        xlabel="margin of both properties", ylabel="log P(both good)", title="Independent judgements: slope 2 where bad"
+        xlabel="margin of both properties", ylabel="log P(both good)", title="P(both good) of two alike properties"
     )
     gap.set(xlabel="margin of both properties", ylabel="truth − formula, nats", title="What the formula leaves out")
     value.legend(frameon=False, fontsize=9)
