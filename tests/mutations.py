@@ -79,6 +79,7 @@ MUTATIONS = (
     Mutation("reference_head", "self.mean + NormalDist()", "self.mean - NormalDist()"),
     Mutation("references", "draws.mean(-1) + z * std", "draws.mean(-1) - z * std"),
     Mutation("references", "(2.0 * (num_draws - 1))", "(2.0 * (num_draws + 1))"),
+    Mutation("resampling", "(weights @ sums) / (weights @ counts)", "(weights @ sums) / num_clusters"),
     Mutation("scoring", "np.isfinite(rewards), rewards", "np.isinf(rewards), rewards"),
     Mutation("shortcuts", "second == first + 1", "second == first"),
     Mutation("tilting", "math.log(exponents.shape[-1])\n    return weights", "0.0\n    return weights"),

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable
 from importlib import import_module
 
+import numpy as np
 import pytest
 import torch
 
@@ -27,6 +28,7 @@ from allgood import (
     named_transforms,
     reference_head,
     references,
+    resampling,
     shortcuts,
     tilting,
     transforms,
@@ -35,7 +37,17 @@ from allgood import (
 
 MODULES = (
     *("advantages", "aggregation", "best_of_k", "calibration", "diagnostics", "ensembles", "guards", "intervals", "kl"),
-    *("losses", "named_transforms", "reference_head", "references", "shortcuts", "tilting", "transforms", "winrate"),
+    *(
+        "losses",
+        "named_transforms",
+        "reference_head",
+        "references",
+        "resampling",
+        "shortcuts",
+        "tilting",
+        "transforms",
+        "winrate",
+    ),
 )
 ANY_TEXT = {"has_list", "has_consult", "is_refusal", "num_words", "repetition"}
 CONVERSION = {"as_float64"}  # checks nothing itself; its callers do
@@ -45,6 +57,13 @@ NAN23, INF23 = torch.full((2, 3), math.nan), torch.full((2, 3), math.inf)
 PREDICTION = reference_head.Prediction(P2, P2 + 1)
 
 Call = Callable[[], object]
+
+
+def resampled(sums: np.ndarray, num_resamples: int) -> object:
+    generator = np.random.default_rng(0)
+    return resampling.resampled_means(sums, np.ones_like(sums), generator=generator, num_resamples=num_resamples)
+
+
 CASES: list[tuple[Callable[..., object], Call, str]] = [
     # advantages
     (advantages.rloo, lambda: advantages.rloo(NAN23), "returns must be finite, but 6 of 6"),
@@ -171,6 +190,9 @@ CASES: list[tuple[Callable[..., object], Call, str]] = [
     (references.gaussian_quantile, lambda: references.gaussian_quantile(P23, math.nan), r"quantile .* got nan"),
     (references.empirical_quantile, lambda: references.empirical_quantile(P23, 0), "quantile must lie .* got 0"),
     (references.normality, lambda: references.normality(P23), "at least 20 per prompt, got 3"),
+    # resampling
+    (resampling.resampled_means, lambda: resampled(np.zeros((0, 2)), 1), r"sums and counts must .* \(0, 2\)"),
+    (resampling.resampled_means, lambda: resampled(np.zeros((3, 2)), 0), "num_resamples must be at least 1, got 0"),
     # shortcuts
     (shortcuts.shortcut_rates, lambda: shortcuts.shortcut_rates([]), "texts must hold at least one response, got none"),
     # tilting
