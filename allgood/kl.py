@@ -73,7 +73,7 @@ def k3(logprob: Tensor, ref_logprob: Tensor) -> Tensor:
     """rho - 1 - log rho with rho = pi_0 / pi: unbiased and never negative, good for reading a KL off.
 
     As loss (GRPO) its expected gradient is that of the forward KL(pi_0 || pi) at the states visited, as reward that of
-    another penalty: neither is exact. Arguments and errors as in `k1`.
+    another penalty: neither is exact, both together are. Arguments and errors as in `k1`.
     """
     log_ratio = k1(logprob, ref_logprob)
     return torch.expm1(-log_ratio) + log_ratio  # expm1 keeps the small differences that exp(x) - 1 rounds away

@@ -133,11 +133,14 @@ def fit(
         weight_decay: At least 0.
 
     Raises:
-        ValueError: Shapes do not fit, fewer than 2 draws, or a value is not finite.
+        ValueError: Shapes do not fit, fewer than 2 draws, a value is not finite, num_steps not above 0, or a negative
+            weight decay.
     """
     require_shape("features", features, 2, "[prompts, features]")
     require_finite("features", features)
     require_positive("num_steps", num_steps)
+    if not (math.isfinite(weight_decay) and weight_decay >= 0):
+        raise ValueError(f"weight_decay must be finite and at least 0, got {weight_decay}")
     features, draws = features.detach().float(), _draws(draws, len(features)).detach().float()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -26,11 +26,20 @@ def resampled_means(
     Returns:
         NaN where a resample has no row of an entry.
 
+    Raises:
+        ValueError: No cluster, shapes differ, or num_resamples below 1.
+
     >>> ones = np.ones((3, 1))
     >>> resampled_means(2 * ones, ones, generator=np.random.default_rng(0), num_resamples=2)
     array([[2.],
            [2.]])
     """
+    if sums.ndim != 2 or sums.shape != counts.shape or sums.size == 0:
+        raise ValueError(
+            f"sums and counts must both be non-empty [clusters, entries], got shapes {sums.shape} and {counts.shape}"
+        )
+    if num_resamples < 1:
+        raise ValueError(f"num_resamples must be at least 1, got {num_resamples}")
     num_clusters = len(sums)
     shares = np.full(num_clusters, 1 / num_clusters)
     rows_at_once = max(1, _WEIGHTS_AT_ONCE // num_clusters)

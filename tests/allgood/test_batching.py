@@ -14,6 +14,10 @@ def test_batches_worked_by_hand():
     assert token_budget_batches([3, 9, 4, 2], max_tokens=10) == [[1], [2, 0], [3]]
 
 
+def test_a_batch_may_fill_the_budget_exactly():
+    assert token_budget_batches([5, 5, 5], max_tokens=10) == [[0, 1], [2]]
+
+
 @given(lengths, st.integers(1, 100))
 def test_every_row_is_in_one_batch_and_batches_keep_the_budget(lengths, max_tokens):
     batches = token_budget_batches(lengths, max_tokens=max_tokens)

@@ -107,6 +107,29 @@ def test_a_backbone_is_pooled_over_real_tokens_and_trained_with_the_head():
     assert loss.item() < before - 0.1
 
 
+def test_a_hugging_face_encoder_learns_the_rewards_of_prompts_with_the_head():
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    config = transformers.BertConfig(
+        vocab_size=11, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16
+    )
+    predictor = ReferencePredictor(transformers.BertModel(config, add_pooling_layer=False), ReferenceHead(8))
+    ids = torch.randint(1, 11, (64, 5))
+    means = 2.0 * (ids[:, :1] > 5) - 1.0  # what the first word says decides the reward
+    draws = means + 0.5 * torch.randn(64, 16)
+    predictor.head.standardise(predictor.features(ids, torch.ones_like(ids)).detach(), draws)
+    optimizer = torch.optim.Adam(predictor.parameters(), lr=0.01)
+    for _ in range(60):
+        optimizer.zero_grad()
+        gaussian_nll(predictor(ids, torch.ones_like(ids)), draws).backward()
+        optimizer.step()
+    predictor.eval()
+    found = predictor(ids, torch.ones_like(ids))
+    assert torch.corrcoef(torch.stack([found.mean, means[:, 0]]))[0, 1] > 0.9
+    assert found.std.mean().item() == pytest.approx(0.5, abs=0.2)
+    assert abs(coverage(found, draws, (0.85,))[0].share_below - 0.85) < 0.05
+
+
 def test_bad_input_is_refused():
     features, draws = torch.zeros(3, 2), torch.zeros(3, 4)
     prediction = Prediction(torch.zeros(3), torch.ones(3))

@@ -48,6 +48,11 @@ def probabilities(logits: Tensor) -> Tensor:
     return token_logprobs(logits).sum(-1).exp()
 
 
+def expected(logits: Tensor) -> Tensor:
+    """Weights that turn a loss' mean over the 15 responses into its expectation under the policy, [responses]."""
+    return len(RESPONSES) * probabilities(logits).detach()
+
+
 @dataclass(frozen=True)
 class Problem:
     """E[u] - gamma * KL(pi || pi_0) over the 15 responses."""

@@ -1,4 +1,4 @@
-"""Which losses and KL choices have the gradient of E[u] - gamma * KL, on a policy that can be enumerated."""
+"""Which losses have the gradient of E[u] - gamma * KL and reach its optimum, on a policy that can be enumerated."""
 
 from collections.abc import Callable
 from itertools import product
@@ -12,8 +12,8 @@ from tests.oracles.enumerable_policy import (
     MASK,
     RESPONSES,
     Problem,
-    all_logprobs,
     descent_direction,
+    expected,
     probabilities,
     problem,
     random_logits,
@@ -23,11 +23,6 @@ from tests.oracles.enumerable_policy import (
 
 POLICY = random_logits(7)
 EXACT_TO = 1e-12
-
-
-def expected(logits: Tensor) -> Tensor:
-    """Weights that turn a loss' mean over the 15 responses into its expectation under the policy, [responses]."""
-    return len(RESPONSES) * probabilities(logits).detach()
 
 
 def k1_of(task: Problem, logits: Tensor) -> Tensor:
@@ -167,96 +162,3 @@ def test_the_group_mean_shrinks_the_gradient_by_a_known_factor():
     )
     (slope,) = torch.autograd.grad(loss, logits)
     assert relative_error(-slope, 0.5 * task.gradient(POLICY)) < EXACT_TO
-
-
-# ---- KL choices: the gradient of -gamma * KL alone, against what each docstring says ----
-
-
-def kl_only() -> Problem:
-    task = problem()
-    return Problem(task.reference_logits, torch.zeros_like(task.utilities), 1.0)
-
-
-def as_reward(penalty: Callable[[Tensor, Tensor], Tensor], *, later_tokens: bool = True) -> Callable[[Tensor], Tensor]:
-    """REINFORCE on minus the penalty; with later tokens each action answers for all that follows."""
-
-    def loss(logits: Tensor) -> Tensor:
-        per_token = penalty(*_pair(logits)).detach() * MASK
-        to_go = per_token.flip(-1).cumsum(-1).flip(-1) if later_tokens else per_token
-        return losses.reinforce(token_logprobs(logits), -to_go, MASK, weights=expected(logits))
-
-    return loss
-
-
-def as_loss(penalty: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    def loss(logits: Tensor) -> Tensor:
-        return (probabilities(logits).detach() * (penalty(*_pair(logits)) * MASK).sum(-1)).sum()
-
-    return loss
-
-
-def sequence_k2_as_loss(logits: Tensor) -> Tensor:
-    log_pi, log_pi_0 = (tokens.sum(-1) for tokens in _pair(logits))
-    return (probabilities(logits).detach() * kl.k2(log_pi, log_pi_0)).sum()
-
-
-def full_as_loss(logits: Tensor) -> Tensor:
-    return (probabilities(logits).detach() * (_full(logits) * MASK).sum(-1)).sum()
-
-
-def full_as_reward(logits: Tensor) -> Tensor:
-    # The KL at a position is known before its token is drawn: the token answers for later positions only.
-    per_token = _full(logits).detach() * MASK
-    later = per_token.flip(-1).cumsum(-1).flip(-1) - per_token
-    return losses.reinforce(token_logprobs(logits), -later, MASK, weights=expected(logits))
-
-
-def _pair(logits: Tensor) -> tuple[Tensor, Tensor]:
-    return token_logprobs(logits), token_logprobs(kl_only().reference_logits)
-
-
-def _full(logits: Tensor) -> Tensor:
-    return kl.full(all_logprobs(logits), all_logprobs(kl_only().reference_logits))
-
-
-def error_of(loss: Callable[[Tensor], Tensor]) -> float:
-    return relative_error(descent_direction(loss, POLICY), kl_only().gradient(POLICY))
-
-
-def test_exact_kl_choices():
-    assert error_of(as_reward(kl.k1)) < EXACT_TO
-    assert error_of(sequence_k2_as_loss) < EXACT_TO
-    assert error_of(lambda logits: full_as_loss(logits) + full_as_reward(logits)) < EXACT_TO
-
-
-def test_k1_as_a_loss_has_no_expected_gradient():
-    assert descent_direction(as_loss(kl.k1), POLICY).abs().max() < EXACT_TO
-
-
-def test_inexact_kl_choices_are_far_off():
-    for loss in (
-        as_reward(kl.k1, later_tokens=False),
-        as_reward(kl.k2),
-        as_reward(kl.k3),
-        as_loss(kl.k2),
-        as_loss(kl.k3),
-        full_as_loss,
-        full_as_reward,
-    ):
-        assert error_of(loss) > 0.1
-
-
-def test_k2_per_token_full_and_k1_without_later_tokens_are_the_same_gradient():
-    first = descent_direction(as_loss(kl.k2), POLICY)
-    assert relative_error(descent_direction(full_as_loss, POLICY), first) < EXACT_TO
-    assert relative_error(descent_direction(as_reward(kl.k1, later_tokens=False), POLICY), first) < EXACT_TO
-
-
-def test_k3_as_a_loss_is_the_forward_kl_at_the_states_visited():
-    # E_pi[d/dtheta (rho - log rho)] = -E_pi0[d log pi], per position
-    def forward_kl(logits: Tensor) -> Tensor:
-        log_pi, log_pi_0 = all_logprobs(logits), all_logprobs(kl_only().reference_logits)
-        per_token = (log_pi_0.exp() * (log_pi_0 - log_pi)).sum(-1)
-        return (probabilities(logits).detach() * (per_token * MASK).sum(-1)).sum()
-
-    assert relative_error(descent_direction(as_loss(kl.k3), POLICY), descent_direction(forward_kl, POLICY)) < EXACT_TO
