@@ -7,14 +7,13 @@ under their keys, so that arms of a comparison and trials of a sweep share one w
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -22,11 +21,9 @@ from actors.encoding import encode_all_for_scoring
 from actors.location import location
 from actors.messages import FloatRow, Rollout, Scores
 from actors.models import load_classifier, load_reward_model, resolve_device
-from allgood import transforms
-from allgood.errors import ConfigError, ModelError, ReferenceTableError, RoleError
+from actors.treatment import Treatment, require_references, transform_of, treat
+from allgood.errors import ModelError, RoleError
 from allgood.scoring import FunctionScorer, Logits, ModelScorer, Scorer, load_function
-
-_TRANSFORMS = ("identity", "log_sigmoid", "log_prob")
 
 
 @dataclass(frozen=True)
@@ -41,19 +38,6 @@ class RewardSpec:
     device: str = "auto"
     threads: int = 1
     micro_batch_tokens: int = 16_384
-
-
-@dataclass(frozen=True)
-class Treatment:
-    """What a run makes of raw rewards: u = transform((r - r_ref) / temperature).
-
-    `references` is one number for every prompt, or one per prompt id, in the units of the raw reward.
-    """
-
-    key: str
-    transform: str
-    references: float | Mapping[str, float]
-    temperature: float = 1.0
 
 
 class RewardWorker:
@@ -71,14 +55,7 @@ class RewardWorker:
         Raises:
             ConfigError: The transform is not known, or the temperature is not above 0.
         """
-        if treatment.transform not in _TRANSFORMS:
-            raise ConfigError(
-                f"transform {treatment.transform!r} of property {self._spec.property!r} is none of {_TRANSFORMS}"
-            )
-        if not treatment.temperature > 0:
-            raise ConfigError(
-                f"temperature {treatment.temperature} of property {self._spec.property!r} must be above 0"
-            )
+        transform_of(treatment, self._spec.property)
         self._treatments[treatment.key] = treatment
 
     def score(self, rollout: Rollout, key: str) -> Scores:
@@ -91,18 +68,18 @@ class RewardWorker:
         if key not in self._treatments:
             raise RoleError(f"reward worker {self._spec.property!r} has no treatment {key!r}; set one before scoring")
         started = time.perf_counter()
-        samples = rollout.chunk.samples_per_prompt
-        per_prompt = _references(self._treatments[key], rollout.chunk.prompt_ids, self._spec.property)
-        prompts = [prompt for prompt in rollout.chunk.prompts for _ in range(samples)]
+        chunk = rollout.chunk
+        require_references(self._treatments[key], chunk.prompt_ids, self._spec.property)
+        prompts = [prompt for prompt in chunk.prompts for _ in range(chunk.samples_per_prompt)]
         scored = self._scorer.score(prompts, rollout.responses)
-        references = np.where(np.isnan(scored.rewards), np.float32(np.nan), per_prompt.repeat(samples))
-        margins, utilities = _treat(scored.rewards, references, self._treatments[key])
+        grid = scored.rewards.reshape(len(chunk.prompts), chunk.samples_per_prompt)
+        treated = treat(self._treatments[key], grid, chunk.prompt_ids, property_name=self._spec.property)
         return Scores(
             property=self._spec.property,
             rewards=scored.rewards,
-            references=references,
-            margins=margins,
-            utilities=utilities,
+            references=treated.references.ravel(),
+            margins=treated.margins.ravel(),
+            utilities=treated.utilities.ravel(),
             num_prompts_cut=scored.num_prompts_cut,
             seconds=time.perf_counter() - started,
         )
@@ -174,38 +151,3 @@ def _pad_token(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> in
     configured: int | None = model.config.get_text_config().pad_token_id
     reads_last_token = tokenizer.cls_token_id is None
     return configured if configured is not None or reads_last_token else tokenizer.pad_token_id
-
-
-def _references(treatment: Treatment, prompt_ids: Sequence[str], property_name: str) -> NDArray[np.float32]:
-    """r_ref of each prompt, [prompts]."""
-    if not isinstance(treatment.references, Mapping):
-        return np.full(len(prompt_ids), treatment.references, dtype=np.float32)
-    missing = [prompt_id for prompt_id in prompt_ids if prompt_id not in treatment.references]
-    if missing:
-        raise ReferenceTableError(
-            f"no reference of property {property_name!r} for prompt {missing[0]!r} ({len(missing)} of "
-            f"{len(prompt_ids)} prompts of this chunk lack one); build the table with `allgood reference`"
-        )
-    return np.array([treatment.references[prompt_id] for prompt_id in prompt_ids], dtype=np.float32)
-
-
-def _treat(rewards: FloatRow, references: FloatRow, treatment: Treatment) -> tuple[FloatRow, FloatRow]:
-    """Margins and utilities, [rows]; NaN where the reward is NaN (the transforms refuse NaN)."""
-    margins = ((rewards - references) / np.float32(treatment.temperature)).astype(np.float32)
-    utilities = np.full(len(rewards), np.nan, dtype=np.float32)
-    kept = ~np.isnan(rewards)
-    scaled = torch.from_numpy(rewards[kept] / np.float32(treatment.temperature))
-    scaled_references = torch.from_numpy(references[kept] / np.float32(treatment.temperature))
-    try:
-        utilities[kept] = _transform(treatment.transform, scaled, scaled_references).numpy()
-    except ValueError as error:  # for example a "log-probability" above 0
-        raise RoleError(f"transform {treatment.transform!r} refuses these rewards: {error}") from error
-    return margins, utilities
-
-
-def _transform(name: str, rewards: Tensor, references: Tensor) -> Tensor:
-    if name == "log_sigmoid":
-        return transforms.log_sigmoid(rewards, references)
-    if name == "log_prob":
-        return transforms.log_prob(rewards)
-    return transforms.identity(rewards, references)

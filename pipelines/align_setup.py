@@ -5,15 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from actors.messages import Chunk
-from actors.reward import Treatment
+from actors.treatment import Treatment
 from allgood.errors import DataError
 from pipelines.align_loop import Plan, State
-from pipelines.config.properties import ConstantReference
 from pipelines.config.run import RunConfig
 from pipelines.data import Prompt, load_prepared
 from pipelines.gold import Gold, gold_of
@@ -24,7 +23,8 @@ from pipelines.reference_table import MANIFEST, ReferenceTable, needs_table, sha
 from pipelines.rollouts import make_chunks, purpose_seed
 from pipelines.run_folder import RunFolder
 from pipelines.step_batch import assemble
-from pipelines.table_keys import table_keys, temperature
+from pipelines.table_keys import table_keys
+from pipelines.treatments import treatment_of
 
 _NOT_THE_RESULT = frozenset({"output_dir", "tracking", "placement"})  # keys that may change between start and resume
 
@@ -36,7 +36,7 @@ class Setup:
     config: RunConfig
     prompts: Sequence[Prompt]
     validation_prompts: Sequence[Prompt]
-    references: Mapping[str, float | dict[str, float]]  # per property: one r_ref, or one per prompt id
+    treatment: Mapping[str, Treatment]  # per property, without a key
     utility: CombinedUtility
     gold: Gold | None
     hashes: dict[str, str]
@@ -48,10 +48,7 @@ class Setup:
 
     def treatments(self, key: str) -> dict[str, Treatment]:
         """What this run makes of each property's rewards."""
-        return {
-            name: Treatment(key, setting.transform.kind, self.references[name], temperature(self.config, name))
-            for name, setting in self.config.properties.items()
-        }
+        return {name: replace(treatment, key=key) for name, treatment in self.treatment.items()}
 
     def plan(self) -> Plan:
         """The run as pure functions of the state."""
@@ -104,7 +101,8 @@ def set_up(config: RunConfig) -> Setup:
     hashes = {"config": config_hash(config)}
     if table is not None:
         hashes["reference table"] = sha256_of(table.folder / MANIFEST)
-    return Setup(config, prompts, validation, _references(config, table, ids), utility, gold_of(config), hashes)
+    treatments = {name: treatment_of(config, name, table, ids, key="") for name in config.properties}
+    return Setup(config, prompts, validation, treatments, utility, gold_of(config), hashes)
 
 
 def _table(config: RunConfig) -> ReferenceTable | None:
@@ -115,19 +113,6 @@ def _table(config: RunConfig) -> ReferenceTable | None:
     table = ReferenceTable.load(RunFolder(config.base_folder).references)
     table.check(table_keys(config, names))
     return table
-
-
-def _references(
-    config: RunConfig, table: ReferenceTable | None, prompt_ids: Sequence[str]
-) -> dict[str, float | dict[str, float]]:
-    references: dict[str, float | dict[str, float]] = {}
-    for name, setting in config.properties.items():
-        reference = setting.reference
-        if table is not None and needs_table(reference):
-            references[name] = table.reference_values(name, reference, prompt_ids)
-        else:
-            references[name] = reference.value if isinstance(reference, ConstantReference) else 0.0
-    return references
 
 
 def initial_state(config: RunConfig) -> State:

@@ -18,8 +18,8 @@ import numpy as np
 from actors.learner_group import merge, shard
 from actors.learner_specs import ArmSpec, OptimizerSpec, Rloo
 from actors.messages import Batch, Chunk, FloatRow, LogProbs, Rollout, Scores, UpdateResult
-from actors.reward import Treatment
 from actors.supervision import Who, ask
+from actors.treatment import Treatment
 from allgood.errors import RoleError
 from pipelines.align_loop import Crew, gather
 from pipelines.cast_request import Actors

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from actors.messages import FinishReason, FloatRow, Scores
 from allgood.errors import ConfigError, TrainingError
@@ -22,20 +24,41 @@ from pipelines.config.rl import FormulaObjective, Objective, WeightedSumObjectiv
 MARGIN_OF_CERTAINTY = 1e4  # log-odds that stand for P = 1 within float32; the formula is stable up to here
 
 
+FloatArray = NDArray[np.float32]
+
+
+class View(Protocol):
+    """One property's numbers, all of one shape: flat rows in a step, [prompts, samples] where samples were kept."""
+
+    @property
+    def rewards(self) -> FloatArray:
+        """Raw r."""
+
+    @property
+    def margins(self) -> FloatArray:
+        """z = r - r_ref."""
+
+    @property
+    def utilities(self) -> FloatArray:
+        """u, after the transform; NaN where scoring failed."""
+
+
 @dataclass(frozen=True)
 class CombinedUtility:
     """The objective of a run. `names` are the properties it needs; rows with another property's NaN are kept."""
 
     names: tuple[str, ...]
-    combine: Callable[[Mapping[str, Scores]], FloatRow]
+    combine: Callable[[Mapping[str, View]], FloatArray]
     missing_eos_penalty: float = 0.0
 
     def __call__(self, scores: Mapping[str, Scores], finish_reasons: tuple[FinishReason, ...]) -> FloatRow:
-        """Combined utilities [rows]; NaN where a needed score is missing. The penalty comes after the transform."""
-        missing = np.any([np.isnan(scores[name].utilities) for name in self.names], axis=0)
-        utilities = self.combine(scores)
-        was_cut = np.array([reason == "length" for reason in finish_reasons], dtype=np.float32)
-        utilities = utilities - np.float32(self.missing_eos_penalty) * was_cut
+        """Combined utilities [rows]; NaN where a needed score is missing."""
+        return self.of(scores, np.array([reason == "length" for reason in finish_reasons], dtype=np.bool_))
+
+    def of(self, views: Mapping[str, View], was_cut: NDArray[np.bool_]) -> FloatArray:
+        """Combined utilities in the shape of the views. The penalty comes after the transform."""
+        missing = np.any([np.isnan(views[name].utilities) for name in self.names], axis=0)
+        utilities = self.combine(views) - np.float32(self.missing_eos_penalty) * was_cut.astype(np.float32)
         return np.where(missing | ~np.isfinite(utilities), np.nan, utilities).astype(np.float32)
 
 
@@ -57,9 +80,9 @@ def _weighted_sum(
     if not weights:
         raise ConfigError("objective.weights are all 0, so nothing would be rewarded; give one property a weight")
 
-    def combine(scores: Mapping[str, Scores]) -> FloatRow:
-        parts = [np.float32(weight) * scores[name].utilities for name, weight in weights.items()]
-        total: FloatRow = np.sum(parts, axis=0, dtype=np.float32)
+    def combine(views: Mapping[str, View]) -> FloatArray:
+        parts = [np.float32(weight) * views[name].utilities for name, weight in weights.items()]
+        total: FloatArray = np.sum(parts, axis=0, dtype=np.float32)
         return total
 
     return CombinedUtility(tuple(weights), combine, missing_eos_penalty)
@@ -83,16 +106,16 @@ def _formula(
             )
     is_probability = {name: properties[name].transform.kind == "log_prob" for name in names}
 
-    def combine(scores: Mapping[str, Scores]) -> FloatRow:
-        margins = {name: _margins(scores[name], is_log_prob=is_probability[name]) for name in names}
-        utilities: FloatRow = formula.log_prob(margins).numpy().astype(np.float32)
+    def combine(views: Mapping[str, View]) -> FloatArray:
+        margins = {name: _margins(views[name], is_log_prob=is_probability[name]) for name in names}
+        utilities: FloatArray = formula.log_prob(margins).numpy().astype(np.float32)
         return utilities
 
     return CombinedUtility(names, combine, missing_eos_penalty)
 
 
-def _margins(scores: Scores, *, is_log_prob: bool) -> torch.Tensor:
-    """Log-odds of "good" in float64 [rows]. Missing scores become 0 here; the caller masks their rows."""
+def _margins(scores: View, *, is_log_prob: bool) -> torch.Tensor:
+    """Log-odds of "good" in float64. Missing scores become 0 here; the caller masks their rows."""
     if not is_log_prob:
         return torch.from_numpy(np.nan_to_num(scores.margins.astype(np.float64), nan=0.0))
     log_prob = np.nan_to_num(scores.utilities.astype(np.float64), nan=-1.0, neginf=-MARGIN_OF_CERTAINTY)

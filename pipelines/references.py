@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from actors.messages import Experience
-from actors.reward import Treatment
+from actors.treatment import Treatment
 from allgood.errors import DataError
 from allgood.references import empirical_quantile, gaussian_quantile
 from pipelines.cast_request import EVALUATOR, Actors, cast_for, reference_request
@@ -52,7 +52,7 @@ def build_references(config: RunConfig, cast: Actors | None = None) -> dict[str,
         samples, canned = asyncio.run(_measure(config, kept, prompts))
     samples = _with_gold(config, samples)
     table = table_rows(samples, canned, list(config.properties))
-    manifest = _manifest(config, prompts)
+    manifest = manifest_of(config, prompts)
     with atomic_path(folder.references) as temporary:
         temporary.mkdir()
         pq.write_table(pa.Table.from_pylist(table), temporary / TABLE)
@@ -197,7 +197,8 @@ def _columns(draws: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
     return columns
 
 
-def _manifest(config: RunConfig, prompts: Sequence[Prompt]) -> dict[str, Any]:
+def manifest_of(config: RunConfig, prompts: Sequence[Prompt]) -> dict[str, Any]:
+    """Keys of everything that the numbers depend on, and how they were made; the files' checksums come later."""
     return {
         "schema": 1,
         "keys": table_keys(config, list(config.properties)),

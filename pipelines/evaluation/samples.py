@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 
 from actors.cast import CastRequest, Part, spawn
 from actors.messages import Experience
-from actors.reward import Treatment
 from actors.rollout import RolloutSpec
+from actors.treatment import Treatment
 from allgood.errors import DataError
 from pipelines.cast_request import (
     EVALUATOR,

@@ -10,7 +10,8 @@ import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from actors.messages import Chunk, Rollout
-from actors.reward import RewardSpec, RewardWorker, Treatment
+from actors.reward import RewardSpec, RewardWorker
+from actors.treatment import Treatment
 from allgood.errors import ConfigError, ModelError, ReferenceTableError, RoleError
 from tests.actors import tiny_models
 
