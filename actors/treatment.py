@@ -41,7 +41,7 @@ class Treatment:
 
 @dataclass(frozen=True)
 class Treated:
-    """[prompts, samples] float32 each; NaN in all of them where the reward is NaN."""
+    """[prompts, samples] float32 each; NaN in all of them where the reward (or the prompt's reference) is NaN."""
 
     references: FloatGrid
     margins: FloatGrid
@@ -85,13 +85,14 @@ def treat(treatment: Treatment, rewards: FloatGrid, prompt_ids: Sequence[str], *
     require_references(treatment, prompt_ids, property_name)
     references = _per_prompt(treatment.references, prompt_ids)
     temperature = np.float32(treatment.temperature)
-    missing = np.isnan(rewards)
+    missing = np.isnan(rewards) | np.isnan(references)[:, None]
     beside = np.where(missing, np.float32(np.nan), references[:, None])
     margins = ((rewards - beside) / temperature).astype(np.float32)
     if missing.all():
         return Treated(beside, margins, np.full_like(margins, np.nan))
     # The transforms refuse NaN: a reward that exists stands in, and its utility is removed again.
     known = np.where(missing, rewards[~missing][0], rewards)
+    references = np.nan_to_num(references, nan=0.0)
     try:
         utilities = transform.utilities(
             torch.from_numpy(known / temperature), _anchors(treatment, references, prompt_ids)
@@ -112,7 +113,8 @@ def _anchors(treatment: Treatment, references: FloatRow, prompt_ids: Sequence[st
     moments = treatment.moments
     if moments is not None:
         moments = (moments[0] / treatment.temperature, moments[1] / treatment.temperature)
-    return Anchors(torch.from_numpy(references / temperature), draws, moments)
+    # [prompts, 1]: a user's own transform may simply subtract.
+    return Anchors(torch.from_numpy(references / temperature).unsqueeze(-1), draws, moments)
 
 
 def _per_prompt(references: float | Mapping[str, float], prompt_ids: Sequence[str]) -> FloatRow:

@@ -19,12 +19,11 @@ from pipelines.gold import Gold, gold_of
 from pipelines.kl_control import advance, controller_of
 from pipelines.objective import CombinedUtility, combined_utility
 from pipelines.prompt_order import prompts_of, step_prompts
-from pipelines.reference_table import MANIFEST, ReferenceTable, needs_table, sha256_of
+from pipelines.reference_table import MANIFEST, sha256_of
 from pipelines.rollouts import make_chunks, purpose_seed
 from pipelines.run_folder import RunFolder
 from pipelines.step_batch import assemble
-from pipelines.table_keys import table_keys
-from pipelines.treatments import treatment_of
+from pipelines.treatments import run_table, treatment_of
 
 _NOT_THE_RESULT = frozenset({"output_dir", "tracking", "placement"})  # keys that may change between start and resume
 
@@ -96,23 +95,13 @@ def set_up(config: RunConfig) -> Setup:
             raise DataError(
                 f"{RunFolder(config.base_folder).data} has no {split} prompts; look at the counts in its report"
             )
-    table = _table(config)
+    table = run_table(config)
     ids = [prompt.id for prompt in (*prompts, *validation)]
     hashes = {"config": config_hash(config)}
     if table is not None:
         hashes["reference table"] = sha256_of(table.folder / MANIFEST)
     treatments = {name: treatment_of(config, name, table, ids, key="") for name in config.properties}
     return Setup(config, prompts, validation, treatments, utility, gold_of(config), hashes)
-
-
-def _table(config: RunConfig) -> ReferenceTable | None:
-    """The reference table, checked against this run's models and settings; None when no property needs one."""
-    names = [name for name, setting in config.properties.items() if needs_table(setting.reference)]
-    if not names:
-        return None
-    table = ReferenceTable.load(RunFolder(config.base_folder).references)
-    table.check(table_keys(config, names))
-    return table
 
 
 def initial_state(config: RunConfig) -> State:

@@ -8,11 +8,12 @@ reference) and combines them with `combine_utilities`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
@@ -71,8 +72,8 @@ class CachedUtilities:
     properties: Mapping[str, PropertyUtilities]
 
 
-def load_cached_samples(config: RunConfig, split: str) -> CachedSamples:
-    """The cached samples of a split, in order of prompt id.
+def load_cached_samples(config: RunConfig, split: str, *, prompt_ids: Collection[str] | None = None) -> CachedSamples:
+    """The cached samples of a split, in order of prompt id; with `prompt_ids`, only those of them that were sampled.
 
     Raises:
         ReferenceTableError: There are none, they belong to another policy, model or setting (by key), a prompt has
@@ -82,6 +83,8 @@ def load_cached_samples(config: RunConfig, split: str) -> CachedSamples:
     table = ReferenceTable.load(folder)
     table.check(table_keys(config, list(config.properties)))
     rows = pq.read_table(folder / SAMPLES, filters=[("split", "=", split)])
+    if prompt_ids is not None:
+        rows = rows.filter(pc.is_in(rows["prompt_id"], pa.array(list(prompt_ids), pa.string())))
     if not rows.num_rows:
         raise ReferenceTableError(
             f"{folder / SAMPLES} holds no samples of the {split} split (it holds "

@@ -1,8 +1,9 @@
 """The combined utility of a response: scores of properties -> one number per row, in nats, KL not included.
 
 A formula's utility is log P(formula) under independent judgements: a property with the log-sigmoid transform is good
-with probability sigma(z), one with the log_prob transform with the probability that its scorer gave. A weighted sum
-adds w_i * u_i. A row without a needed score has no utility (NaN); it is dropped, never replaced by a number.
+with probability sigma(z), one with another log-probability (log_prob, log_mean_sigmoid, calibrated) with that one. A
+weighted sum adds w_i * u_i. A row without a needed score has no utility (NaN); it is dropped, never replaced by a
+number.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ from numpy.typing import NDArray
 from actors.messages import FinishReason, FloatRow, Scores
 from allgood.errors import ConfigError, TrainingError
 from allgood.formula import Formula
-from pipelines.config.properties import Property
+from allgood.named_transforms import named
+from pipelines.config.properties import CustomTransform, LogSigmoidTransform, Property, Transform
 from pipelines.config.rl import FormulaObjective, Objective, WeightedSumObjective
+from pipelines.config.transforms import transform_name
 
 MARGIN_OF_CERTAINTY = 1e4  # log-odds that stand for P = 1 within float32; the formula is stable up to here
 
@@ -99,26 +102,32 @@ def _formula(
     names = tuple(sorted(formula.names))
     _refuse_unknown(names, properties, "objective.expression")
     for name in names:
-        if properties[name].transform.kind == "identity":
+        if not is_log_prob(properties[name].transform):
             raise ConfigError(
-                f"properties.{name}.transform is identity, but objective.kind formula needs P(good): "
-                "use log_sigmoid or log_prob there, or objective.kind weighted_sum for raw rewards"
+                f"properties.{name}.transform is {properties[name].transform.kind}, but objective.kind formula needs "
+                "log P(good): use log_sigmoid, log_prob, log_mean_sigmoid or calibrated with then: log there, or "
+                "objective.kind weighted_sum for other utilities"
             )
-    is_probability = {name: properties[name].transform.kind == "log_prob" for name in names}
 
     def combine(views: Mapping[str, View]) -> FloatArray:
-        margins = {name: _margins(views[name], is_log_prob=is_probability[name]) for name in names}
+        margins = {name: _log_odds(views[name], properties[name].transform) for name in names}
         utilities: FloatArray = formula.log_prob(margins).numpy().astype(np.float32)
         return utilities
 
     return CombinedUtility(names, combine, missing_eos_penalty)
 
 
-def _margins(scores: View, *, is_log_prob: bool) -> torch.Tensor:
+def is_log_prob(transform: Transform) -> bool:
+    """Whether the utility is the logarithm of P(good)."""
+    return not isinstance(transform, CustomTransform) and named(transform_name(transform)).is_log_prob
+
+
+def _log_odds(view: View, transform: Transform) -> torch.Tensor:
     """Log-odds of "good" in float64. Missing scores become 0 here; the caller masks their rows."""
-    if not is_log_prob:
-        return torch.from_numpy(np.nan_to_num(scores.margins.astype(np.float64), nan=0.0))
-    log_prob = np.nan_to_num(scores.utilities.astype(np.float64), nan=-1.0, neginf=-MARGIN_OF_CERTAINTY)
+    if isinstance(transform, LogSigmoidTransform):  # the margin itself, exact where log P rounds to 0
+        return torch.from_numpy(np.nan_to_num(view.margins.astype(np.float64), nan=0.0))
+    log_prob = np.nan_to_num(view.utilities.astype(np.float64), nan=-1.0, neginf=-MARGIN_OF_CERTAINTY)
+    log_prob = np.minimum(log_prob, 0.0)  # a mean of probabilities may round to just above 1
     with np.errstate(divide="ignore"):  # log P = 0 gives infinite odds, cut to the margin of certainty
         odds = log_prob - np.log(-np.expm1(log_prob))
     return torch.from_numpy(np.minimum(odds, MARGIN_OF_CERTAINTY))

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from pipelines.config.base import StrictModel
+from pipelines.config.references import Reference
 from pipelines.config.training import OptimizerConfig
 
 
@@ -138,6 +139,10 @@ class ReferencesConfig(StrictModel):
         16, ge=1, description="prompts that travel and are generated together; part of the result"
     )
     max_prompts: dict[str, int] = Field(default_factory=dict, description="at most this many prompts of a split")
+    also: dict[str, list[Reference]] = Field(
+        default_factory=dict,
+        description="further references that the table shall serve, per property, for sweeps and previews",
+    )
 
 
 class EvaluateConfig(StrictModel):

@@ -70,6 +70,79 @@ def test_cached_utilities_are_those_of_the_reward_actor_and_the_objective(config
             np.testing.assert_array_equal(getattr(part, field).ravel(), getattr(scores[name], field))
 
 
+DRAWS = {"kind": "draws", "num": 5}
+MEAN = {"kind": "mean"}
+MENU = [
+    ({"kind": "identity"}, MEAN),
+    ({"kind": "log_sigmoid"}, {"kind": "quantile", "quantile": 0.7, "method": "empirical"}),
+    ({"kind": "log_sigmoid"}, {"kind": "median"}),
+    ({"kind": "log_sigmoid"}, {"kind": "draws", "num": 1}),
+    ({"kind": "sigmoid"}, {"kind": "quantile"}),
+    ({"kind": "mean_sigmoid"}, DRAWS),
+    ({"kind": "log_mean_sigmoid"}, DRAWS),
+    ({"kind": "calibrated", "then": "identity"}, DRAWS),
+    ({"kind": "calibrated"}, DRAWS),
+    ({"kind": "calibrated", "then": "exp", "t": -3.0}, DRAWS),
+    ({"kind": "clip", "low": -0.5, "high": 0.25}, MEAN),
+    ({"kind": "tanh", "scale": 0.5}, {"kind": "constant", "value": 0.5}),
+    ({"kind": "z_score"}, {"kind": "none"}),
+    ({"kind": "power", "risk_aversion": 0.25}, MEAN),
+    ({"kind": "custom", "function": "tests.pipelines.tiny_rewards:doubled_margin"}, MEAN),
+]
+
+
+def with_property(config: RunConfig, **changes: object) -> RunConfig:
+    """The run whose property `short` has other settings, and whose objective takes any utility."""
+    values = config.model_dump()
+    values["properties"]["short"] |= changes
+    return RunConfig.model_validate(values | {"objective": {"kind": "weighted_sum"}})
+
+
+@pytest.mark.parametrize(("transform", "reference"), MENU, ids=lambda setting: "-".join(map(str, setting.values())))
+def test_every_transform_and_reference_is_the_same_in_preview_and_training(
+    config: RunConfig, transform: dict[str, object], reference: dict[str, object]
+) -> None:
+    chosen = with_property(config, transform=transform, reference=reference)
+    cached = load_cached_samples(chosen, "alignment")
+    found = cached_utilities(chosen, cached, table_of(config))
+    scores, combined = scored_by_workers(chosen, cached)
+    np.testing.assert_array_equal(found.combined.numpy(), combined)
+    np.testing.assert_array_equal(found.properties["short"].utilities.ravel(), scores["short"].utilities)
+    assert np.isfinite(combined).all()
+    assert len(np.unique(combined)) > 10
+
+
+def test_utilities_are_those_of_the_mathematics(config: RunConfig) -> None:
+    chosen = with_property(config, transform={"kind": "log_mean_sigmoid"}, reference=DRAWS)
+    cached = load_cached_samples(chosen, "alignment")
+    rewards = cached.rewards["short"]
+    found = property_utilities(chosen, cached, table_of(config), name="short")
+    # the draws are the prompt's first five samples
+    expected = torch.sigmoid(rewards[:, :, None] - rewards[:, None, :5]).mean(-1).log()
+    np.testing.assert_allclose(found.utilities, expected, rtol=1e-4)
+    np.testing.assert_allclose(found.references, rewards[:, :5].mean(1, keepdim=True).expand(-1, 8), rtol=1e-6)
+    scored = with_property(config, transform={"kind": "z_score"})
+    everything = torch.cat(
+        [load_cached_samples(config, split).rewards["short"] for split in ("alignment", "validation")]
+    )
+    utilities = property_utilities(scored, cached, table_of(config), name="short").utilities
+    np.testing.assert_allclose(utilities, (rewards - everything.mean()) / everything.std(), rtol=1e-4, atol=1e-5)
+
+
+def test_a_formula_takes_every_log_probability(config: RunConfig) -> None:
+    values = with_property(config, transform={"kind": "calibrated"}, reference=DRAWS).model_dump()
+    chosen = RunConfig.model_validate(values | {"objective": {"kind": "formula"}})
+    found = cached_utilities(chosen, load_cached_samples(chosen, "alignment"), table_of(config))
+    parts = sum(part.utilities.astype(np.float64) for part in found.properties.values())
+    np.testing.assert_allclose(found.combined, parts, rtol=1e-5)
+
+
+def test_more_draws_than_samples_are_refused_with_the_prompt(config: RunConfig) -> None:
+    chosen = with_property(config, transform={"kind": "mean_sigmoid"}, reference={"kind": "draws", "num": 9})
+    with pytest.raises(ReferenceTableError, match=r"has 8 scored short samples .* fewer than the 9"):
+        cached_utilities(chosen, load_cached_samples(chosen, "alignment"), table_of(config))
+
+
 def test_samples_come_in_order_with_everything_that_was_kept(config: RunConfig) -> None:
     cached = load_cached_samples(config, "alignment")
     assert list(cached.prompt_ids) == sorted(cached.prompt_ids)
@@ -80,6 +153,11 @@ def test_samples_come_in_order_with_everything_that_was_kept(config: RunConfig) 
     assert cached.rewards["short"].dtype == torch.float64
     assert cached.evaluators == {}
     assert cached.was_cut.sum() == sum(reason == "length" for row in cached.finish_reasons for reason in row)
+
+
+def test_only_the_prompts_asked_for_are_read(config: RunConfig) -> None:
+    ids = load_cached_samples(config, "alignment").prompt_ids[2:5]
+    assert load_cached_samples(config, "alignment", prompt_ids=[*ids, "unknown"]).prompt_ids == ids
 
 
 def test_a_part_that_was_kept_combines_to_the_same_utility(config: RunConfig) -> None:
