@@ -18,6 +18,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from actors.encoding import encode_all_for_scoring
+from actors.ensemble import Combination, EnsembleScorer
 from actors.location import location
 from actors.messages import FloatRow, Rollout, Scores
 from actors.models import load_classifier, load_reward_model, resolve_device
@@ -28,16 +29,21 @@ from allgood.scoring import FunctionScorer, Logits, ModelScorer, Scorer, load_fu
 
 @dataclass(frozen=True)
 class RewardSpec:
-    """What a reward actor is made of. `source` is a model's name or folder, or "module:function"."""
+    """What a reward actor is made of. `source` is a model's name or folder, or "module:function".
+
+    An ensemble has `members`, each a model's name or folder, and a `combination`; its `source` names it in messages.
+    """
 
     property: str
-    kind: Literal["model", "classifier", "function"]
+    kind: Literal["model", "classifier", "function", "ensemble"]
     source: str
     label: int = 1
     max_tokens: int = 512
     device: str = "auto"
     threads: int = 1
     micro_batch_tokens: int = 16_384
+    members: tuple[str, ...] = ()
+    combination: Combination | None = None
 
 
 class RewardWorker:
@@ -100,14 +106,22 @@ class RewardWorker:
         Raises:
             ModelError: The difference is above `tolerance`, or a sample cannot be scored.
         """
-        if not isinstance(self._scorer, ModelScorer):
-            return 0.0
-        batched = self._scorer.score(prompts, responses).rewards
-        alone = self._scorer.score_one_by_one(prompts, responses)
+        if isinstance(self._scorer, EnsembleScorer):
+            pairs = zip(self._scorer.members, self._spec.members, strict=True)
+            return max(self._parity(member, source, prompts, responses, tolerance) for member, source in pairs)
+        if isinstance(self._scorer, ModelScorer):
+            return self._parity(self._scorer, self._spec.source, prompts, responses, tolerance)
+        return 0.0
+
+    def _parity(
+        self, scorer: ModelScorer, source: str, prompts: Sequence[str], responses: Sequence[str], tolerance: float
+    ) -> float:
+        batched = scorer.score(prompts, responses).rewards
+        alone = scorer.score_one_by_one(prompts, responses)
         difference = float(np.max(np.abs(batched - alone) / (1.0 + np.abs(alone))))
         if not difference <= tolerance:  # NaN is refused too
             raise ModelError(
-                f"{self._spec.kind} {self._spec.source!r} of property {self._spec.property!r} gives {batched.tolist()} "
+                f"{self._spec.kind} {source!r} of property {self._spec.property!r} gives {batched.tolist()} "
                 f"in a batch but {alone.tolist()} through plain transformers; "
                 "check pad_token_id in its config.json against its tokenizer"
             )
@@ -121,13 +135,20 @@ class RewardWorker:
 def _scorer(spec: RewardSpec) -> Scorer:
     if spec.kind == "function":
         return FunctionScorer(load_function(spec.source), name=spec.source)
+    if spec.kind == "ensemble":
+        assert spec.combination is not None
+        return EnsembleScorer([_model_scorer(spec, source) for source in spec.members], spec.combination)
+    return _model_scorer(spec, spec.source)
+
+
+def _model_scorer(spec: RewardSpec, source: str) -> ModelScorer:
     device = resolve_device(spec.device)
-    if spec.kind == "model":
-        model, tokenizer = load_reward_model(spec.source, device=device)
-        label = None
-    else:
-        model, tokenizer = load_classifier(spec.source, spec.label, device=device)
+    if spec.kind == "classifier":
+        model, tokenizer = load_classifier(source, spec.label, device=device)
         label = spec.label
+    else:
+        model, tokenizer = load_reward_model(source, device=device)
+        label = None
     return ModelScorer(
         _logits(model),
         partial(encode_all_for_scoring, tokenizer, max_tokens=spec.max_tokens),

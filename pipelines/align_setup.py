@@ -13,11 +13,15 @@ from actors.messages import Chunk
 from actors.treatment import Treatment
 from allgood.errors import DataError
 from pipelines.align_loop import Plan, State
+from pipelines.config.objectives import NormaliseThenSumObjective
 from pipelines.config.run import RunConfig
 from pipelines.data import Prompt, load_prepared
 from pipelines.gold import Gold, gold_of
+from pipelines.guards import refuse_destructive
 from pipelines.kl_control import advance, controller_of
-from pipelines.objective import CombinedUtility, combined_utility
+from pipelines.multipliers import advance_multipliers
+from pipelines.normalised_batch import assemble_normalised
+from pipelines.objective import CombinedUtility, combined_utility, initial_multipliers
 from pipelines.prompt_order import prompts_of, step_prompts
 from pipelines.reference_table import MANIFEST, sha256_of
 from pipelines.rollouts import make_chunks, purpose_seed
@@ -51,15 +55,17 @@ class Setup:
 
     def plan(self) -> Plan:
         """The run as pure functions of the state."""
-        align = self.config.align
+        align, objective = self.config.align, self.config.objective
+        rule = assemble_normalised if isinstance(objective, NormaliseThenSumObjective) else assemble
         return Plan(
             num_steps=align.steps,
             chunks=self.chunks,
-            assemble=partial(assemble, utility=self.utility, max_nan_share=align.max_nan_share),
+            assemble=partial(rule, utility=self.utility, max_nan_share=align.max_nan_share),
             control_kl=partial(advance, self.config.kl),
             evaluate_every=align.evaluate_every,
             commit_every=align.checkpoint_every,
             stop_at_kl=align.stop_at_kl,
+            price=partial(advance_multipliers, objective),
         )
 
     def chunks(self, state: State) -> list[Chunk]:
@@ -84,6 +90,7 @@ def set_up(config: RunConfig) -> Setup:
     Raises:
         ConfigError, DataError, ModelError, ReferenceTableError: What is missing or belongs to another run, by name.
     """
+    refuse_destructive(config)
     utility = combined_utility(
         config.objective, config.properties, missing_eos_penalty=config.align.missing_eos_penalty
     )
@@ -107,7 +114,13 @@ def set_up(config: RunConfig) -> Setup:
 def initial_state(config: RunConfig) -> State:
     """The state before the first update: the SFT weights are version 0."""
     controller = controller_of(config.kl)
-    return State(step=0, policy_version=0, kl_coefficient=controller.coefficient, kl_controller=controller.state_dict())
+    return State(
+        step=0,
+        policy_version=0,
+        kl_coefficient=controller.coefficient,
+        kl_controller=controller.state_dict(),
+        multipliers=initial_multipliers(config.objective),
+    )
 
 
 def config_hash(config: RunConfig) -> str:

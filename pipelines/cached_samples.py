@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from actors.treatment import treat
-from allgood.errors import ReferenceTableError
+from allgood.errors import ConfigError, ReferenceTableError
 from pipelines.cast_request import EVALUATOR
+from pipelines.config.objectives import NormaliseThenSumObjective
 from pipelines.config.run import RunConfig
 from pipelines.objective import combined_utility
 from pipelines.reference_table import SAMPLES, ReferenceTable
@@ -144,9 +145,16 @@ def property_utilities(
 def combine_utilities(config: RunConfig, cached: CachedSamples, parts: Mapping[str, PropertyUtilities]) -> Tensor:
     """The utility of `config.objective`, float64 [prompts, samples], from what `property_utilities` made.
 
+    A Lagrangian has its initial multipliers here: those that a run learns are known after it only.
+
     Raises:
-        ConfigError: The objective does not fit the properties.
+        ConfigError: The objective does not fit the properties, or has no utility (normalise_then_sum).
     """
+    if isinstance(config.objective, NormaliseThenSumObjective):
+        raise ConfigError(
+            "objective.kind normalise_then_sum is a rule for advantages and has no utility that samples could be "
+            "reweighted by; leave it out of previews"
+        )
     utility = combined_utility(
         config.objective, config.properties, missing_eos_penalty=config.align.missing_eos_penalty
     )

@@ -27,6 +27,7 @@ from pipelines.cast_request import EVALUATOR, Actors, cast_for, reference_reques
 from pipelines.config.properties import CannedReference, DatasetReference, Reference
 from pipelines.config.run import RunConfig
 from pipelines.data import PreparedData, Prompt, load_prepared
+from pipelines.data.prepared import prepared_key
 from pipelines.files import atomic_path
 from pipelines.gold import gold_of
 from pipelines.lane import PROBE, Lane
@@ -247,9 +248,13 @@ def _columns(draws: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
 
 def manifest_of(config: RunConfig, prompts: Sequence[Prompt]) -> dict[str, Any]:
     """Keys of everything that the numbers depend on, and how they were made; the files' checksums come later."""
+    keys = table_keys(config, list(config.properties))
+    wanted = [reference for name in config.properties for reference in wanted_references(config, name)]
+    if any(isinstance(reference, DatasetReference) for reference in wanted):
+        keys["data"] = prepared_key(RunFolder(config.base_folder).data)
     return {
         "schema": 1,
-        "keys": table_keys(config, list(config.properties)),
+        "keys": keys,
         "prompts": {"count": len(prompts), "sha256": prompt_set_hash([prompt.id for prompt in prompts])},
         "made_with": {
             "num_samples": config.references.num_samples,

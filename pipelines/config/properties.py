@@ -42,18 +42,24 @@ __all__ = [
     "CannedReference",
     "ClassifierProperty",
     "ClipTransform",
+    "Combination",
     "ConstantReference",
     "CustomTransform",
     "DatasetReference",
     "DrawsReference",
+    "EnsembleProperty",
     "FunctionProperty",
     "IdentityTransform",
     "LogMeanSigmoidTransform",
     "LogProbTransform",
     "LogSigmoidTransform",
+    "LowerBoundCombination",
+    "MeanCombination",
     "MeanReference",
     "MeanSigmoidTransform",
+    "MedianCombination",
     "MedianReference",
+    "MinCombination",
     "ModelProperty",
     "NoReference",
     "PowerTransform",
@@ -152,4 +158,59 @@ class FunctionProperty(PropertyBase):
         return self
 
 
-Property = Annotated[ModelProperty | ClassifierProperty | FunctionProperty, Field(discriminator="kind")]
+class MeanCombination(StrictModel):
+    """The mean of the members' rewards."""
+
+    kind: Literal["mean"] = "mean"
+
+
+class MedianCombination(StrictModel):
+    """The median of the members' rewards."""
+
+    kind: Literal["median"] = "median"
+
+
+class MinCombination(StrictModel):
+    """The lowest of the members' rewards."""
+
+    kind: Literal["min"] = "min"
+
+
+class LowerBoundCombination(StrictModel):
+    """Mean minus `penalty` standard deviations of the members' rewards: disagreement costs."""
+
+    kind: Literal["lower_bound"] = "lower_bound"
+    penalty: float = Field(1.0, ge=0, description="standard deviations subtracted from the mean")
+
+
+Combination = Annotated[
+    MeanCombination | MedianCombination | MinCombination | LowerBoundCombination, Field(discriminator="kind")
+]
+
+
+class EnsembleProperty(PropertyBase):
+    """Several one-label reward models as one: combined before the reference is subtracted and the transform applied."""
+
+    kind: Literal["ensemble"] = "ensemble"
+    members: list[str] = Field(
+        min_length=2, description="names or folders, such as <run>/reward/<property>/best of runs with other seeds"
+    )
+    combine: Combination = MeanCombination()
+    reference: Reference = QuantileReference()
+    transform: Transform = LogSigmoidTransform()
+    max_tokens: int = Field(512, ge=8, description="scoring limit in tokens, of every member")
+
+    @model_validator(mode="after")
+    def _transform_fits_reference(self) -> EnsembleProperty:
+        _refuse_mismatch(self.transform, self.reference)
+        if isinstance(self.reference, PredictedReference):
+            raise ValueError(
+                "reference predicted stands on the features of one reward model, and an ensemble has several; "
+                "set reference to {kind: quantile}"
+            )
+        return self
+
+
+Property = Annotated[
+    ModelProperty | ClassifierProperty | FunctionProperty | EnsembleProperty, Field(discriminator="kind")
+]

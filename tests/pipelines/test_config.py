@@ -12,7 +12,13 @@ from allgood.errors import ConfigError
 from pipelines.config import schema, yaml12
 from pipelines.config.loading import load_config, save_config
 from pipelines.config.properties import CannedReference, DrawsReference, ModelProperty, QuantileReference
-from pipelines.config.rl import AdaptiveController, FormulaObjective, WeightedSumObjective
+from pipelines.config.rl import (
+    AdaptiveController,
+    FormulaObjective,
+    GrpoAlgorithm,
+    TargetController,
+    WeightedSumObjective,
+)
 from pipelines.config.run import RunConfig
 
 RUN = """
@@ -231,12 +237,8 @@ def test_every_shipped_run_file_loads() -> None:
     ],
 )
 def test_a_transform_that_cannot_work_with_its_reference_is_refused(run_file: Path, settings: str, words: str) -> None:
-    run_file.write_text(
-        RUN.replace(
-            "train: &training {max_tokens: 64}",
-            "train: &training {max_tokens: 64}\n    " + settings.replace("}, ", "}\n    "),
-        )
-    )
+    place = "train: &training {max_tokens: 64}"
+    run_file.write_text(RUN.replace(place, place + "\n    " + settings.replace("}, ", "}\n    ")))
     message = refused(run_file)
     assert words in message
     assert "properties.helpful" in message
@@ -250,3 +252,20 @@ def test_a_single_draw_serves_every_transform_that_takes_a_reference(run_file: P
 def test_a_function_has_no_features_to_predict_from(run_file: Path) -> None:
     function = "properties.rule={kind: function, function: 'm:f', reference: {kind: predicted}}"
     assert "a function has none" in refused(run_file, function)
+
+
+# --- KL and algorithms
+
+
+def test_k1_as_a_loss_is_refused_because_it_holds_nothing(run_file: Path) -> None:
+    assert "k1 as a loss has no expected gradient" in refused(run_file, "kl.placement=loss")
+    assert load_config(run_file, ["kl.placement=loss", "kl.estimator=k3"]).kl.estimator == "k3"
+
+
+def test_every_controller_and_algorithm_has_its_keys(run_file: Path) -> None:
+    config = load_config(
+        run_file, ["kl.controller={kind: target, target: 2, rate: 0.2}", "align.algorithm={kind: grpo}"]
+    )
+    assert config.kl.controller == TargetController(target=2.0, rate=0.2)
+    assert config.align.algorithm == GrpoAlgorithm()
+    assert load_config(run_file, ["align.algorithm={kind: reinforce}"]).align.algorithm.kind == "reinforce"
