@@ -14,6 +14,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -22,6 +23,7 @@ from actors.ensemble import Combination, EnsembleScorer
 from actors.location import location
 from actors.messages import FloatRow, Rollout, Scores
 from actors.models import load_classifier, load_reward_model, resolve_device
+from actors.prompt_features import PromptFeatures
 from actors.treatment import Treatment, require_references, transform_of, treat
 from allgood.errors import ModelError, RoleError
 from allgood.scoring import FunctionScorer, Logits, ModelScorer, Scorer, load_function
@@ -54,6 +56,7 @@ class RewardWorker:
         self._spec = spec
         self._scorer = _scorer(spec)
         self._treatments: dict[str, Treatment] = {}
+        self._features: PromptFeatures | None = None
 
     def set_treatment(self, treatment: Treatment) -> None:
         """Add or replace the treatment with this key.
@@ -93,6 +96,19 @@ class RewardWorker:
     def score_texts(self, prompts: Sequence[str], responses: Sequence[str]) -> FloatRow:
         """Raw rewards, [responses] float32; NaN = failed."""
         return self._scorer.score(prompts, responses).rewards
+
+    def prompt_features(self, prompts: Sequence[str]) -> NDArray[np.float32]:
+        """Mean of the model's last hidden states over each prompt's tokens, [prompts, features].
+
+        Raises:
+            ModelError: The scorer is not one model that has hidden states.
+        """
+        if self._spec.kind != "model":
+            raise ModelError(f"property {self._spec.property!r} is of kind {self._spec.kind}, which has no features")
+        if self._features is None:  # loaded once more, and only by runs that predict references
+            model, tokenizer = load_reward_model(self._spec.source, device=resolve_device(self._spec.device))
+            self._features = PromptFeatures(model, tokenizer, max_tokens=self._spec.max_tokens)
+        return self._features(prompts)
 
     def score_parity(self, prompts: Sequence[str], responses: Sequence[str], *, tolerance: float = 1e-3) -> float:
         """Compare batched rewards with those of the plain model, one unpadded response at a time.

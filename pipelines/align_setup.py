@@ -22,7 +22,7 @@ from pipelines.kl_control import advance, controller_of
 from pipelines.multipliers import advance_multipliers
 from pipelines.normalised_batch import assemble_normalised
 from pipelines.objective import CombinedUtility, combined_utility, initial_multipliers
-from pipelines.prompt_order import prompts_of, step_prompts
+from pipelines.prompt_order import run_prompts, step_prompts
 from pipelines.reference_table import MANIFEST, sha256_of
 from pipelines.rollouts import make_chunks, purpose_seed
 from pipelines.run_folder import RunFolder
@@ -95,8 +95,8 @@ def set_up(config: RunConfig) -> Setup:
         config.objective, config.properties, missing_eos_penalty=config.align.missing_eos_penalty
     )
     all_prompts = load_prepared(RunFolder(config.base_folder).data).prompts
-    prompts = prompts_of(config, all_prompts, "alignment")
-    validation = prompts_of(config, all_prompts, "validation")[: config.align.max_evaluation_prompts]
+    prompts = run_prompts(config, all_prompts, "alignment")
+    validation = run_prompts(config, all_prompts, "validation")[: config.align.max_evaluation_prompts]
     for split, found in (("alignment", prompts), ("validation", validation)):
         if not found:
             raise DataError(

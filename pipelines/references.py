@@ -31,11 +31,13 @@ from pipelines.data.prepared import prepared_key
 from pipelines.files import atomic_path
 from pipelines.gold import gold_of
 from pipelines.lane import PROBE, Lane
+from pipelines.predicted_references import Predicted, predict_references
 from pipelines.progress import say, track
 from pipelines.prompt_order import prompts_of
 from pipelines.reference_table import (
     DATASET,
     MANIFEST,
+    PREDICTED,
     QUANTILES,
     SAMPLES,
     TABLE,
@@ -60,15 +62,18 @@ def build_references(config: RunConfig, cast: Actors | None = None) -> dict[str,
     data = load_prepared(folder.data)
     prompts = reference_prompts(config, data.prompts)
     with cast_for(reference_request(config), cast) as kept:
-        samples, fixed = asyncio.run(_measure(config, kept, prompts, data))
+        samples, fixed, predicted = asyncio.run(_measure(config, kept, prompts, data))
     samples = _with_gold(config, samples)
-    table = table_rows(samples, fixed, list(config.properties))
+    tables = {TABLE: table_rows(samples, fixed, list(config.properties)), SAMPLES: samples}
     manifest = manifest_of(config, prompts)
+    if predicted.rows:
+        tables[PREDICTED] = predicted.rows
+        manifest["predicted"] = predicted.coverage
     with atomic_path(folder.references) as temporary:
         temporary.mkdir()
-        pq.write_table(pa.Table.from_pylist(table), temporary / TABLE)
-        pq.write_table(pa.Table.from_pylist(samples), temporary / SAMPLES)
-        manifest["files"] = {name: sha256_of(temporary / name) for name in (TABLE, SAMPLES)}
+        for name, rows in tables.items():
+            pq.write_table(pa.Table.from_pylist(rows), temporary / name)
+        manifest["files"] = {name: sha256_of(temporary / name) for name in tables}
         (temporary / MANIFEST).write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     say(f"references of {len(prompts)} prompts x {config.references.num_samples} samples: {folder.references}")
     return manifest
@@ -86,8 +91,8 @@ def reference_prompts(config: RunConfig, prompts: Sequence[Prompt]) -> list[Prom
 
 async def _measure(
     config: RunConfig, cast: Actors, prompts: Sequence[Prompt], data: PreparedData
-) -> tuple[list[dict[str, Any]], dict[str, dict[str, dict[str, float]]]]:
-    """Sample rows, and per property and column of fixed texts the mean reward per prompt."""
+) -> tuple[list[dict[str, Any]], dict[str, dict[str, dict[str, float]]], Predicted]:
+    """Sample rows; per property and column of fixed texts the mean reward per prompt; predicted references."""
     scorers = [name for name in cast.rewards if name in config.properties or name.startswith(EVALUATOR)]
     lane = Lane(cast, key=KEY, scorers=scorers, deadline_s=config.align.deadline_s)
     await lane.treat({name: Treatment(KEY, "identity", 0.0) for name in scorers})
@@ -104,7 +109,10 @@ async def _measure(
     with track("sampling the SFT policy for references", len(prompts)) as bar:
         experience = await collect_all(chunks, lane.crew_of_reference_policy(), bar.advance)
     fixed = {name: await _fixed(config, lane, name, prompts, data) for name in config.properties}
-    return sample_rows(experience, prompts), fixed
+    samples = sample_rows(experience, prompts)
+    everyone = [prompt for prompt in data.prompts if prompt.split in config.references.splits]
+    wanted = {name: wanted_references(config, name) for name in config.properties}
+    return samples, fixed, await predict_references(config, lane, everyone, samples, wanted)
 
 
 async def _fixed(

@@ -269,3 +269,11 @@ def test_every_controller_and_algorithm_has_its_keys(run_file: Path) -> None:
     assert config.kl.controller == TargetController(target=2.0, rate=0.2)
     assert config.align.algorithm == GrpoAlgorithm()
     assert load_config(run_file, ["align.algorithm={kind: reinforce}"]).align.algorithm.kind == "reinforce"
+
+
+def test_further_references_belong_to_properties_that_can_have_them(run_file: Path) -> None:
+    assert "not a property" in refused(run_file, "references.also={rude: [{kind: mean}]}")
+    rule = "properties.rule={kind: function, function: 'm:f'}"
+    assert "only kind model has" in refused(run_file, rule, "references.also={rule: [{kind: predicted}]}")
+    also = load_config(run_file, ["references.also={helpful: [{kind: dataset}, {kind: predicted}]}"]).references.also
+    assert [reference.kind for reference in also["helpful"]] == ["dataset", "predicted"]
