@@ -94,11 +94,11 @@ class Learner:
                 f"the batch of step {batch.step} comes from policy version {batch.policy_version}, "
                 f"but the learner holds {self._version}; load the checkpoint that made it"
             )
-        num_rows = self._total(len(batch.groups))
+        num_rows = int(self._total(len(batch.groups)))
         if num_rows == 0:
             raise TrainingError(f"step {batch.step} has no responses left to learn from; see its dropped samples")
         sums = MetricSums()
-        loss = objective(batch, self._start(batch), arm, sums)
+        loss = objective(batch, self._start(batch), arm, sums, total=self._total)
         learning_rate = learning_rate_at(arm.optimizer, step=self._version, total_steps=arm.total_steps)
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate
@@ -219,11 +219,11 @@ class Learner:
                     "and resume from the last checkpoint"
                 )
 
-    def _total(self, count: int) -> int:
-        """Sum of `count` over all learners."""
-        total = torch.tensor([count], dtype=torch.int64, device=self._device)
+    def _total(self, number: float) -> float:
+        """Sum of `number` over all learners."""
+        total = torch.tensor([number], dtype=torch.float64, device=self._device)
         self._peers.sum_(total)
-        return int(total.item())
+        return float(total.item())
 
     def _started_arm(self) -> ArmSpec:
         if self._arm is None:

@@ -61,7 +61,30 @@ class Ppo:
     gae_lambda: float = 1.0
 
 
-Algorithm = Rloo | Ppo
+@dataclass(frozen=True)
+class Reinforce:
+    """REINFORCE with the mean return of the whole batch as baseline."""
+
+    kind: Literal["reinforce"] = "reinforce"
+
+
+@dataclass(frozen=True)
+class Grpo:
+    """The baseline is the mean return of the prompt, itself included; `scale` std divides by its standard deviation."""
+
+    kind: Literal["grpo"] = "grpo"
+    scale: Literal["none", "std"] = "none"
+
+
+Algorithm = Rloo | Ppo | Reinforce | Grpo
+
+
+@dataclass(frozen=True)
+class Kl:
+    """Which estimator of KL(pi || pi_0) is subtracted per token, and where. k1 in the reward is exact."""
+
+    estimator: Literal["k1", "k2", "k3"] = "k1"
+    placement: Literal["reward", "loss"] = "reward"
 
 
 @dataclass(frozen=True)
@@ -77,6 +100,10 @@ class ArmSpec:
     total_steps: int
     seed: int
     max_importance_weight: float = 2.0
+    kl: Kl = Kl()
+
+
+_ALGORITHMS: dict[str, type[Algorithm]] = {"rloo": Rloo, "ppo": Ppo, "reinforce": Reinforce, "grpo": Grpo}
 
 
 def arm_to_json(arm: ArmSpec) -> dict[str, Any]:
@@ -86,8 +113,9 @@ def arm_to_json(arm: ArmSpec) -> dict[str, Any]:
 
 def arm_from_json(values: dict[str, Any]) -> ArmSpec:
     """The inverse of `arm_to_json`."""
-    algorithm = {"rloo": Rloo, "ppo": Ppo}[values["algorithm"]["kind"]](**values["algorithm"])
-    return ArmSpec(**{**values, "optimizer": OptimizerSpec(**values["optimizer"]), "algorithm": algorithm})
+    algorithm = _ALGORITHMS[values["algorithm"]["kind"]](**values["algorithm"])
+    optimizer, kl = OptimizerSpec(**values["optimizer"]), Kl(**values.get("kl", {}))
+    return ArmSpec(**{**values, "optimizer": optimizer, "algorithm": algorithm, "kl": kl})
 
 
 def learning_rate_at(optimizer: OptimizerSpec, *, step: int, total_steps: int) -> float:

@@ -7,17 +7,23 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from actors.learner_specs import ArmSpec, Ppo
+from actors.learner_specs import Algorithm, ArmSpec, Grpo, Kl, Ppo, Reinforce
 from actors.messages import Batch, FloatRow
 from actors.policy_gradient import (
+    Float64Row,
+    batch_mean_advantages,
+    group_mean_advantages,
     importance_weights,
+    kl_loss,
     leave_one_out_advantages,
     ppo_loss,
     ppo_targets,
     rloo_loss,
     sequence_kl_k1,
+    token_kl,
 )
 from actors.token_logprobs import ResponseLogProbs
 from actors.update_metrics import MetricSums
@@ -43,17 +49,23 @@ class MicroBatch:
 Loss = Callable[[MicroBatch, MetricSums], Tensor]  # the sum over the micro-batch's rows, not normalised
 
 
-def objective(batch: Batch, start: Start, arm: ArmSpec, sums: MetricSums) -> Loss:
-    """The loss of the arm's algorithm on this batch."""
+def objective(
+    batch: Batch, start: Start, arm: ArmSpec, sums: MetricSums, *, total: Callable[[float], float] = float
+) -> Loss:
+    """The loss of the arm's algorithm on this batch; `total` sums a number over all learners."""
     sums.add_start(batch, start.logprobs)
     if isinstance(arm.algorithm, Ppo):
-        return _ppo(batch, start, arm, arm.algorithm, sums)
-    return _rloo(batch, start, arm, sums)
+        loss = _ppo(batch, start, arm, arm.algorithm, sums)
+    else:
+        loss = _whole_responses(batch, start, arm, sums, total)
+    return loss if arm.kl.placement == "reward" else _with_kl_loss(loss, batch, arm.kl)
 
 
-def _rloo(batch: Batch, start: Start, arm: ArmSpec, sums: MetricSums) -> Loss:
-    returns = batch.utilities - batch.kl_coefficient * sequence_kl_k1(start.logprobs, batch.reference_logprobs)
-    advantages = leave_one_out_advantages(returns, batch.groups)
+def _whole_responses(
+    batch: Batch, start: Start, arm: ArmSpec, sums: MetricSums, total: Callable[[float], float]
+) -> Loss:
+    """A response is one action; the algorithms differ in their baseline."""
+    advantages = _advantages(_returns(batch, start, arm.kl), batch.groups, arm.algorithm, total)
     weights = importance_weights(start.logprobs, batch.logprobs, maximum=arm.max_importance_weight)
     sums.add_advantages(advantages)
 
@@ -66,6 +78,37 @@ def _rloo(batch: Batch, start: Start, arm: ArmSpec, sums: MetricSums) -> Loss:
     return loss
 
 
+def _returns(batch: Batch, start: Start, kl: Kl) -> Float64Row:
+    """R = u - gamma * KL of the response, [rows]; u alone where the KL is a loss of its own."""
+    if kl.placement == "loss":
+        return batch.utilities.astype(np.float64)
+    if kl.estimator == "k1":
+        return batch.utilities - batch.kl_coefficient * sequence_kl_k1(start.logprobs, batch.reference_logprobs)
+    pairs = zip(start.logprobs, batch.reference_logprobs, strict=True)
+    penalties = np.array([token_kl(own, reference, kl.estimator).sum() for own, reference in pairs], dtype=np.float64)
+    return batch.utilities - batch.kl_coefficient * penalties
+
+
+def _advantages(
+    returns: Float64Row, groups: NDArray[np.int64], algorithm: Algorithm, total: Callable[[float], float]
+) -> Float64Row:
+    if isinstance(algorithm, Reinforce):
+        return batch_mean_advantages(returns, total=total)
+    if isinstance(algorithm, Grpo):
+        return group_mean_advantages(returns, groups, scale=algorithm.scale)
+    return leave_one_out_advantages(returns, groups)
+
+
+def _with_kl_loss(loss: Loss, batch: Batch, kl: Kl) -> Loss:
+    """The loss plus gamma * sum of the estimator over tokens, which carries its own gradient."""
+
+    def with_kl(micro: MicroBatch, sums: MetricSums) -> Tensor:
+        penalty = kl_loss(micro.padded.logprobs, micro.rows, batch.reference_logprobs, kl.estimator)
+        return loss(micro, sums) + batch.kl_coefficient * penalty
+
+    return with_kl
+
+
 def _ppo(batch: Batch, start: Start, arm: ArmSpec, algorithm: Ppo, sums: MetricSums) -> Loss:
     targets = ppo_targets(
         start_logprobs=start.logprobs,
@@ -73,7 +116,8 @@ def _ppo(batch: Batch, start: Start, arm: ArmSpec, algorithm: Ppo, sums: MetricS
         reference_logprobs=batch.reference_logprobs,
         values=start.values,
         utilities=batch.utilities,
-        kl_coefficient=batch.kl_coefficient,
+        kl_coefficient=batch.kl_coefficient if arm.kl.placement == "reward" else 0.0,
+        estimator=arm.kl.estimator,
         max_importance_weight=arm.max_importance_weight,
         algorithm=algorithm,
     )

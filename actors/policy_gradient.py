@@ -1,8 +1,9 @@
-"""The two policy gradients on the ragged rows of a batch; the formulas are those of `allgood`.
+"""The policy gradients on the ragged rows of a batch; the formulas are those of `allgood`.
 
 RLOO treats a response as one action: R_i = u_i - gamma * sum_t k1_t, the baseline is the mean R of the other responses
 to the prompt, and the loss is -sum_i advantage_i * sum_t log pi, divided later by the number of responses and never by
-their lengths. PPO spreads the same return over tokens: -gamma * k1_t at each token, u at the last, GAE on top.
+their lengths. GRPO and REINFORCE differ in the baseline only. PPO spreads the same return over tokens: -gamma * k1_t at
+each token, u at the last, GAE on top. Another estimator may stand for k1, in the reward or as a loss of its own.
 
 Targets are computed in float64 once per update; losses are sums over the rows of a micro-batch, because the mean is
 over the rows of all micro-batches and learners.
@@ -10,7 +11,7 @@ over the rows of all micro-batches and learners.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,9 +21,10 @@ from torch import Tensor
 
 from actors.learner_specs import Ppo
 from actors.messages import FloatRow
-from allgood import advantages, losses
+from allgood import advantages, aggregation, kl, losses
 
 Float64Row = NDArray[np.float64]
+ESTIMATORS = {"k1": kl.k1, "k2": kl.k2, "k3": kl.k3}
 
 
 def sequence_kl_k1(logprobs: Sequence[FloatRow], reference_logprobs: Sequence[FloatRow]) -> Float64Row:
@@ -46,6 +48,44 @@ def leave_one_out_advantages(returns: Float64Row, groups: NDArray[np.int64]) -> 
         return np.full_like(returns, np.nan)
     found: Float64Row = advantages.rloo(torch.from_numpy(returns), torch.from_numpy(groups)).numpy()
     return found
+
+
+def group_mean_advantages(returns: Float64Row, groups: NDArray[np.int64], *, scale: str) -> Float64Row:
+    """R_i minus the mean of its group (GRPO), [rows]; with `scale` "std" divided by the group's standard deviation.
+
+    Empty shards, returns that are not finite and errors as in `leave_one_out_advantages`.
+    """
+    if not len(returns):
+        return returns
+    if not np.isfinite(returns).all():
+        return np.full_like(returns, np.nan)
+    if scale == "none":
+        found: Float64Row = advantages.group_mean(torch.from_numpy(returns), torch.from_numpy(groups)).numpy()
+        return found
+    scaled = np.empty_like(returns)
+    for group in np.unique(groups):
+        rows = groups == group
+        scaled[rows] = aggregation.normalise_then_sum({"return": torch.from_numpy(returns[rows])[None, :]})[0].numpy()
+    return scaled
+
+
+def batch_mean_advantages(returns: Float64Row, *, total: Callable[[float], float]) -> Float64Row:
+    """R_i minus the mean return of the whole batch (REINFORCE), [rows]; `total` sums a number over all learners."""
+    count, summed = total(float(len(returns))), total(float(returns.sum()))
+    return returns - summed / count
+
+
+def token_kl(logprobs: FloatRow, reference_logprobs: FloatRow, estimator: str) -> Float64Row:
+    """An estimator of KL(pi || pi_0) per token of a response, [tokens], in nats."""
+    own, reference = torch.from_numpy(logprobs).double(), torch.from_numpy(reference_logprobs).double()
+    values: Float64Row = ESTIMATORS[estimator](own, reference).numpy()
+    return values
+
+
+def kl_loss(logprobs: Tensor, rows: Sequence[int], reference_logprobs: Sequence[FloatRow], estimator: str) -> Tensor:
+    """Sum over rows and tokens of an estimator, with gradient; `logprobs` [rows, tokens] is 0 at padding."""
+    reference = pad_rows([reference_logprobs[row] for row in rows], logprobs.device)
+    return ESTIMATORS[estimator](logprobs, reference).sum()  # every estimator is 0 where both are 0
 
 
 def importance_weights(start: Sequence[FloatRow], behaviour: Sequence[FloatRow], *, maximum: float) -> Float64Row:
@@ -79,6 +119,7 @@ def ppo_targets(
     values: Sequence[FloatRow],
     utilities: FloatRow,
     kl_coefficient: float,
+    estimator: str = "k1",
     max_importance_weight: float,
     algorithm: Ppo,
 ) -> PpoTargets:
@@ -86,7 +127,7 @@ def ppo_targets(
     if not start_logprobs:  # an empty shard
         return PpoTargets((), (), (), (), ())
     rewards = [
-        -kl_coefficient * (start.astype(np.float64) - reference)
+        -kl_coefficient * token_kl(start, reference, estimator)
         for start, reference in zip(start_logprobs, reference_logprobs, strict=True)
     ]
     for row, utility in zip(rewards, utilities, strict=True):

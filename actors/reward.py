@@ -7,7 +7,7 @@ under their keys, so that arms of a comparison and trials of a sweep share one w
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -19,41 +19,33 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from actors.encoding import encode_all_for_scoring
+from actors.ensemble import Combination, EnsembleScorer
 from actors.location import location
 from actors.messages import FloatRow, Rollout, Scores
 from actors.models import load_classifier, load_reward_model, resolve_device
-from allgood import transforms
-from allgood.errors import ConfigError, ModelError, ReferenceTableError, RoleError
+from actors.prompt_features import PromptFeatures
+from actors.treatment import Treatment, require_references, transform_of, treat
+from allgood.errors import ModelError, RoleError
 from allgood.scoring import FunctionScorer, Logits, ModelScorer, Scorer, load_function
-
-_TRANSFORMS = ("identity", "log_sigmoid", "log_prob")
 
 
 @dataclass(frozen=True)
 class RewardSpec:
-    """What a reward actor is made of. `source` is a model's name or folder, or "module:function"."""
+    """What a reward actor is made of. `source` is a model's name or folder, or "module:function".
+
+    An ensemble has `members`, each a model's name or folder, and a `combination`; its `source` names it in messages.
+    """
 
     property: str
-    kind: Literal["model", "classifier", "function"]
+    kind: Literal["model", "classifier", "function", "ensemble"]
     source: str
     label: int = 1
     max_tokens: int = 512
     device: str = "auto"
     threads: int = 1
     micro_batch_tokens: int = 16_384
-
-
-@dataclass(frozen=True)
-class Treatment:
-    """What a run makes of raw rewards: u = transform((r - r_ref) / temperature).
-
-    `references` is one number for every prompt, or one per prompt id, in the units of the raw reward.
-    """
-
-    key: str
-    transform: str
-    references: float | Mapping[str, float]
-    temperature: float = 1.0
+    members: tuple[str, ...] = ()
+    combination: Combination | None = None
 
 
 class RewardWorker:
@@ -64,6 +56,7 @@ class RewardWorker:
         self._spec = spec
         self._scorer = _scorer(spec)
         self._treatments: dict[str, Treatment] = {}
+        self._features: PromptFeatures | None = None
 
     def set_treatment(self, treatment: Treatment) -> None:
         """Add or replace the treatment with this key.
@@ -71,14 +64,7 @@ class RewardWorker:
         Raises:
             ConfigError: The transform is not known, or the temperature is not above 0.
         """
-        if treatment.transform not in _TRANSFORMS:
-            raise ConfigError(
-                f"transform {treatment.transform!r} of property {self._spec.property!r} is none of {_TRANSFORMS}"
-            )
-        if not treatment.temperature > 0:
-            raise ConfigError(
-                f"temperature {treatment.temperature} of property {self._spec.property!r} must be above 0"
-            )
+        transform_of(treatment, self._spec.property)
         self._treatments[treatment.key] = treatment
 
     def score(self, rollout: Rollout, key: str) -> Scores:
@@ -91,18 +77,18 @@ class RewardWorker:
         if key not in self._treatments:
             raise RoleError(f"reward worker {self._spec.property!r} has no treatment {key!r}; set one before scoring")
         started = time.perf_counter()
-        samples = rollout.chunk.samples_per_prompt
-        per_prompt = _references(self._treatments[key], rollout.chunk.prompt_ids, self._spec.property)
-        prompts = [prompt for prompt in rollout.chunk.prompts for _ in range(samples)]
+        chunk = rollout.chunk
+        require_references(self._treatments[key], chunk.prompt_ids, self._spec.property)
+        prompts = [prompt for prompt in chunk.prompts for _ in range(chunk.samples_per_prompt)]
         scored = self._scorer.score(prompts, rollout.responses)
-        references = np.where(np.isnan(scored.rewards), np.float32(np.nan), per_prompt.repeat(samples))
-        margins, utilities = _treat(scored.rewards, references, self._treatments[key])
+        grid = scored.rewards.reshape(len(chunk.prompts), chunk.samples_per_prompt)
+        treated = treat(self._treatments[key], grid, chunk.prompt_ids, property_name=self._spec.property)
         return Scores(
             property=self._spec.property,
             rewards=scored.rewards,
-            references=references,
-            margins=margins,
-            utilities=utilities,
+            references=treated.references.ravel(),
+            margins=treated.margins.ravel(),
+            utilities=treated.utilities.ravel(),
             num_prompts_cut=scored.num_prompts_cut,
             seconds=time.perf_counter() - started,
         )
@@ -110,6 +96,19 @@ class RewardWorker:
     def score_texts(self, prompts: Sequence[str], responses: Sequence[str]) -> FloatRow:
         """Raw rewards, [responses] float32; NaN = failed."""
         return self._scorer.score(prompts, responses).rewards
+
+    def prompt_features(self, prompts: Sequence[str]) -> NDArray[np.float32]:
+        """Mean of the model's last hidden states over each prompt's tokens, [prompts, features].
+
+        Raises:
+            ModelError: The scorer is not one model that has hidden states.
+        """
+        if self._spec.kind != "model":
+            raise ModelError(f"property {self._spec.property!r} is of kind {self._spec.kind}, which has no features")
+        if self._features is None:  # loaded once more, and only by runs that predict references
+            model, tokenizer = load_reward_model(self._spec.source, device=resolve_device(self._spec.device))
+            self._features = PromptFeatures(model, tokenizer, max_tokens=self._spec.max_tokens)
+        return self._features(prompts)
 
     def score_parity(self, prompts: Sequence[str], responses: Sequence[str], *, tolerance: float = 1e-3) -> float:
         """Compare batched rewards with those of the plain model, one unpadded response at a time.
@@ -123,14 +122,22 @@ class RewardWorker:
         Raises:
             ModelError: The difference is above `tolerance`, or a sample cannot be scored.
         """
-        if not isinstance(self._scorer, ModelScorer):
-            return 0.0
-        batched = self._scorer.score(prompts, responses).rewards
-        alone = self._scorer.score_one_by_one(prompts, responses)
+        if isinstance(self._scorer, EnsembleScorer):
+            pairs = zip(self._scorer.members, self._spec.members, strict=True)
+            return max(self._parity(member, source, prompts, responses, tolerance) for member, source in pairs)
+        if isinstance(self._scorer, ModelScorer):
+            return self._parity(self._scorer, self._spec.source, prompts, responses, tolerance)
+        return 0.0
+
+    def _parity(
+        self, scorer: ModelScorer, source: str, prompts: Sequence[str], responses: Sequence[str], tolerance: float
+    ) -> float:
+        batched = scorer.score(prompts, responses).rewards
+        alone = scorer.score_one_by_one(prompts, responses)
         difference = float(np.max(np.abs(batched - alone) / (1.0 + np.abs(alone))))
         if not difference <= tolerance:  # NaN is refused too
             raise ModelError(
-                f"{self._spec.kind} {self._spec.source!r} of property {self._spec.property!r} gives {batched.tolist()} "
+                f"{self._spec.kind} {source!r} of property {self._spec.property!r} gives {batched.tolist()} "
                 f"in a batch but {alone.tolist()} through plain transformers; "
                 "check pad_token_id in its config.json against its tokenizer"
             )
@@ -144,13 +151,20 @@ class RewardWorker:
 def _scorer(spec: RewardSpec) -> Scorer:
     if spec.kind == "function":
         return FunctionScorer(load_function(spec.source), name=spec.source)
+    if spec.kind == "ensemble":
+        assert spec.combination is not None
+        return EnsembleScorer([_model_scorer(spec, source) for source in spec.members], spec.combination)
+    return _model_scorer(spec, spec.source)
+
+
+def _model_scorer(spec: RewardSpec, source: str) -> ModelScorer:
     device = resolve_device(spec.device)
-    if spec.kind == "model":
-        model, tokenizer = load_reward_model(spec.source, device=device)
-        label = None
-    else:
-        model, tokenizer = load_classifier(spec.source, spec.label, device=device)
+    if spec.kind == "classifier":
+        model, tokenizer = load_classifier(source, spec.label, device=device)
         label = spec.label
+    else:
+        model, tokenizer = load_reward_model(source, device=device)
+        label = None
     return ModelScorer(
         _logits(model),
         partial(encode_all_for_scoring, tokenizer, max_tokens=spec.max_tokens),
@@ -174,38 +188,3 @@ def _pad_token(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> in
     configured: int | None = model.config.get_text_config().pad_token_id
     reads_last_token = tokenizer.cls_token_id is None
     return configured if configured is not None or reads_last_token else tokenizer.pad_token_id
-
-
-def _references(treatment: Treatment, prompt_ids: Sequence[str], property_name: str) -> NDArray[np.float32]:
-    """r_ref of each prompt, [prompts]."""
-    if not isinstance(treatment.references, Mapping):
-        return np.full(len(prompt_ids), treatment.references, dtype=np.float32)
-    missing = [prompt_id for prompt_id in prompt_ids if prompt_id not in treatment.references]
-    if missing:
-        raise ReferenceTableError(
-            f"no reference of property {property_name!r} for prompt {missing[0]!r} ({len(missing)} of "
-            f"{len(prompt_ids)} prompts of this chunk lack one); build the table with `allgood reference`"
-        )
-    return np.array([treatment.references[prompt_id] for prompt_id in prompt_ids], dtype=np.float32)
-
-
-def _treat(rewards: FloatRow, references: FloatRow, treatment: Treatment) -> tuple[FloatRow, FloatRow]:
-    """Margins and utilities, [rows]; NaN where the reward is NaN (the transforms refuse NaN)."""
-    margins = ((rewards - references) / np.float32(treatment.temperature)).astype(np.float32)
-    utilities = np.full(len(rewards), np.nan, dtype=np.float32)
-    kept = ~np.isnan(rewards)
-    scaled = torch.from_numpy(rewards[kept] / np.float32(treatment.temperature))
-    scaled_references = torch.from_numpy(references[kept] / np.float32(treatment.temperature))
-    try:
-        utilities[kept] = _transform(treatment.transform, scaled, scaled_references).numpy()
-    except ValueError as error:  # for example a "log-probability" above 0
-        raise RoleError(f"transform {treatment.transform!r} refuses these rewards: {error}") from error
-    return margins, utilities
-
-
-def _transform(name: str, rewards: Tensor, references: Tensor) -> Tensor:
-    if name == "log_sigmoid":
-        return transforms.log_sigmoid(rewards, references)
-    if name == "log_prob":
-        return transforms.log_prob(rewards)
-    return transforms.identity(rewards, references)

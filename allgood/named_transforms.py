@@ -1,12 +1,17 @@
-"""Transforms by the name that a configuration gives: one of `transforms`, or a user's own as `module:function`."""
+"""Transforms by the name that a configuration gives: one of `transforms`, or a user's own as `module:function`.
+
+A transform differs from the others in what it needs besides the rewards; `Anchors` holds all of it, so that whoever
+applies one need not know which.
+"""
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
-from dataclasses import dataclass
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from functools import wraps
+from functools import partial, wraps
 from typing import Literal
 
 from torch import Tensor
@@ -15,6 +20,21 @@ from allgood import transforms
 from allgood.checks import Number, require_finite, require_same_shape
 
 Needs = Literal["reference", "draws", "mean_and_std", "nothing"]
+
+
+@dataclass(frozen=True)
+class Anchors:
+    """What rewards [prompts, samples] are measured against, from the same model.
+
+    Attributes:
+        reference: r_ref per prompt, [prompts] (or a number), in logits.
+        draws: Rewards of SFT responses, [prompts, draws]; absent where the transform needs none.
+        moments: Mean and std of the property over all SFT samples; absent where the transform needs none.
+    """
+
+    reference: Tensor | Number
+    draws: Tensor | None = None
+    moments: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -32,6 +52,36 @@ class NamedTransform:
     function: Callable[..., Tensor]
     needs: Needs
     is_log_prob: bool = False
+
+    def utilities(self, rewards: Tensor, anchors: Anchors) -> Tensor:
+        """Utilities in the shape of `rewards` [prompts, samples].
+
+        Raises:
+            ValueError: What the transform needs is absent, or it refuses the values.
+        """
+        if self.needs == "nothing":
+            return self.function(rewards)
+        if self.needs == "reference":
+            return self.function(rewards, anchors.reference)
+        if self.needs == "draws":
+            if anchors.draws is None:
+                raise ValueError(f"transform {self.name!r} needs draws of SFT responses, and there are none")
+            return self.function(rewards, anchors.draws)
+        if anchors.moments is None:
+            raise ValueError(f"transform {self.name!r} needs mean and std over all SFT samples, and there are none")
+        return self.function(rewards, *anchors.moments)
+
+    def with_options(self, options: Mapping[str, Number]) -> NamedTransform:
+        """The same transform with its keyword arguments set, such as `scale` of tanh.
+
+        Raises:
+            ValueError: An option that the transform does not have.
+        """
+        known = inspect.signature(self.function).parameters
+        unknown = [name for name in options if name not in known or known[name].kind is not known[name].KEYWORD_ONLY]
+        if unknown:
+            raise ValueError(f"transform {self.name!r} has no option {unknown[0]!r}")
+        return replace(self, function=partial(self.function, **options)) if options else self
 
 
 TRANSFORMS = (

@@ -24,6 +24,7 @@ from pipelines.checkpoints import Checkpoint
 from pipelines.config.loading import load_config, save_config
 from pipelines.config.run import RunConfig
 from pipelines.files import atomic_path, write_json
+from pipelines.guards import kl_notice
 from pipelines.lane import PROBE, Lane
 from pipelines.model_card import write_model_card
 from pipelines.progress import say, track
@@ -71,6 +72,9 @@ def resume(run_folder: Path, cast: Actors | None = None) -> dict[str, Any]:
 
 
 def _run(setup: Setup, folder: RunFolder, cast: Actors | None, *, checkpoint: Checkpoint | None) -> dict[str, Any]:
+    notice = kl_notice(setup.config)
+    if notice is not None:
+        say(notice)
     try:
         with cast_for(align_request(setup.config), cast) as kept:
             after_step = checkpoint.state.step if checkpoint else 0

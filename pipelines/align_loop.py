@@ -19,7 +19,7 @@ import asyncio
 import math
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from actors.messages import Batch, Chunk, Experience, LogProbs, Rollout, Scores, UpdateResult
@@ -45,6 +45,7 @@ class State:
     kl_controller: dict[str, float]
     best: Best | None = None
     stopped: str | None = None  # why the run ended before its last step
+    multipliers: Mapping[str, float] = field(default_factory=dict)  # of a Lagrangian objective, for the next step
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,7 @@ class Plan:
     evaluate_every: int
     commit_every: int
     stop_at_kl: float | None = None
+    price: Callable[[State, Mapping[str, float]], State] = lambda state, metrics: state  # state, the step's metrics
 
     def evaluates_at(self, step: int) -> bool:
         """Whether the policy after `step` updates is evaluated."""
@@ -131,7 +133,7 @@ async def align(plan: Plan, roles: Roles, state: State, observe: Callable[[Step]
         update = await roles.update(assembled.batch)
         clock.lap("update")
         advanced = replace(state, step=state.step + 1, policy_version=update.policy_version)
-        state = plan.control_kl(advanced, assembled.kl, assembled.num_rows)
+        state = plan.price(plan.control_kl(advanced, assembled.kl, assembled.num_rows), assembled.metrics)
         await roles.publish(state.policy_version)
         clock.lap("publish")
         validation = await roles.validate(state) if plan.evaluates_at(state.step) else None

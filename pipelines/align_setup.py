@@ -5,26 +5,29 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from actors.messages import Chunk
-from actors.reward import Treatment
+from actors.treatment import Treatment
 from allgood.errors import DataError
 from pipelines.align_loop import Plan, State
-from pipelines.config.properties import ConstantReference
+from pipelines.config.objectives import NormaliseThenSumObjective
 from pipelines.config.run import RunConfig
 from pipelines.data import Prompt, load_prepared
 from pipelines.gold import Gold, gold_of
+from pipelines.guards import refuse_destructive
 from pipelines.kl_control import advance, controller_of
-from pipelines.objective import CombinedUtility, combined_utility
-from pipelines.prompt_order import prompts_of, step_prompts
-from pipelines.reference_table import MANIFEST, ReferenceTable, needs_table, sha256_of
+from pipelines.multipliers import advance_multipliers
+from pipelines.normalised_batch import assemble_normalised
+from pipelines.objective import CombinedUtility, combined_utility, initial_multipliers
+from pipelines.prompt_order import run_prompts, step_prompts
+from pipelines.reference_table import MANIFEST, sha256_of
 from pipelines.rollouts import make_chunks, purpose_seed
 from pipelines.run_folder import RunFolder
 from pipelines.step_batch import assemble
-from pipelines.table_keys import table_keys, temperature
+from pipelines.treatments import run_table, treatment_of
 
 _NOT_THE_RESULT = frozenset({"output_dir", "tracking", "placement"})  # keys that may change between start and resume
 
@@ -36,7 +39,7 @@ class Setup:
     config: RunConfig
     prompts: Sequence[Prompt]
     validation_prompts: Sequence[Prompt]
-    references: Mapping[str, float | dict[str, float]]  # per property: one r_ref, or one per prompt id
+    treatment: Mapping[str, Treatment]  # per property, without a key
     utility: CombinedUtility
     gold: Gold | None
     hashes: dict[str, str]
@@ -48,22 +51,21 @@ class Setup:
 
     def treatments(self, key: str) -> dict[str, Treatment]:
         """What this run makes of each property's rewards."""
-        return {
-            name: Treatment(key, setting.transform.kind, self.references[name], temperature(self.config, name))
-            for name, setting in self.config.properties.items()
-        }
+        return {name: replace(treatment, key=key) for name, treatment in self.treatment.items()}
 
     def plan(self) -> Plan:
         """The run as pure functions of the state."""
-        align = self.config.align
+        align, objective = self.config.align, self.config.objective
+        rule = assemble_normalised if isinstance(objective, NormaliseThenSumObjective) else assemble
         return Plan(
             num_steps=align.steps,
             chunks=self.chunks,
-            assemble=partial(assemble, utility=self.utility, max_nan_share=align.max_nan_share),
+            assemble=partial(rule, utility=self.utility, max_nan_share=align.max_nan_share),
             control_kl=partial(advance, self.config.kl),
             evaluate_every=align.evaluate_every,
             commit_every=align.checkpoint_every,
             stop_at_kl=align.stop_at_kl,
+            price=partial(advance_multipliers, objective),
         )
 
     def chunks(self, state: State) -> list[Chunk]:
@@ -88,52 +90,37 @@ def set_up(config: RunConfig) -> Setup:
     Raises:
         ConfigError, DataError, ModelError, ReferenceTableError: What is missing or belongs to another run, by name.
     """
+    refuse_destructive(config)
     utility = combined_utility(
         config.objective, config.properties, missing_eos_penalty=config.align.missing_eos_penalty
     )
     all_prompts = load_prepared(RunFolder(config.base_folder).data).prompts
-    prompts = prompts_of(config, all_prompts, "alignment")
-    validation = prompts_of(config, all_prompts, "validation")[: config.align.max_evaluation_prompts]
+    prompts = run_prompts(config, all_prompts, "alignment")
+    validation = run_prompts(config, all_prompts, "validation")[: config.align.max_evaluation_prompts]
     for split, found in (("alignment", prompts), ("validation", validation)):
         if not found:
             raise DataError(
                 f"{RunFolder(config.base_folder).data} has no {split} prompts; look at the counts in its report"
             )
-    table = _table(config)
+    table = run_table(config)
     ids = [prompt.id for prompt in (*prompts, *validation)]
     hashes = {"config": config_hash(config)}
     if table is not None:
         hashes["reference table"] = sha256_of(table.folder / MANIFEST)
-    return Setup(config, prompts, validation, _references(config, table, ids), utility, gold_of(config), hashes)
-
-
-def _table(config: RunConfig) -> ReferenceTable | None:
-    """The reference table, checked against this run's models and settings; None when no property needs one."""
-    names = [name for name, setting in config.properties.items() if needs_table(setting.reference)]
-    if not names:
-        return None
-    table = ReferenceTable.load(RunFolder(config.base_folder).references)
-    table.check(table_keys(config, names))
-    return table
-
-
-def _references(
-    config: RunConfig, table: ReferenceTable | None, prompt_ids: Sequence[str]
-) -> dict[str, float | dict[str, float]]:
-    references: dict[str, float | dict[str, float]] = {}
-    for name, setting in config.properties.items():
-        reference = setting.reference
-        if table is not None and needs_table(reference):
-            references[name] = table.reference_values(name, reference, prompt_ids)
-        else:
-            references[name] = reference.value if isinstance(reference, ConstantReference) else 0.0
-    return references
+    treatments = {name: treatment_of(config, name, table, ids, key="") for name in config.properties}
+    return Setup(config, prompts, validation, treatments, utility, gold_of(config), hashes)
 
 
 def initial_state(config: RunConfig) -> State:
     """The state before the first update: the SFT weights are version 0."""
     controller = controller_of(config.kl)
-    return State(step=0, policy_version=0, kl_coefficient=controller.coefficient, kl_controller=controller.state_dict())
+    return State(
+        step=0,
+        policy_version=0,
+        kl_coefficient=controller.coefficient,
+        kl_controller=controller.state_dict(),
+        multipliers=initial_multipliers(config.objective),
+    )
 
 
 def config_hash(config: RunConfig) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from actors.cast import Cast, CastRequest, Part, spawn
+from actors.ensemble import Combination, LowerBound, Mean, Median, Min
 from actors.learner_specs import LearnerSpec
 from actors.placement import Resources
 from actors.reference_policy import ReferencePolicySpec
@@ -16,7 +17,18 @@ from actors.rollout import RolloutSpec
 from actors.supervision import Who
 from allgood.errors import ModelError
 from pipelines.config.placement import Placement
-from pipelines.config.properties import ClassifierProperty, FunctionProperty, ModelProperty, Property
+from pipelines.config.properties import (
+    ClassifierProperty,
+    EnsembleProperty,
+    FunctionProperty,
+    LowerBoundCombination,
+    MeanCombination,
+    MedianCombination,
+    MinCombination,
+    ModelProperty,
+    Property,
+)
+from pipelines.config.properties import Combination as CombinationConfig
 from pipelines.config.run import RunConfig
 from pipelines.progress import say
 from pipelines.run_folder import RunFolder
@@ -195,7 +207,17 @@ def _reward_spec(config: RunConfig, name: str) -> RewardSpec:
     source = scorer_source(config, name)
     if isinstance(setting, FunctionProperty):
         return RewardSpec(property=name, kind="function", source=source, threads=config.threads)
-    label: Mapping[str, int] = {"label": setting.label} if isinstance(setting, ClassifierProperty) else {}
+    if isinstance(setting, EnsembleProperty):
+        return RewardSpec(
+            property=name,
+            kind="ensemble",
+            source=source,
+            max_tokens=setting.max_tokens,
+            device=_device(config, setting.placement),
+            threads=config.threads,
+            members=tuple(setting.members),
+            combination=_combination(setting.combine),
+        )
     return RewardSpec(
         property=name,
         kind=setting.kind,
@@ -203,8 +225,20 @@ def _reward_spec(config: RunConfig, name: str) -> RewardSpec:
         max_tokens=setting.max_tokens,
         device=_device(config, setting.placement),
         threads=config.threads,
-        **label,
+        label=setting.label if isinstance(setting, ClassifierProperty) else 1,
     )
+
+
+def _combination(config: CombinationConfig) -> Combination:
+    match config:
+        case MeanCombination():
+            return Mean()
+        case MedianCombination():
+            return Median()
+        case MinCombination():
+            return Min()
+        case LowerBoundCombination():
+            return LowerBound(config.penalty)
 
 
 def _resources(placement: Placement) -> Resources:

@@ -12,8 +12,6 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
-
 from allgood.errors import ConfigError
 from pipelines.config.run import RunConfig
 from pipelines.evaluation.efficiency import efficiency
@@ -24,7 +22,7 @@ from pipelines.evaluation.judges import Duel, HttpJudge
 from pipelines.evaluation.measure import FloatGrid
 from pipelines.evaluation.sample_table import ranked_by, sample_table
 from pipelines.evaluation.samples import Drawn, ScoredSamples, draw_samples, save_samples, test_prompts
-from pipelines.evaluation.scorers import fresh_references, treated
+from pipelines.evaluation.scorers import centred, fresh_references
 from pipelines.files import write_json
 from pipelines.gold import gold_of
 from pipelines.progress import say, track
@@ -96,9 +94,7 @@ def _margins(
     margins = {}
     for name, setting in config.properties.items():
         references = fresh_references(setting.reference, sft.rewards[name], canned.get(name))
-        rewards = samples.rewards[name]
-        scores = treated(name, setting, rewards, references, temperature=temperature(config, name))
-        margins[name] = scores.margins.astype(np.float64).reshape(rewards.shape)
+        margins[name] = centred(samples.rewards[name], references, temperature=temperature(config, name))
     return margins
 
 

@@ -1,14 +1,14 @@
 """`allgood generate`: SFT and aligned responses to the same prompts, with what every property makes of them.
 
 Runs in this process, with the same workers that actors wrap. A prompt that is in the reference table uses its r_ref;
-for any other, quantile and mean references are built from SFT samples on the spot, and the output says so.
+for any other, references are built from SFT samples on the spot, and the output says so.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,22 +19,32 @@ from actors.messages import Chunk, Rollout, Scores
 from actors.reward import RewardSpec, RewardWorker
 from actors.rollout import RolloutSpec, RolloutWorker
 from actors.seeds import chunk_seed
+from actors.treatment import Treatment, treat
 from allgood.conversations import Turn, as_content, as_prompt, parse, prompt_id
 from allgood.errors import ConfigError, DataError, ReferenceTableError
 from pipelines.cast_request import reward_parts, rollout_part
 from pipelines.config.loading import load_config
-from pipelines.config.properties import CannedReference
+from pipelines.config.properties import (
+    CannedReference,
+    DatasetReference,
+    DrawsReference,
+    MeanReference,
+    Transform,
+    ZScoreTransform,
+)
 from pipelines.config.rl import FormulaObjective
 from pipelines.config.run import RunConfig
+from pipelines.config.transforms import transform_name, transform_options
 from pipelines.evaluation.measure import FloatGrid
-from pipelines.evaluation.scorers import fresh_references, treated
-from pipelines.objective import combined_utility
+from pipelines.evaluation.scorers import fresh_references
+from pipelines.objective import combined_utility, is_log_prob
 from pipelines.progress import say
-from pipelines.reference_table import ReferenceTable, needs_table
+from pipelines.reference_table import ReferenceTable, needs_samples
 from pipelines.run_folder import RunFolder
 from pipelines.side_by_side import Answer, Comparison, Judged, show
 from pipelines.table_keys import temperature
 from pipelines.training.quiet import quiet_transformers
+from pipelines.treatments import tabled, treatment_of
 
 NUM_REFERENCE_SAMPLES = 16
 
@@ -62,9 +72,9 @@ class Generator:
     def answer(self, text: str) -> Comparison:
         """Sample both policies once on a prompt, plain text or a conversation."""
         prompt = canonical(text)
-        references, source = self._references(prompt)
+        treatments, source = self._treatments(prompt)
         answers = tuple(
-            self._judge(policy, prompt, self._sample(worker, prompt, 1, purpose=purpose), references)
+            self._judge(policy, prompt, self._sample(worker, prompt, 1, purpose=purpose), treatments)
             for purpose, (policy, worker) in enumerate((("SFT", self._sft), ("aligned", self._aligned)))
         )
         self._count += 1
@@ -74,13 +84,14 @@ class Generator:
         seed = chunk_seed(self._config.seed, self._count, purpose)
         return worker.generate(Chunk(0, 0, seed, 0, (prompt_id(prompt),), (prompt,), num_samples))
 
-    def _judge(self, policy: str, prompt: str, rollout: Rollout, references: dict[str, float]) -> Answer:
+    def _judge(self, policy: str, prompt: str, rollout: Rollout, treatments: Mapping[str, Treatment]) -> Answer:
         response = rollout.responses[0]
         scores = {
-            name: self._scores(name, self._score(name, prompt, [response]), reference)
-            for name, reference in references.items()
+            name: _scores(treatment, self._score(name, prompt, [response]), prompt_id(prompt))
+            for name, treatment in treatments.items()
         }
-        judged = {name: _judged(part, is_log_prob=self._is_log_prob(name)) for name, part in scores.items()}
+        transforms = {name: setting.transform for name, setting in self._config.properties.items()}
+        judged = {name: _judged(part, transforms[name]) for name, part in scores.items()}
         p_all_good = None
         if isinstance(self._config.objective, FormulaObjective):
             p_all_good = float(np.exp(self._utility(scores, rollout.finish_reasons)[0]))
@@ -91,41 +102,50 @@ class Generator:
         rewards = self._scorers[name].score_texts([prompt] * len(responses), responses)
         return rewards.astype(np.float64)[None, :]
 
-    def _scores(self, name: str, rewards: FloatGrid, reference: float) -> Scores:
-        setting = self._config.properties[name]
-        return treated(name, setting, rewards, np.array([reference]), temperature=temperature(self._config, name))
-
-    def _is_log_prob(self, name: str) -> bool:
-        return self._config.properties[name].transform.kind == "log_prob"
-
-    def _references(self, prompt: str) -> tuple[dict[str, float], str]:
-        """r_ref per property, and a sentence about their source."""
-        settings = {name: setting.reference for name, setting in self._config.properties.items()}
-        if self._table is not None:
-            try:
-                values = {
-                    name: self._table.reference_values(name, reference, [prompt_id(prompt)])[prompt_id(prompt)]
-                    for name, reference in settings.items()
-                }
-                return values, "References come from the reference table."
-            except ReferenceTableError:
-                pass  # a prompt that is not in the table
-        sampled = [name for name, reference in settings.items() if needs_table(reference) and not _is_canned(reference)]
-        drawn = self._sample(self._sft, prompt, NUM_REFERENCE_SAMPLES, purpose=2) if sampled else None
-        fresh = {}
-        for name, reference in settings.items():
-            rewards = (
-                self._score(name, prompt, drawn.responses) if drawn and name in sampled else np.full((1, 1), np.nan)
-            )
-            canned = None
-            if isinstance(reference, CannedReference):
-                canned = self._score(name, prompt, reference.replies).mean(axis=1)
-            fresh[name] = float(fresh_references(reference, rewards, canned)[0])
+    def _treatments(self, prompt: str) -> tuple[dict[str, Treatment], str]:
+        """What is made of each property's rewards, and a sentence about the references' source."""
+        names = list(self._config.properties)
+        try:
+            known = {
+                name: treatment_of(self._config, name, self._table, [prompt_id(prompt)], key=prompt) for name in names
+            }
+            needed = self._table is not None
+            return known, f"References {'come from the reference table' if needed else 'need no samples'}."
+        except ReferenceTableError:
+            pass  # a prompt that is not in the table
+        settings = self._config.properties
+        sampled = [name for name in names if needs_samples(settings[name].reference)]
+        drawn = self._sample(self._sft, prompt, NUM_REFERENCE_SAMPLES, purpose=2).responses if sampled else ()
+        fresh = {name: self._fresh(name, prompt, drawn if name in sampled else ()) for name in names}
         if not sampled:
             return fresh, "References need no samples."
         return fresh, (
             f"This prompt is not in the reference table: r_ref of {', '.join(sampled)} comes from "
             f"{NUM_REFERENCE_SAMPLES} samples of the SFT policy, drawn now."
+        )
+
+    def _fresh(self, name: str, prompt: str, drawn: Sequence[str]) -> Treatment:
+        """The treatment of a prompt that is in no table, from samples drawn now."""
+        setting = self._config.properties[name]
+        rewards = self._score(name, prompt, drawn) if drawn else np.full((1, 1), np.nan)
+        canned = None
+        if isinstance(setting.reference, CannedReference):
+            canned = self._score(name, prompt, setting.reference.replies).mean(axis=1)
+        # A prompt that was just typed has no response in the data: the SFT policy's mean stands for it.
+        reference = MeanReference() if isinstance(setting.reference, DatasetReference) else setting.reference
+        draws = None
+        if isinstance(reference, DrawsReference):
+            finite = rewards[np.isfinite(rewards)]
+            draws = {prompt_id(prompt): finite[: reference.num].astype(np.float32)}
+        needs_moments = self._table is not None and isinstance(setting.transform, ZScoreTransform)
+        return Treatment(
+            key=prompt,
+            transform=transform_name(setting.transform),
+            options=transform_options(setting.transform),
+            references=float(fresh_references(reference, rewards, canned)[0]),
+            temperature=temperature(self._config, name),
+            draws=draws,
+            moments=self._table.moments(name) if self._table is not None and needs_moments else None,
         )
 
 
@@ -200,14 +220,19 @@ def canonical(text: str) -> str:
     return as_prompt(turns[:-1] if turns[-1].role == "assistant" else turns)
 
 
-def _judged(scores: Scores, *, is_log_prob: bool) -> Judged:
+def _scores(treatment: Treatment, rewards: FloatGrid, asked: str) -> Scores:
+    """What the run makes of one reward, as its reward actor does."""
+    values = rewards.astype(np.float32)
+    treated = treat(treatment, values, [asked], property_name="generate")
+    flat = (treated.references.ravel(), treated.margins.ravel(), treated.utilities.ravel())
+    return Scores("generate", values.ravel(), *flat, num_prompts_cut=0, seconds=0.0)
+
+
+def _judged(scores: Scores, transform: Transform) -> Judged:
+    """P(good) is that of the transform where it is a log-probability, else that of the log-sigmoid."""
     margin, utility = float(scores.margins[0]), float(scores.utilities[0])
-    p_good = float(np.exp(utility)) if is_log_prob else 0.5 * (1 + float(np.tanh(0.5 * margin)))
+    p_good = float(np.exp(utility)) if is_log_prob(transform) else 0.5 * (1 + float(np.tanh(0.5 * margin)))
     return Judged(float(scores.rewards[0]), float(scores.references[0]), p_good)
-
-
-def _is_canned(reference: object) -> bool:
-    return isinstance(reference, CannedReference)
 
 
 def _scorer(spec: object) -> RewardWorker:
@@ -217,5 +242,5 @@ def _scorer(spec: object) -> RewardWorker:
 
 def _table(config: RunConfig) -> ReferenceTable | None:
     folder = RunFolder(config.base_folder).references
-    needed = any(needs_table(setting.reference) for setting in config.properties.values())
+    needed = any(tabled(setting) for setting in config.properties.values())
     return ReferenceTable.load(folder) if needed and folder.is_dir() else None

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from allgood.kl import AdaptiveController, FixedController, KlController
+from allgood.kl import AdaptiveController, FixedController, KlController, TargetKlController
 from pipelines.align_loop import State
 from pipelines.config.rl import AdaptiveController as AdaptiveConfig
-from pipelines.config.rl import KlConfig
+from pipelines.config.rl import KlConfig, TargetController
 
 
 def controller_of(config: KlConfig) -> KlController:
     """The controller that the config names, as it is before the first update."""
     if isinstance(config.controller, AdaptiveConfig):
         return AdaptiveController(config.coefficient, config.controller.target, config.controller.horizon)
+    if isinstance(config.controller, TargetController):
+        target = config.controller
+        return TargetKlController(config.coefficient, target.target, target.rate, target.smoothing)
     return FixedController(config.coefficient)
 
 

@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from actors.learner_group import merge, shard
 from actors.learner_specs import ArmSpec, OptimizerSpec, Rloo
 from actors.messages import Batch, Chunk, FloatRow, LogProbs, Rollout, Scores, UpdateResult
-from actors.reward import Treatment
 from actors.supervision import Who, ask
+from actors.treatment import Treatment
 from allgood.errors import RoleError
 from pipelines.align_loop import Crew, gather
 from pipelines.cast_request import Actors
@@ -125,6 +126,18 @@ class Lane:
             for start in starts
         )
         return np.concatenate(parts) if parts else np.empty(0, dtype=np.float32)
+
+    async def prompt_features(self, name: str, prompts: Sequence[str]) -> NDArray[np.float32]:
+        """Features of prompts by a property's reward model, [prompts, features]."""
+        starts = range(0, len(prompts), TEXTS_PER_CALL)
+        parts = await gather(
+            self._rewards[name].call(
+                lambda actor: actor.prompt_features, list(prompts[start : start + TEXTS_PER_CALL]), phase="features"
+            )
+            for start in starts
+        )
+        features: NDArray[np.float32] = np.concatenate(parts)
+        return features
 
     async def start(self, arm: ArmSpec) -> None:
         """A new training from the SFT weights, version 0, which the rollout actors then hold too."""

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pipelines.align_loop import State
+from pipelines.config.objectives import FormulaObjective, WeightedSumObjective
+from pipelines.config.properties import EnsembleProperty, FunctionProperty
 from pipelines.config.run import RunConfig
 
 
@@ -58,13 +60,21 @@ Prompts are plain text, "\\n\\nHuman: ...\\n\\nAssistant:", or the tokenizer's c
 
 
 def _objective(config: RunConfig) -> str:
-    if config.objective.kind == "formula":
-        return f"log P({config.objective.expression or ' & '.join(config.properties)})"
-    weights = [f"{config.objective.weights.get(name, 1.0):g} * {name}" for name in config.properties]
-    return " + ".join(weights)
+    objective = config.objective
+    if isinstance(objective, FormulaObjective):
+        return f"log P({objective.expression or ' & '.join(config.properties)})"
+    if isinstance(objective, WeightedSumObjective):
+        return " + ".join(f"{objective.weights.get(name, 1.0):g} * {name}" for name in config.properties)
+    settings = ", ".join(f"{key} {value}" for key, value in objective.model_dump(exclude={"kind"}).items())
+    return f"{objective.kind} of {', '.join(config.properties)}" + (f" ({settings})" if settings else "")
 
 
 def _property_line(name: str, config: RunConfig) -> str:
     setting = config.properties[name]
-    scorer = setting.function if setting.kind == "function" else (setting.model or "trained with allgood reward")
+    if isinstance(setting, FunctionProperty):
+        scorer = setting.function
+    elif isinstance(setting, EnsembleProperty):
+        scorer = f"{setting.combine.kind} of {', '.join(setting.members)}"
+    else:
+        scorer = setting.model or "trained with allgood reward"
     return f"| {name} | {setting.kind}: {scorer} | {setting.reference.kind} | {setting.transform.kind} |"

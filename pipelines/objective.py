@@ -1,104 +1,173 @@
 """The combined utility of a response: scores of properties -> one number per row, in nats, KL not included.
 
 A formula's utility is log P(formula) under independent judgements: a property with the log-sigmoid transform is good
-with probability sigma(z), one with the log_prob transform with the probability that its scorer gave. A weighted sum
-adds w_i * u_i. A row without a needed score has no utility (NaN); it is dropped, never replaced by a number.
+with probability sigma(z), one with another log-probability (log_prob, log_mean_sigmoid, calibrated) with that one. The
+other kinds are in `combinations`. A row without a needed score has no utility (NaN); it is dropped, never replaced by a
+number.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
 
 from actors.messages import FinishReason, FloatRow, Scores
 from allgood.errors import ConfigError, TrainingError
 from allgood.formula import Formula
-from pipelines.config.properties import Property
-from pipelines.config.rl import FormulaObjective, Objective, WeightedSumObjective
+from pipelines import combinations
+from pipelines.combinations import Combine, FloatArray, View, is_log_prob
+from pipelines.config.objectives import (
+    FormulaObjective,
+    LagrangianObjective,
+    LogitOfProductObjective,
+    MinimumObjective,
+    NormaliseThenSumObjective,
+    Objective,
+    SoftMinimumObjective,
+    WeightedSumObjective,
+    ZScoredSumObjective,
+)
+from pipelines.config.properties import IdentityTransform, Property, ZScoreTransform
 
-MARGIN_OF_CERTAINTY = 1e4  # log-odds that stand for P = 1 within float32; the formula is stable up to here
+__all__ = [
+    "CombinedUtility",
+    "combined_utility",
+    "initial_multipliers",
+    "is_log_prob",
+    "kept_rows",
+    "refuse_too_many_failures",
+]
 
 
 @dataclass(frozen=True)
 class CombinedUtility:
-    """The objective of a run. `names` are the properties it needs; rows with another property's NaN are kept."""
+    """The objective of a run. `names` are the properties it needs; rows with another property's NaN are kept.
+
+    `priced` is set where multipliers are learned: the objective as a function of them.
+    """
 
     names: tuple[str, ...]
-    combine: Callable[[Mapping[str, Scores]], FloatRow]
+    combine: Combine
     missing_eos_penalty: float = 0.0
+    priced: Callable[[Mapping[str, float]], Combine] | None = None
+
+    def at(self, multipliers: Mapping[str, float]) -> CombinedUtility:
+        """The objective with these multipliers; itself where none are learned."""
+        return self if self.priced is None else replace(self, combine=self.priced(multipliers))
 
     def __call__(self, scores: Mapping[str, Scores], finish_reasons: tuple[FinishReason, ...]) -> FloatRow:
-        """Combined utilities [rows]; NaN where a needed score is missing. The penalty comes after the transform."""
-        missing = np.any([np.isnan(scores[name].utilities) for name in self.names], axis=0)
-        utilities = self.combine(scores)
-        was_cut = np.array([reason == "length" for reason in finish_reasons], dtype=np.float32)
-        utilities = utilities - np.float32(self.missing_eos_penalty) * was_cut
+        """Combined utilities [rows]; NaN where a needed score is missing."""
+        return self.of(scores, np.array([reason == "length" for reason in finish_reasons], dtype=np.bool_))
+
+    def of(self, views: Mapping[str, View], was_cut: NDArray[np.bool_]) -> FloatArray:
+        """Combined utilities in the shape of the views. The penalty comes after the transform."""
+        missing = np.any([np.isnan(views[name].utilities) for name in self.names], axis=0)
+        utilities = self.combine(views) - np.float32(self.missing_eos_penalty) * was_cut.astype(np.float32)
         return np.where(missing | ~np.isfinite(utilities), np.nan, utilities).astype(np.float32)
 
 
 def combined_utility(
     objective: Objective, properties: Mapping[str, Property], *, missing_eos_penalty: float = 0.0
 ) -> CombinedUtility:
-    """The objective as a function of scores. ConfigError: an unknown name, or a transform that is no probability."""
-    if isinstance(objective, WeightedSumObjective):
-        return _weighted_sum(objective, properties, missing_eos_penalty)
-    return _formula(objective, properties, missing_eos_penalty)
+    """The objective as a function of scores. A Lagrangian starts with its initial multipliers; GDPO, which has no
+    utility of its own, is shown as the raw sum.
+
+    Raises:
+        ConfigError: An unknown name, or a transform that the objective cannot work with.
+    """
+    names, combine, priced = _combination(objective, properties)
+    return CombinedUtility(names, combine, missing_eos_penalty, priced)
 
 
-def _weighted_sum(
-    objective: WeightedSumObjective, properties: Mapping[str, Property], missing_eos_penalty: float
-) -> CombinedUtility:
+_Combination = tuple[tuple[str, ...], Combine, Callable[[Mapping[str, float]], Combine] | None]
+
+
+def _combination(objective: Objective, properties: Mapping[str, Property]) -> _Combination:
+    everything = tuple(properties)
+    match objective:
+        case FormulaObjective():
+            return _formula(objective, properties)
+        case WeightedSumObjective():
+            return _weighted_sum(objective, properties)
+        case MinimumObjective():
+            return everything, combinations.minimum(properties, on=objective.on), None
+        case SoftMinimumObjective():
+            soft = combinations.soft_minimum(properties, on=objective.on, temperature=objective.temperature)
+            return everything, soft, None
+        case LogitOfProductObjective():
+            _require_log_prob(everything, properties, objective.kind)
+            return everything, combinations.logit_of_product(properties), None
+        case ZScoredSumObjective():
+            _require_transform(ZScoreTransform, properties, objective.kind)
+            return everything, combinations.weighted_sum(dict.fromkeys(properties, 1.0)), None
+        case LagrangianObjective():
+            return _lagrangian(objective, properties)
+        case NormaliseThenSumObjective():
+            _require_transform(IdentityTransform, properties, objective.kind)
+            return everything, combinations.weighted_sum(dict.fromkeys(properties, 1.0)), None
+
+
+def _weighted_sum(objective: WeightedSumObjective, properties: Mapping[str, Property]) -> _Combination:
     _refuse_unknown(objective.weights, properties, "objective.weights")
     all_weights = {name: objective.weights.get(name, 1.0) for name in properties}
     weights = {name: weight for name, weight in all_weights.items() if weight}  # a weight of 0 needs no score
     if not weights:
         raise ConfigError("objective.weights are all 0, so nothing would be rewarded; give one property a weight")
-
-    def combine(scores: Mapping[str, Scores]) -> FloatRow:
-        parts = [np.float32(weight) * scores[name].utilities for name, weight in weights.items()]
-        total: FloatRow = np.sum(parts, axis=0, dtype=np.float32)
-        return total
-
-    return CombinedUtility(tuple(weights), combine, missing_eos_penalty)
+    return tuple(weights), combinations.weighted_sum(weights), None
 
 
-def _formula(
-    objective: FormulaObjective, properties: Mapping[str, Property], missing_eos_penalty: float
-) -> CombinedUtility:
-    expression = objective.expression or " & ".join(properties)
+def _formula(objective: FormulaObjective, properties: Mapping[str, Property]) -> _Combination:
     try:
-        formula = Formula(expression)
+        formula = Formula(objective.expression or " & ".join(properties))
     except ValueError as error:
         raise ConfigError(f"objective.expression: {error}") from error
     names = tuple(sorted(formula.names))
     _refuse_unknown(names, properties, "objective.expression")
+    _require_log_prob(names, properties, objective.kind)
+    return names, combinations.formula(formula, properties), None
+
+
+def _lagrangian(objective: LagrangianObjective, properties: Mapping[str, Property]) -> _Combination:
+    _refuse_unknown([objective.maximise], properties, "objective.maximise")
+    _refuse_unknown(objective.thresholds, properties, "objective.thresholds")
+    if objective.maximise in objective.thresholds:
+        raise ConfigError(
+            f"objective.thresholds holds {objective.maximise!r}, which is the property to maximise; constrain others"
+        )
+    priced = combinations.priced_lagrangian(objective.maximise, objective.thresholds)
+    names = (objective.maximise, *objective.thresholds)
+    return names, priced(initial_multipliers(objective)), priced
+
+
+def initial_multipliers(objective: Objective) -> dict[str, float]:
+    """lambda of each constrained property before the first step; empty where none are learned."""
+    if not isinstance(objective, LagrangianObjective):
+        return {}
+    return dict.fromkeys(objective.thresholds, objective.initial_multiplier)
+
+
+def _require_log_prob(names: tuple[str, ...], properties: Mapping[str, Property], kind: str) -> None:
     for name in names:
-        if properties[name].transform.kind == "identity":
+        if not is_log_prob(properties[name].transform):
             raise ConfigError(
-                f"properties.{name}.transform is identity, but objective.kind formula needs P(good): "
-                "use log_sigmoid or log_prob there, or objective.kind weighted_sum for raw rewards"
+                f"properties.{name}.transform is {properties[name].transform.kind}, but objective.kind {kind} needs "
+                "log P(good): use log_sigmoid, log_prob, log_mean_sigmoid or calibrated with then: log there, or "
+                "objective.kind weighted_sum for other utilities"
             )
-    is_probability = {name: properties[name].transform.kind == "log_prob" for name in names}
-
-    def combine(scores: Mapping[str, Scores]) -> FloatRow:
-        margins = {name: _margins(scores[name], is_log_prob=is_probability[name]) for name in names}
-        utilities: FloatRow = formula.log_prob(margins).numpy().astype(np.float32)
-        return utilities
-
-    return CombinedUtility(names, combine, missing_eos_penalty)
 
 
-def _margins(scores: Scores, *, is_log_prob: bool) -> torch.Tensor:
-    """Log-odds of "good" in float64 [rows]. Missing scores become 0 here; the caller masks their rows."""
-    if not is_log_prob:
-        return torch.from_numpy(np.nan_to_num(scores.margins.astype(np.float64), nan=0.0))
-    log_prob = np.nan_to_num(scores.utilities.astype(np.float64), nan=-1.0, neginf=-MARGIN_OF_CERTAINTY)
-    with np.errstate(divide="ignore"):  # log P = 0 gives infinite odds, cut to the margin of certainty
-        odds = log_prob - np.log(-np.expm1(log_prob))
-    return torch.from_numpy(np.minimum(odds, MARGIN_OF_CERTAINTY))
+def _require_transform(
+    needed: type[IdentityTransform] | type[ZScoreTransform], properties: Mapping[str, Property], kind: str
+) -> None:
+    for name, setting in properties.items():
+        if not isinstance(setting.transform, needed):
+            raise ConfigError(
+                f"properties.{name}.transform is {setting.transform.kind}, but objective.kind {kind} needs "
+                f"{needed.model_fields['kind'].default}; set it for every property"
+            )
 
 
 def refuse_too_many_failures(scores: Mapping[str, Scores], *, max_nan_share: float, step: int) -> None:

@@ -11,6 +11,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.config.properties import ConstantReference, NoReference, PredictedReference
 from pipelines.config.run import RunConfig
 from pipelines.data import Prompt
 
@@ -29,6 +30,21 @@ def step_prompts(prompts: Sequence[Item], *, seed: int, step: int, prompts_per_s
 def prompts_of(config: RunConfig, prompts: Sequence[Prompt], split: str) -> list[Prompt]:
     """The prompts of a split that a run uses: all, or the first `references.max_prompts` of it."""
     return [prompt for prompt in prompts if prompt.split == split][: config.references.max_prompts.get(split)]
+
+
+def run_prompts(config: RunConfig, prompts: Sequence[Prompt], split: str) -> list[Prompt]:
+    """The prompts of a split that an alignment uses: those of `prompts_of`, or all where references are predicted.
+
+    A predicted reference needs no samples of its prompt, so `references.max_prompts` bounds the sampling only.
+    """
+    references = [setting.reference for setting in config.properties.values()]
+    predicted = any(isinstance(reference, PredictedReference) for reference in references)
+    free = all(isinstance(reference, PredictedReference | NoReference | ConstantReference) for reference in references)
+    return (
+        [prompt for prompt in prompts if prompt.split == split]
+        if predicted and free
+        else prompts_of(config, prompts, split)
+    )
 
 
 def permutation(size: int, *, seed: int, epoch: int) -> NDArray[np.int64]:

@@ -20,19 +20,31 @@ import torch
 from numpy.typing import NDArray
 
 from actors.messages import Experience
-from actors.reward import Treatment
+from actors.treatment import Treatment
 from allgood.errors import DataError
 from allgood.references import empirical_quantile, gaussian_quantile
 from pipelines.cast_request import EVALUATOR, Actors, cast_for, reference_request
-from pipelines.config.properties import CannedReference, FunctionProperty, ModelProperty
+from pipelines.config.properties import CannedReference, DatasetReference, Reference
 from pipelines.config.run import RunConfig
-from pipelines.data import Prompt, load_prepared
+from pipelines.data import PreparedData, Prompt, load_prepared
+from pipelines.data.prepared import prepared_key
 from pipelines.files import atomic_path
 from pipelines.gold import gold_of
 from pipelines.lane import PROBE, Lane
+from pipelines.predicted_references import Predicted, predict_references
 from pipelines.progress import say, track
 from pipelines.prompt_order import prompts_of
-from pipelines.reference_table import MANIFEST, QUANTILES, SAMPLES, TABLE, canned_column, quantile_column, sha256_of
+from pipelines.reference_table import (
+    DATASET,
+    MANIFEST,
+    PREDICTED,
+    QUANTILES,
+    SAMPLES,
+    TABLE,
+    canned_column,
+    quantile_column,
+    sha256_of,
+)
 from pipelines.rollouts import collect_all, make_chunks, purpose_seed
 from pipelines.run_folder import RunFolder
 from pipelines.table_keys import table_keys
@@ -47,17 +59,21 @@ def build_references(config: RunConfig, cast: Actors | None = None) -> dict[str,
         DataError: No prompt is in the splits asked for.
     """
     folder = RunFolder(config.base_folder)
-    prompts = reference_prompts(config, load_prepared(folder.data).prompts)
+    data = load_prepared(folder.data)
+    prompts = reference_prompts(config, data.prompts)
     with cast_for(reference_request(config), cast) as kept:
-        samples, canned = asyncio.run(_measure(config, kept, prompts))
+        samples, fixed, predicted = asyncio.run(_measure(config, kept, prompts, data))
     samples = _with_gold(config, samples)
-    table = table_rows(samples, canned, list(config.properties))
-    manifest = _manifest(config, prompts)
+    tables = {TABLE: table_rows(samples, fixed, list(config.properties)), SAMPLES: samples}
+    manifest = manifest_of(config, prompts)
+    if predicted.rows:
+        tables[PREDICTED] = predicted.rows
+        manifest["predicted"] = predicted.coverage
     with atomic_path(folder.references) as temporary:
         temporary.mkdir()
-        pq.write_table(pa.Table.from_pylist(table), temporary / TABLE)
-        pq.write_table(pa.Table.from_pylist(samples), temporary / SAMPLES)
-        manifest["files"] = {name: sha256_of(temporary / name) for name in (TABLE, SAMPLES)}
+        for name, rows in tables.items():
+            pq.write_table(pa.Table.from_pylist(rows), temporary / name)
+        manifest["files"] = {name: sha256_of(temporary / name) for name in tables}
         (temporary / MANIFEST).write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     say(f"references of {len(prompts)} prompts x {config.references.num_samples} samples: {folder.references}")
     return manifest
@@ -74,9 +90,9 @@ def reference_prompts(config: RunConfig, prompts: Sequence[Prompt]) -> list[Prom
 
 
 async def _measure(
-    config: RunConfig, cast: Actors, prompts: Sequence[Prompt]
-) -> tuple[list[dict[str, Any]], dict[str, dict[str, dict[str, float]]]]:
-    """Sample rows, and per property and canned column the mean reward per prompt."""
+    config: RunConfig, cast: Actors, prompts: Sequence[Prompt], data: PreparedData
+) -> tuple[list[dict[str, Any]], dict[str, dict[str, dict[str, float]]], Predicted]:
+    """Sample rows; per property and column of fixed texts the mean reward per prompt; predicted references."""
     scorers = [name for name in cast.rewards if name in config.properties or name.startswith(EVALUATOR)]
     lane = Lane(cast, key=KEY, scorers=scorers, deadline_s=config.align.deadline_s)
     await lane.treat({name: Treatment(KEY, "identity", 0.0) for name in scorers})
@@ -92,20 +108,59 @@ async def _measure(
     )
     with track("sampling the SFT policy for references", len(prompts)) as bar:
         experience = await collect_all(chunks, lane.crew_of_reference_policy(), bar.advance)
-    canned = {name: await _canned(config, lane, name, prompts) for name in config.properties}
-    return sample_rows(experience, prompts), canned
+    fixed = {name: await _fixed(config, lane, name, prompts, data) for name in config.properties}
+    samples = sample_rows(experience, prompts)
+    everyone = [prompt for prompt in data.prompts if prompt.split in config.references.splits]
+    wanted = {name: wanted_references(config, name) for name in config.properties}
+    return samples, fixed, await predict_references(config, lane, everyone, samples, wanted)
 
 
-async def _canned(config: RunConfig, lane: Lane, name: str, prompts: Sequence[Prompt]) -> dict[str, dict[str, float]]:
-    setting = config.properties[name]
-    if not isinstance(setting, ModelProperty | FunctionProperty) or not isinstance(setting.reference, CannedReference):
-        return {}
-    replies = setting.reference.replies
-    rewards = await lane.score_texts(
-        name, [prompt.text for prompt in prompts for _ in replies], [reply for _ in prompts for reply in replies]
-    )
-    means = rewards.reshape(len(prompts), len(replies)).mean(axis=1, dtype=np.float64)  # NaN when one reply failed
-    return {canned_column(replies): {prompt.id: float(mean) for prompt, mean in zip(prompts, means, strict=True)}}
+async def _fixed(
+    config: RunConfig, lane: Lane, name: str, prompts: Sequence[Prompt], data: PreparedData
+) -> dict[str, dict[str, float]]:
+    """Mean rewards of texts that are no samples: canned replies, the data's own responses. Column -> prompt id -> r."""
+    found = {}
+    for reference in wanted_references(config, name):
+        if isinstance(reference, CannedReference):
+            replies = {prompt.id: reference.replies for prompt in prompts}
+            found[canned_column(reference.replies)] = await mean_rewards(lane, name, prompts, replies)
+        if isinstance(reference, DatasetReference):
+            found[DATASET] = await mean_rewards(lane, name, prompts, dataset_responses(data, name))
+    return found
+
+
+async def mean_rewards(
+    lane: Lane, name: str, prompts: Sequence[Prompt], responses: Mapping[str, Sequence[str]]
+) -> dict[str, float]:
+    """Mean reward of each prompt's responses; NaN when one failed. A prompt without a response is left out."""
+    asked = [(prompt, response) for prompt in prompts for response in responses.get(prompt.id, ())]
+    rewards = await lane.score_texts(name, [prompt.text for prompt, _ in asked], [response for _, response in asked])
+    by_prompt: dict[str, list[float]] = {}
+    for (prompt, _), reward in zip(asked, rewards.tolist(), strict=True):
+        by_prompt.setdefault(prompt.id, []).append(reward)
+    return {prompt_id: float(np.mean(values, dtype=np.float64)) for prompt_id, values in by_prompt.items()}
+
+
+def wanted_references(config: RunConfig, name: str) -> list[Reference]:
+    """The references that a property's table must serve: its own, and those of `references.also`."""
+    return [config.properties[name].reference, *config.references.also.get(name, ())]
+
+
+def dataset_responses(data: PreparedData, name: str) -> dict[str, list[str]]:
+    """The data's own responses per prompt id: chosen ones of the property's pairs, else of any pairs, else imitated."""
+    pairs = data.pairs.get(name, [])
+    others = [pair for other, found in data.pairs.items() if other != name for pair in found]
+    responses: dict[str, list[str]] = {}
+    for source in (
+        [(pair.prompt_id, pair.chosen) for pair in pairs],
+        [(pair.prompt_id, pair.chosen) for pair in others],
+        [(row.prompt_id, row.response) for row in data.demonstrations],
+    ):
+        taken = set(responses)
+        for prompt_id, response in source:
+            if prompt_id not in taken and response not in responses.setdefault(prompt_id, []):
+                responses[prompt_id].append(response)
+    return responses
 
 
 def sample_rows(experience: Sequence[Experience], prompts: Sequence[Prompt]) -> list[dict[str, Any]]:
@@ -150,19 +205,21 @@ def _with_gold(config: RunConfig, samples: list[dict[str, Any]]) -> list[dict[st
 
 def table_rows(
     samples: Sequence[Mapping[str, Any]],
-    canned: Mapping[str, Mapping[str, Mapping[str, float]]],
+    fixed: Mapping[str, Mapping[str, Mapping[str, float]]],
     properties: Sequence[str],
 ) -> list[dict[str, Any]]:
-    """One row per (prompt id, property). `canned[property][column][prompt_id]` are means over replies."""
-    columns = sorted({column for by_column in canned.values() for column in by_column})
+    """One row per (prompt id, property). `fixed[property][column][prompt_id]` are mean rewards of texts that are no
+    samples.
+    """
+    columns = sorted({column for by_column in fixed.values() for column in by_column})
     rows = []
     for name in properties:
         rewards: dict[str, list[float]] = {}
         for sample in samples:
             rewards.setdefault(sample["prompt_id"], []).append(sample[f"reward.{name}"])
         for prompt_id, numbers in statistics(rewards).items():
-            replies = {column: canned.get(name, {}).get(column, {}).get(prompt_id) for column in columns}
-            rows.append({"prompt_id": prompt_id, "property": name, **numbers, **replies})
+            others = {column: fixed.get(name, {}).get(column, {}).get(prompt_id) for column in columns}
+            rows.append({"prompt_id": prompt_id, "property": name, **numbers, **others})
     return rows
 
 
@@ -197,10 +254,15 @@ def _columns(draws: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
     return columns
 
 
-def _manifest(config: RunConfig, prompts: Sequence[Prompt]) -> dict[str, Any]:
+def manifest_of(config: RunConfig, prompts: Sequence[Prompt]) -> dict[str, Any]:
+    """Keys of everything that the numbers depend on, and how they were made; the files' checksums come later."""
+    keys = table_keys(config, list(config.properties))
+    wanted = [reference for name in config.properties for reference in wanted_references(config, name)]
+    if any(isinstance(reference, DatasetReference) for reference in wanted):
+        keys["data"] = prepared_key(RunFolder(config.base_folder).data)
     return {
         "schema": 1,
-        "keys": table_keys(config, list(config.properties)),
+        "keys": keys,
         "prompts": {"count": len(prompts), "sha256": prompt_set_hash([prompt.id for prompt in prompts])},
         "made_with": {
             "num_samples": config.references.num_samples,
@@ -208,9 +270,10 @@ def _manifest(config: RunConfig, prompts: Sequence[Prompt]) -> dict[str, Any]:
             "splits": list(config.references.splits),
             "max_prompts": config.references.max_prompts,
             "canned": {
-                name: list(setting.reference.replies)
-                for name, setting in config.properties.items()
-                if isinstance(setting.reference, CannedReference)
+                name: list(reference.replies)
+                for name in config.properties
+                for reference in wanted_references(config, name)
+                if isinstance(reference, CannedReference)
             },
         },
     }

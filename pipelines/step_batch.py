@@ -24,8 +24,8 @@ def assemble(
     scores = merged_scores(experience)
     refuse_too_many_failures(scores, max_nan_share=max_nan_share, step=state.step)
     reasons = tuple(reason for chunk in experience for reason in chunk.rollout.finish_reasons)
-    utilities = utility(scores, reasons)
-    groups = _groups(experience)
+    utilities = utility.at(state.multipliers)(scores, reasons)
+    groups = groups_of(experience)
     kept = kept_rows(utilities, groups)
     if not len(kept):
         raise TrainingError(f"step {state.step}: no prompt has two samples with all scores; nothing to learn from")
@@ -39,6 +39,7 @@ def assemble(
         "kl_k1_sum": float(np.mean(kl)),
         "kl_k3_mean": _k3_mean(batch.logprobs, batch.reference_logprobs),
         "gamma": state.kl_coefficient,
+        **{f"multiplier.{name}": value for name, value in state.multipliers.items()},
         "rollout_version": float(state.policy_version),
         "num_samples": float(len(utilities)),
         "num_dropped_samples": float(len(utilities) - len(kept)),
@@ -93,7 +94,7 @@ def _concatenated(parts: Sequence[Scores]) -> Scores:
     )
 
 
-def _groups(experience: Sequence[Experience]) -> NDArray[np.int64]:
+def groups_of(experience: Sequence[Experience]) -> NDArray[np.int64]:
     """The position of each row's prompt in the step. Not its id: a prompt drawn twice makes two groups."""
     samples = [chunk.rollout.chunk.samples_per_prompt for chunk in experience for _ in chunk.rollout.chunk.prompts]
     return np.repeat(np.arange(len(samples), dtype=np.int64), samples)

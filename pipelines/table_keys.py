@@ -13,8 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from allgood.errors import ModelError
-from pipelines.config.properties import ClassifierProperty, FunctionProperty, ModelProperty, Property
+from pipelines.config.properties import (
+    ClassifierProperty,
+    DatasetReference,
+    EnsembleProperty,
+    FunctionProperty,
+    ModelProperty,
+    Property,
+)
 from pipelines.config.run import RunConfig
+from pipelines.data.prepared import prepared_key
 from pipelines.reference_table import sha256_of
 from pipelines.run_folder import RunFolder
 
@@ -44,6 +52,8 @@ def table_keys(config: RunConfig, properties: list[str]) -> dict[str, Any]:
     }
     for name in properties:
         keys |= _property_keys(config, name)
+        if isinstance(config.properties[name].reference, DatasetReference):
+            keys["data"] = prepared_key(RunFolder(config.base_folder).data)
     return keys
 
 
@@ -52,6 +62,13 @@ def _property_keys(config: RunConfig, name: str) -> dict[str, Any]:
     source = scorer_source(config, name)
     if isinstance(setting, FunctionProperty):
         return {f"reward_model.{name}": _function_hash(source)}
+    if isinstance(setting, EnsembleProperty):
+        return {
+            f"reward_model.{name}": [model_hash(member) for member in setting.members],
+            f"reward_tokenizer.{name}": [tokenizer_hash(member) for member in setting.members],
+            f"combine.{name}": setting.combine.model_dump(mode="json"),
+            f"max_tokens.{name}": setting.max_tokens,
+        }
     return {
         f"reward_model.{name}": model_hash(source),
         f"reward_tokenizer.{name}": tokenizer_hash(source),
@@ -61,12 +78,14 @@ def _property_keys(config: RunConfig, name: str) -> dict[str, Any]:
 
 
 def scorer_source(config: RunConfig, name: str) -> str:
-    """What scores a property: a model's name or folder, or "module:function"."""
+    """What scores a property: a model's name or folder, "module:function", or an ensemble's members joined by +."""
     setting: Property = config.properties[name]
     if isinstance(setting, FunctionProperty):
         return setting.function
     if isinstance(setting, ClassifierProperty):
         return setting.model
+    if isinstance(setting, EnsembleProperty):
+        return " + ".join(setting.members)
     return setting.model or str(RunFolder(config.base_folder).reward(name) / "best")
 
 

@@ -47,7 +47,7 @@ class Validator:
         )
         experience = await collect_all(chunks, self.crew, advance=lambda num_prompts: None)
         gold = self._gold_scores(experience)
-        utilities = self._utilities(experience)
+        utilities = self._utilities(experience, state)
         kl = _kl(experience)
         metrics = {
             **score_metrics(merged_scores(experience)),
@@ -60,9 +60,9 @@ class Validator:
         samples = sample_rows(experience, utilities, kl, gold, step=state.step)
         return Validation(score, metrics["kl_k1_mean"], _finite(metrics), samples)
 
-    def _utilities(self, experience: Sequence[Experience]) -> np.ndarray:
+    def _utilities(self, experience: Sequence[Experience], state: State) -> np.ndarray:
         reasons = tuple(reason for chunk in experience for reason in chunk.rollout.finish_reasons)
-        return self.utility(merged_scores(experience), reasons)
+        return self.utility.at(state.multipliers)(merged_scores(experience), reasons)
 
     def _gold_scores(self, experience: Sequence[Experience]) -> GoldScores:
         if self.gold is None:

@@ -4,79 +4,100 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pipelines.config.base import StrictModel
 from pipelines.config.placement import Placement
+from pipelines.config.references import (
+    CannedReference,
+    ConstantReference,
+    DatasetReference,
+    DrawsReference,
+    MeanReference,
+    MedianReference,
+    NoReference,
+    PredictedReference,
+    QuantileReference,
+    Reference,
+)
 from pipelines.config.training import RewardTrainingConfig
+from pipelines.config.transforms import (
+    CalibratedTransform,
+    ClipTransform,
+    CustomTransform,
+    IdentityTransform,
+    LogMeanSigmoidTransform,
+    LogProbTransform,
+    LogSigmoidTransform,
+    MeanSigmoidTransform,
+    PowerTransform,
+    SigmoidTransform,
+    TanhTransform,
+    Transform,
+    ZScoreTransform,
+)
 
-
-class NoReference(StrictModel):
-    """r_ref = 0: rewards are not centred."""
-
-    kind: Literal["none"] = "none"
-
-
-class ConstantReference(StrictModel):
-    """The same r_ref for every prompt."""
-
-    kind: Literal["constant"] = "constant"
-    value: float = Field(description="r_ref, in the units of the rewards")
-
-
-class MeanReference(StrictModel):
-    """The mean reward of samples of the SFT policy, per prompt."""
-
-    kind: Literal["mean"] = "mean"
-
-
-class QuantileReference(StrictModel):
-    """A quantile of the rewards of samples of the SFT policy, per prompt."""
-
-    kind: Literal["quantile"] = "quantile"
-    quantile: float = Field(0.85, gt=0, lt=1, description="of the SFT policy's rewards on the prompt")
-    method: Literal["gaussian", "empirical"] = Field(
-        "gaussian", description="gaussian: mean + z*std, better with few samples; empirical: linear interpolation"
-    )
-
-
-class CannedReference(StrictModel):
-    """The mean reward of fixed replies to the prompt."""
-
-    kind: Literal["canned"] = "canned"
-    replies: list[str] = Field(min_length=1, description="the same for every prompt")
-
-
-Reference = Annotated[
-    NoReference | ConstantReference | MeanReference | QuantileReference | CannedReference, Field(discriminator="kind")
+__all__ = [
+    "CalibratedTransform",
+    "CannedReference",
+    "ClassifierProperty",
+    "ClipTransform",
+    "Combination",
+    "ConstantReference",
+    "CustomTransform",
+    "DatasetReference",
+    "DrawsReference",
+    "EnsembleProperty",
+    "FunctionProperty",
+    "IdentityTransform",
+    "LogMeanSigmoidTransform",
+    "LogProbTransform",
+    "LogSigmoidTransform",
+    "LowerBoundCombination",
+    "MeanCombination",
+    "MeanReference",
+    "MeanSigmoidTransform",
+    "MedianCombination",
+    "MedianReference",
+    "MinCombination",
+    "ModelProperty",
+    "NoReference",
+    "PowerTransform",
+    "PredictedReference",
+    "Property",
+    "QuantileReference",
+    "Reference",
+    "SigmoidTransform",
+    "TanhTransform",
+    "Transform",
+    "ZScoreTransform",
 ]
-
-
-class IdentityTransform(StrictModel):
-    """u = r - r_ref: raw rewards (centring does not move the optimum)."""
-
-    kind: Literal["identity"] = "identity"
-
-
-class LogSigmoidTransform(StrictModel):
-    """u = log sigmoid(r - r_ref), the paper's LSC."""
-
-    kind: Literal["log_sigmoid"] = "log_sigmoid"
-
-
-class LogProbTransform(StrictModel):
-    """u = log P(good), for scorers whose output is a probability."""
-
-    kind: Literal["log_prob"] = "log_prob"
-
-
-Transform = Annotated[IdentityTransform | LogSigmoidTransform | LogProbTransform, Field(discriminator="kind")]
 
 
 class PropertyBase(StrictModel):
     """What every property has, whoever scores it."""
 
     placement: Placement = Placement()
+
+
+def _refuse_mismatch(transform: Transform, reference: Reference) -> None:
+    """ValueError when a transform cannot work with a reference."""
+    takes_draws = isinstance(transform, MeanSigmoidTransform | LogMeanSigmoidTransform | CalibratedTransform)
+    if takes_draws and not isinstance(reference, DrawsReference):
+        raise ValueError(
+            f"transform {transform.kind} compares with random samples of the SFT policy, but reference is "
+            f"{reference.kind}; set reference to {{kind: draws, num: 16}}"
+        )
+    if isinstance(reference, DrawsReference) and reference.num > 1 and not takes_draws:
+        raise ValueError(
+            f"transform {transform.kind} takes one r_ref per prompt, but reference draws gives {reference.num}; set "
+            "num: 1, or reference mean, or a transform that averages (mean_sigmoid, log_mean_sigmoid, calibrated)"
+        )
+    if isinstance(transform, LogProbTransform) and not isinstance(reference, NoReference):
+        raise ValueError(
+            f"transform log_prob is a probability already and takes no reference, but reference is {reference.kind}; "
+            "set reference to {kind: none}"
+        )
 
 
 class ModelProperty(PropertyBase):
@@ -98,6 +119,11 @@ class ModelProperty(PropertyBase):
     calibrate: bool = Field(
         False, description="divide rewards and references by the temperature fitted on validation pairs"
     )
+
+    @model_validator(mode="after")
+    def _transform_fits_reference(self) -> ModelProperty:
+        _refuse_mismatch(self.transform, self.reference)
+        return self
 
 
 class ClassifierProperty(PropertyBase):
@@ -121,5 +147,70 @@ class FunctionProperty(PropertyBase):
     reference: Reference = NoReference()
     transform: Transform = LogSigmoidTransform()
 
+    @model_validator(mode="after")
+    def _transform_fits_reference(self) -> FunctionProperty:
+        _refuse_mismatch(self.transform, self.reference)
+        if isinstance(self.reference, PredictedReference):
+            raise ValueError(
+                "reference predicted stands on the features of a reward model, and a function has none; "
+                "set reference to {kind: quantile}"
+            )
+        return self
 
-Property = Annotated[ModelProperty | ClassifierProperty | FunctionProperty, Field(discriminator="kind")]
+
+class MeanCombination(StrictModel):
+    """The mean of the members' rewards."""
+
+    kind: Literal["mean"] = "mean"
+
+
+class MedianCombination(StrictModel):
+    """The median of the members' rewards."""
+
+    kind: Literal["median"] = "median"
+
+
+class MinCombination(StrictModel):
+    """The lowest of the members' rewards."""
+
+    kind: Literal["min"] = "min"
+
+
+class LowerBoundCombination(StrictModel):
+    """Mean minus `penalty` standard deviations of the members' rewards: disagreement costs."""
+
+    kind: Literal["lower_bound"] = "lower_bound"
+    penalty: float = Field(1.0, ge=0, description="standard deviations subtracted from the mean")
+
+
+Combination = Annotated[
+    MeanCombination | MedianCombination | MinCombination | LowerBoundCombination, Field(discriminator="kind")
+]
+
+
+class EnsembleProperty(PropertyBase):
+    """Several one-label reward models as one: combined before the reference is subtracted and the transform applied."""
+
+    kind: Literal["ensemble"] = "ensemble"
+    members: list[str] = Field(
+        min_length=2, description="names or folders, such as <run>/reward/<property>/best of runs with other seeds"
+    )
+    combine: Combination = MeanCombination()
+    reference: Reference = QuantileReference()
+    transform: Transform = LogSigmoidTransform()
+    max_tokens: int = Field(512, ge=8, description="scoring limit in tokens, of every member")
+
+    @model_validator(mode="after")
+    def _transform_fits_reference(self) -> EnsembleProperty:
+        _refuse_mismatch(self.transform, self.reference)
+        if isinstance(self.reference, PredictedReference):
+            raise ValueError(
+                "reference predicted stands on the features of one reward model, and an ensemble has several; "
+                "set reference to {kind: quantile}"
+            )
+        return self
+
+
+Property = Annotated[
+    ModelProperty | ClassifierProperty | FunctionProperty | EnsembleProperty, Field(discriminator="kind")
+]

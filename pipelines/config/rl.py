@@ -7,26 +7,11 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from pipelines.config.base import StrictModel
+from pipelines.config.objectives import FormulaObjective as FormulaObjective
+from pipelines.config.objectives import Objective as Objective
+from pipelines.config.objectives import WeightedSumObjective as WeightedSumObjective
+from pipelines.config.references import Reference
 from pipelines.config.training import OptimizerConfig
-
-
-class FormulaObjective(StrictModel):
-    """u = log P(formula) under independent judgements; absent expression: the conjunction of all properties."""
-
-    kind: Literal["formula"] = "formula"
-    expression: str | None = Field(None, description="such as 'helpful & ~verbose'; absent: all properties")
-
-
-class WeightedSumObjective(StrictModel):
-    """u = sum of w_i * u_i; with identity transforms this is the raw sum. Absent weights are 1."""
-
-    kind: Literal["weighted_sum"] = "weighted_sum"
-    weights: dict[str, float] = Field(
-        default_factory=dict, description="per property; a property without one has weight 1"
-    )
-
-
-Objective = Annotated[FormulaObjective | WeightedSumObjective, Field(discriminator="kind")]
 
 
 class FixedController(StrictModel):
@@ -43,11 +28,35 @@ class AdaptiveController(StrictModel):
     horizon: int = Field(10_000, ge=1, description="responses over which the coefficient may change by 20 %")
 
 
+class TargetController(StrictModel):
+    """Seek the coefficient at which the sequence KL is `target` nats, by steps of its logarithm."""
+
+    kind: Literal["target"] = "target"
+    target: float = Field(gt=0, description="sequence KL in nats")
+    rate: float = Field(0.1, gt=0, le=1, description="largest change of log gamma per step")
+    smoothing: float = Field(0.9, ge=0, lt=1, description="weight of the past in the running mean of the KL")
+
+
 class KlConfig(StrictModel):
-    """KL(pi || pi_0): gamma is `coefficient`. k1 inside the reward has the exact gradient."""
+    """KL(pi || pi_0): gamma is `coefficient`. k1 inside the reward has the exact gradient; other choices say that they
+    have not.
+    """
 
     coefficient: float = Field(0.1, gt=0, description="gamma; in nats of utility per nat of KL")
-    controller: Annotated[FixedController | AdaptiveController, Field(discriminator="kind")] = FixedController()
+    estimator: Literal["k1", "k2", "k3"] = Field("k1", description="per token, of the sampled tokens")
+    placement: Literal["reward", "loss"] = Field("reward", description="where it is subtracted; k1 only in the reward")
+    controller: Annotated[FixedController | AdaptiveController | TargetController, Field(discriminator="kind")] = (
+        FixedController()
+    )
+
+    @model_validator(mode="after")
+    def _regularises(self) -> KlConfig:
+        if (self.estimator, self.placement) == ("k1", "loss"):
+            raise ValueError(
+                "k1 as a loss has no expected gradient: nothing would hold the policy near pi_0; set "
+                "placement: reward, or estimator k2 or k3"
+            )
+        return self
 
 
 class RlooAlgorithm(StrictModel):
@@ -68,7 +77,22 @@ class PpoAlgorithm(StrictModel):
     gae_lambda: float = Field(1.0, ge=0, le=1, description="1: no bias, more variance")
 
 
-Algorithm = Annotated[RlooAlgorithm | PpoAlgorithm, Field(discriminator="kind")]
+class ReinforceAlgorithm(StrictModel):
+    """REINFORCE with the mean return of the whole batch as baseline: more variance where prompts differ."""
+
+    kind: Literal["reinforce"] = "reinforce"
+
+
+class GrpoAlgorithm(StrictModel):
+    """GRPO without the standard deviation (Dr. GRPO): the baseline is the mean return of the prompt."""
+
+    kind: Literal["grpo"] = "grpo"
+    scale: Literal["none", "std"] = Field(
+        "none", description="std: divide by the prompt's standard deviation; refused for utilities that are logarithms"
+    )
+
+
+Algorithm = Annotated[RlooAlgorithm | PpoAlgorithm | ReinforceAlgorithm | GrpoAlgorithm, Field(discriminator="kind")]
 
 
 class SamplingConfig(StrictModel):
@@ -138,6 +162,10 @@ class ReferencesConfig(StrictModel):
         16, ge=1, description="prompts that travel and are generated together; part of the result"
     )
     max_prompts: dict[str, int] = Field(default_factory=dict, description="at most this many prompts of a split")
+    also: dict[str, list[Reference]] = Field(
+        default_factory=dict,
+        description="further references that the table shall serve, per property, for sweeps and previews",
+    )
 
 
 class EvaluateConfig(StrictModel):

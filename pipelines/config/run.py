@@ -64,6 +64,22 @@ class RunConfig(StrictModel):
         return self.base or self.folder
 
     @model_validator(mode="after")
+    def _further_references_can_be_made(self) -> RunConfig:
+        for name, references in self.references.also.items():
+            if name not in self.properties:
+                raise ValueError(
+                    f"references.also names {name!r}, which is not a property; properties are: "
+                    f"{', '.join(self.properties)}"
+                )
+            kind = self.properties[name].kind
+            if kind != "model" and any(reference.kind == "predicted" for reference in references):
+                raise ValueError(
+                    f"references.also asks for predicted references of {name}, but a property of kind {kind} has no "
+                    "features to predict from; only kind model has"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _text_comes_from_somewhere(self) -> RunConfig:
         if self.world is None and not self.data.pairs:
             raise ValueError(

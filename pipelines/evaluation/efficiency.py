@@ -7,19 +7,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 import torch
 
+from allgood.errors import ReferenceTableError
 from allgood.tilting import solve_gamma, tilt
+from pipelines.cached_samples import cached_utilities, load_cached_samples
 from pipelines.config.run import RunConfig
 from pipelines.data import load_prepared
 from pipelines.evaluation.measure import FloatGrid
-from pipelines.evaluation.scorers import treated
-from pipelines.objective import combined_utility
 from pipelines.prompt_order import prompts_of
-from pipelines.reference_table import SAMPLES, ReferenceTable
+from pipelines.reference_table import SAMPLES
 from pipelines.run_folder import RunFolder
-from pipelines.table_keys import temperature
+from pipelines.treatments import run_table
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,10 @@ def efficiency(config: RunConfig, validation: Mapping[str, Any]) -> Efficiency |
     folder = RunFolder(config.base_folder).references
     if not (folder / SAMPLES).is_file():
         return f"there are no cached SFT samples in {folder}"
-    utilities = sft_utilities(config)
+    try:
+        utilities = sft_utilities(config)
+    except ReferenceTableError as error:
+        return str(error)
     if not len(utilities):
         return "the cached SFT samples hold no validation prompts"
     if "utility.mean" not in validation or not validation["kl_k1_mean"] > 0:
@@ -81,24 +83,6 @@ def sft_utilities(config: RunConfig) -> FloatGrid:
     """
     base = RunFolder(config.base_folder)
     prompts = prompts_of(config, load_prepared(base.data).prompts, "validation")[: config.align.max_evaluation_prompts]
-    table = ReferenceTable.load(base.references)
-    columns = pq.read_table(base.references / SAMPLES).to_pydict()
-    rows_of: dict[str, list[int]] = {}
-    for row, prompt_id in enumerate(columns["prompt_id"]):
-        rows_of.setdefault(prompt_id, []).append(row)
-    ids = [prompt.id for prompt in prompts if prompt.id in rows_of]
-    rows = [row for prompt_id in ids for row in rows_of[prompt_id]]
-    if not ids:
-        return np.empty((0, 0))
-    shape = (len(ids), len(rows_of[ids[0]]))
-    scores = {}
-    for name, setting in config.properties.items():
-        rewards = np.array([columns[f"reward.{name}"][row] for row in rows], dtype=np.float64).reshape(shape)
-        references = table.reference_values(name, setting.reference, ids)
-        per_prompt = np.array([references[prompt_id] for prompt_id in ids])
-        scores[name] = treated(name, setting, rewards, per_prompt, temperature=temperature(config, name))
-    utility = combined_utility(
-        config.objective, config.properties, missing_eos_penalty=config.align.missing_eos_penalty
-    )
-    utilities = utility(scores, tuple(columns["finish_reason"][row] for row in rows)).astype(np.float64).reshape(shape)
+    cached = load_cached_samples(config, "validation", prompt_ids=[prompt.id for prompt in prompts])
+    utilities: FloatGrid = cached_utilities(config, cached, run_table(config)).combined.numpy()
     return utilities[np.isfinite(utilities).all(axis=1)]

@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 
 from actors.cast import CastRequest, Part, spawn
 from actors.messages import Chunk, Experience
-from actors.reward import Treatment
 from actors.rollout import RolloutSpec
+from actors.treatment import Treatment
 from allgood.errors import DataError
 from pipelines.cast_request import (
     EVALUATOR,
@@ -28,7 +28,7 @@ from pipelines.cast_request import (
     reward_parts,
     rollout_part,
 )
-from pipelines.config.properties import CannedReference, ClassifierProperty
+from pipelines.config.properties import CannedReference, ClassifierProperty, DatasetReference
 from pipelines.config.run import RunConfig
 from pipelines.data import Prompt, load_prepared
 from pipelines.evaluation.estimates import PerPrompt
@@ -37,6 +37,7 @@ from pipelines.files import atomic_path
 from pipelines.gold import gold_of
 from pipelines.lane import Lane
 from pipelines.progress import say, track
+from pipelines.references import dataset_responses, mean_rewards
 from pipelines.rollouts import collect_all, make_chunks, purpose_seed, texts
 from pipelines.run_folder import RunFolder
 from pipelines.step_batch import sequence_kl
@@ -147,14 +148,19 @@ def evaluation_chunks(
 
 
 async def _canned(config: RunConfig, cast: Actors, prompts: Sequence[Prompt]) -> dict[str, PerPrompt]:
+    """Mean rewards of the texts that a property's reference names, canned or from the data, [prompts]; NaN = none."""
     lane = Lane(cast, key=_KEY, scorers=list(cast.rewards), deadline_s=config.align.deadline_s)
-    canned = {}
+    canned: dict[str, PerPrompt] = {}
+    responses: Mapping[str, Sequence[str]]
     for name, setting in config.properties.items():
         if isinstance(setting.reference, CannedReference):
-            replies = setting.reference.replies
-            asked = [prompt.text for prompt in prompts for _ in replies]
-            rewards = await lane.score_texts(name, asked, [reply for _ in prompts for reply in replies])
-            canned[name] = rewards.reshape(len(prompts), len(replies)).mean(axis=1, dtype=np.float64)
+            responses = {prompt.id: setting.reference.replies for prompt in prompts}
+        elif isinstance(setting.reference, DatasetReference):
+            responses = dataset_responses(load_prepared(RunFolder(config.base_folder).data), name)
+        else:
+            continue
+        means = await mean_rewards(lane, name, prompts, responses)
+        canned[name] = np.array([means.get(prompt.id, np.nan) for prompt in prompts])
     return canned
 
 

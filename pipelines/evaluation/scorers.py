@@ -12,17 +12,16 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from actors.messages import Scores
-from allgood import transforms
 from pipelines.config.properties import (
     CannedReference,
     ConstantReference,
+    DatasetReference,
+    DrawsReference,
     MeanReference,
-    NoReference,
-    Property,
+    MedianReference,
+    PredictedReference,
     QuantileReference,
     Reference,
 )
@@ -114,49 +113,36 @@ def saturation(margins: FloatGrid) -> Saturation:
 
 
 def fresh_references(reference: Reference, sft_rewards: FloatGrid, canned: PerPrompt | None) -> PerPrompt:
-    """r_ref of prompts without a reference table, [prompts]: from SFT samples [prompts, samples] or canned replies."""
+    """r_ref of prompts without a reference table, [prompts]: from SFT samples [prompts, samples] or fixed texts.
+
+    `canned` are the mean rewards of canned replies, or of the data's own responses. A predicted quantile is estimated
+    from the samples: they are here, and it is what the prediction estimates.
+    """
     num_prompts = len(sft_rewards)
-    if isinstance(reference, CannedReference):
-        assert canned is not None, "the caller scores the canned replies"
+    if isinstance(reference, CannedReference | DatasetReference):
+        assert canned is not None, "the caller scores the texts"
         return canned
-    if isinstance(reference, QuantileReference):
-        if reference.method == "empirical":
-            quantiles: PerPrompt = np.nanquantile(sft_rewards, reference.quantile, axis=1)
-            return quantiles
+    if isinstance(reference, QuantileReference) and reference.method == "empirical":
+        quantiles: PerPrompt = np.nanquantile(sft_rewards, reference.quantile, axis=1)
+        return quantiles
+    if isinstance(reference, QuantileReference | PredictedReference):
         z = NormalDist().inv_cdf(reference.quantile)
         gaussian: PerPrompt = np.nanmean(sft_rewards, axis=1) + z * np.nanstd(sft_rewards, axis=1, ddof=1)
         return gaussian
-    if isinstance(reference, MeanReference):
-        means: PerPrompt = np.nanmean(sft_rewards, axis=1)
+    if isinstance(reference, MedianReference):
+        medians: PerPrompt = np.nanmedian(sft_rewards, axis=1)
+        return medians
+    if isinstance(reference, MeanReference | DrawsReference):
+        drawn = sft_rewards[:, : reference.num] if isinstance(reference, DrawsReference) else sft_rewards
+        means: PerPrompt = np.nanmean(drawn, axis=1)
         return means
-    assert isinstance(reference, NoReference | ConstantReference)
     return np.full(num_prompts, reference.value if isinstance(reference, ConstantReference) else 0.0)
 
 
-def treated(name: str, setting: Property, rewards: FloatGrid, references: PerPrompt, *, temperature: float) -> Scores:
-    """What a run makes of raw rewards, as its reward actors do: flat rows, prompt-major, float32."""
-    flat = rewards.astype(np.float32).ravel()
-    per_row = references.astype(np.float32).repeat(rewards.shape[1])
-    known = np.isfinite(flat) & np.isfinite(per_row)
-    scaled = torch.from_numpy((flat / np.float32(temperature))[known])
-    scaled_references = torch.from_numpy((per_row / np.float32(temperature))[known])
-    utilities = np.full(len(flat), np.nan, dtype=np.float32)
-    if setting.transform.kind == "log_sigmoid":
-        utilities[known] = transforms.log_sigmoid(scaled, scaled_references).numpy()
-    elif setting.transform.kind == "log_prob":
-        utilities[known] = transforms.log_prob(scaled).numpy()
-    else:
-        utilities[known] = transforms.identity(scaled, scaled_references).numpy()
-    missing = np.where(known, np.float32(0), np.float32(np.nan))
-    return Scores(
-        property=name,
-        rewards=flat + missing,
-        references=per_row + missing,
-        margins=(flat - per_row) / np.float32(temperature) + missing,
-        utilities=utilities,
-        num_prompts_cut=0,
-        seconds=0.0,
-    )
+def centred(rewards: FloatGrid, references: PerPrompt, *, temperature: float) -> FloatGrid:
+    """Margins z [prompts, samples]; NaN where a reward or a prompt's reference is missing."""
+    margins: FloatGrid = (rewards - references[:, None]) / temperature
+    return margins
 
 
 def agreements(scores: Mapping[str, FloatGrid]) -> dict[str, PerPrompt]:

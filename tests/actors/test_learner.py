@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from actors.learner import ArmSpec, Learner, LearnerSpec, OptimizerSpec, Ppo, Rloo
-from actors.learner_specs import learning_rate_at
+from actors.learner_specs import Algorithm, Grpo, Kl, Reinforce, arm_from_json, arm_to_json, learning_rate_at
 from actors.messages import Batch, Weights
 from allgood.errors import CheckpointError, RoleError, TrainingError
 from tests.actors import tiny_models
@@ -85,6 +86,55 @@ def test_rloo_update_is_that_of_the_definition_computed_row_by_row(folder: str, 
         torch.testing.assert_close(
             torch.tensor(trained.weights().arrays[name]), parameter.detach(), rtol=1e-4, atol=2e-6
         )
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "kl"),
+    [(Grpo(), Kl("k3", "loss")), (Reinforce(), Kl("k2", "reward")), (Rloo(), Kl("k2", "loss")), (Grpo("std"), Kl())],
+    ids=str,
+)
+def test_other_baselines_and_kl_choices_are_those_of_the_definition(
+    folder: str, model: PreTrainedModel, algorithm: Algorithm, kl: Kl
+) -> None:
+    batch = ragged_batch(model)
+    trained = learner(folder, dataclasses.replace(RLOO, algorithm=algorithm, kl=kl))
+    metrics = trained.update(batch).metrics
+
+    def estimate(own: torch.Tensor, row: int) -> torch.Tensor:
+        ratio = own - torch.tensor(batch.reference_logprobs[row])
+        return {"k1": ratio, "k2": ratio**2 / 2, "k3": torch.exp(-ratio) - 1 + ratio}[kl.estimator].sum()
+
+    in_reward = kl.placement == "reward"
+    penalties = [estimate(torch.tensor(batch.logprobs[row]), row).item() for row in range(9)]
+    returns = np.array([u - 0.3 * k * in_reward for u, k in zip(batch.utilities, penalties, strict=True)])
+    terms = []
+    for row, group in enumerate(batch.groups):
+        mine = returns[batch.groups == group]
+        baseline = returns.mean() if algorithm == Reinforce() else mine.mean()
+        if algorithm == Rloo():
+            baseline = (mine.sum() - returns[row]) / (len(mine) - 1)
+        scale = mine.std(ddof=1) + 1e-4 if algorithm == Grpo("std") else 1.0
+        own = token_logprobs(model, batch, row)
+        terms.append(-(returns[row] - baseline) / scale * own.sum())
+        if not in_reward:
+            terms[-1] = terms[-1] + 0.3 * estimate(own, row)
+    loss = torch.stack(terms).mean()
+    norm = obvious_step(model, loss)
+    assert metrics["loss"] == pytest.approx(loss.item(), rel=1e-4, abs=1e-6)
+    assert metrics["gradient_norm"] == pytest.approx(norm, rel=1e-3)
+    for name, parameter in model.named_parameters():
+        torch.testing.assert_close(
+            torch.tensor(trained.weights().arrays[name]), parameter.detach(), rtol=1e-3, atol=5e-6
+        )
+
+
+def test_an_arm_travels_through_json_whatever_its_algorithm() -> None:
+    for algorithm in (Rloo(), Ppo(epochs=3), Reinforce(), Grpo("std")):
+        arm = dataclasses.replace(RLOO, algorithm=algorithm, kl=Kl("k3", "loss"))
+        assert arm_from_json(json.loads(json.dumps(arm_to_json(arm)))) == arm
+    old = arm_to_json(RLOO)
+    del old["kl"]  # a checkpoint from before there was a choice
+    assert arm_from_json(old) == RLOO
 
 
 def test_first_ppo_epoch_is_that_of_the_definition_computed_row_by_row(folder: str, model: PreTrainedModel) -> None:

@@ -14,6 +14,7 @@ import ray
 
 from actors.learner import ArmSpec, Learner, LearnerSpec, OptimizerSpec, Ppo, Rloo
 from actors.learner_group import Peers, merge, shard
+from actors.learner_specs import Kl, Reinforce
 from actors.messages import Batch, UpdateResult, Weights
 from allgood.errors import RoleError, TrainingError
 from tests.actors import tiny_models
@@ -22,6 +23,7 @@ from tests.actors.batches import ragged_batch
 # Adam divides by the gradient's own size: rounding at entries near 0 would show as steps of unlike sign.
 OPTIMIZER = OptimizerSpec(learning_rate=1e-3, epsilon=1e-3)
 RLOO, PPO = ArmSpec(OPTIMIZER, Rloo(), 10, 0), ArmSpec(OPTIMIZER, Ppo(), 10, 0)
+REINFORCE = ArmSpec(OPTIMIZER, Reinforce(), 10, 0, kl=Kl("k3", "loss"))  # its baseline runs over all learners
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +62,7 @@ def assert_same_bits(first: Weights, second: Weights) -> None:
         assert np.array_equal(array, second.arrays[name]), name
 
 
-@pytest.mark.parametrize("arm", [RLOO, PPO], ids=["rloo", "ppo"])
+@pytest.mark.parametrize("arm", [RLOO, PPO, REINFORCE], ids=["rloo", "ppo", "reinforce"])
 def test_two_learners_agree_with_one_and_bitwise_with_each_other(pair: list[Any], folder: str, arm: ArmSpec) -> None:
     alone, model = Learner(LearnerSpec(folder, device="cpu")), tiny_models.policy()
     alone.start(arm)

@@ -9,12 +9,16 @@ import torch
 from actors.learner_specs import Ppo
 from actors.policy_gradient import (
     PpoTargets,
+    batch_mean_advantages,
+    group_mean_advantages,
     importance_weights,
+    kl_loss,
     leave_one_out_advantages,
     ppo_loss,
     ppo_targets,
     rloo_loss,
     sequence_kl_k1,
+    token_kl,
 )
 
 
@@ -32,6 +36,42 @@ def test_leave_one_out_in_groups_of_unlike_size() -> None:
 def test_a_single_response_has_no_baseline() -> None:
     with pytest.raises(ValueError, match="at least 2 rows"):
         leave_one_out_advantages(np.array([1.0, 2.0, 3.0]), np.array([0, 0, 1]))
+
+
+def test_group_mean_counts_the_response_itself_and_std_divides_by_the_groups_own() -> None:
+    returns, groups = np.array([1.0, 10.0, 2.0, 6.0, 4.0]), np.array([5, 2, 5, 5, 2])
+    np.testing.assert_allclose(group_mean_advantages(returns, groups, scale="none"), [-2.0, 3.0, -1.0, 3.0, -3.0])
+    # std (ddof 1): sqrt(7) of 1, 2, 6 and sqrt(18) of 10, 4
+    scaled = np.array([-2.0, 3.0, -1.0, 3.0, -3.0]) / np.sqrt([7.0, 18.0, 7.0, 7.0, 18.0])
+    np.testing.assert_allclose(group_mean_advantages(returns, groups, scale="std"), scaled, rtol=1e-4)
+
+
+def test_the_batch_mean_runs_over_all_learners() -> None:
+    np.testing.assert_allclose(batch_mean_advantages(np.array([1.0, 5.0]), total=float), [-2.0, 2.0])
+    # another learner holds two rows that add up to 10: the mean of all four is 4
+    others = iter([2.0, 10.0])
+    together = batch_mean_advantages(np.array([1.0, 5.0]), total=lambda own: own + next(others))
+    np.testing.assert_allclose(together, [-3.0, 1.0])
+
+
+def test_estimators_per_token_are_those_of_the_definition() -> None:
+    own, reference = row(-1, -2), row(-1.5, -1)  # log ratios 0.5, -1
+    np.testing.assert_allclose(token_kl(own, reference, "k1"), [0.5, -1.0])
+    np.testing.assert_allclose(token_kl(own, reference, "k2"), [0.125, 0.5])
+    np.testing.assert_allclose(token_kl(own, reference, "k3"), [np.exp(-0.5) - 1 + 0.5, np.e - 1 - 1])
+
+
+@pytest.mark.parametrize("estimator", ["k2", "k3"])
+def test_a_kl_loss_adds_tokens_of_its_rows_and_nothing_at_padding(estimator: str) -> None:
+    references = [row(-9), row(-1.5, -1), row(-2)]
+    logprobs = torch.tensor([[-1.0, -2.0], [-3.0, 0.0]], requires_grad=True)  # rows 1 and 2
+    loss = kl_loss(logprobs, [1, 2], references, estimator)
+    expected = token_kl(row(-1, -2), references[1], estimator).sum() + token_kl(row(-3), references[2], estimator).sum()
+    assert loss.item() == pytest.approx(expected, rel=1e-6)
+    loss.backward()
+    assert logprobs.grad is not None
+    assert logprobs.grad[1, 1] == 0
+    assert (logprobs.grad[0] != 0).all()
 
 
 def test_sequence_kl_sums_over_tokens_and_never_averages() -> None:

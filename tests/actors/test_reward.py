@@ -9,8 +9,10 @@ import ray
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from actors.ensemble import LowerBound, Mean, Median, Min
 from actors.messages import Chunk, Rollout
-from actors.reward import RewardSpec, RewardWorker, Treatment
+from actors.reward import RewardSpec, RewardWorker
+from actors.treatment import Treatment
 from allgood.errors import ConfigError, ModelError, ReferenceTableError, RoleError
 from tests.actors import tiny_models
 
@@ -143,6 +145,35 @@ def test_a_response_over_the_limit_is_nan_and_a_cut_prompt_is_counted(tmp_path):
     scores = worker.score(rollout(["word " * 100, "yes", "no", "ok", "ok", "ok"]), "arm")
     assert np.isnan(scores.rewards).tolist() == [True, False, False, False, False, False]
     assert scores.num_prompts_cut >= 0
+
+
+@pytest.mark.parametrize(
+    ("combination", "expected"),
+    [
+        (Mean(), lambda members: members.mean(0)),
+        (Median(), lambda members: np.median(members, 0)),
+        (Min(), lambda members: members.min(0)),
+        (LowerBound(0.5), lambda members: members.mean(0) - 0.5 * members.std(0)),
+    ],
+    ids=["mean", "median", "min", "lower_bound"],
+)
+def test_an_ensemble_combines_its_members_before_the_reference(tmp_path, combination, expected):
+    folders = tuple(tiny_models.save_scorer(tmp_path / kind, kind) for kind in ("bert", "llama", "gpt2"))
+    spec = RewardSpec("helpful", "ensemble", "three", members=folders, combination=combination)
+    worker = RewardWorker(spec)
+    alone = [RewardWorker(RewardSpec("helpful", "model", folder)).score_texts(PROMPTS, RESPONSES) for folder in folders]
+    np.testing.assert_allclose(worker.score_texts(PROMPTS, RESPONSES), expected(np.stack(alone)), rtol=1e-5, atol=1e-6)
+    assert worker.score_parity(PROMPTS, RESPONSES) < 1e-3
+    worker.set_treatment(Treatment("arm", "identity", 0.25))
+    scores = worker.score(rollout(), "arm")
+    np.testing.assert_allclose(scores.utilities, scores.rewards - 0.25, rtol=1e-5)
+
+
+def test_a_response_that_one_member_cannot_score_has_no_reward(tmp_path):
+    folders = tuple(tiny_models.save_scorer(tmp_path / kind, kind) for kind in ("bert", "llama"))
+    spec = RewardSpec("helpful", "ensemble", "two", max_tokens=40, members=folders, combination=Min())
+    rewards = RewardWorker(spec).score_texts(["\n\nHuman: a\n\nAssistant:"] * 2, ["word " * 100, "yes"])
+    assert np.isnan(rewards).tolist() == [True, False]
 
 
 @pytest.mark.parametrize("architecture", ["bert", "llama"])

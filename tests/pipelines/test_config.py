@@ -11,8 +11,14 @@ from hypothesis import strategies as st
 from allgood.errors import ConfigError
 from pipelines.config import schema, yaml12
 from pipelines.config.loading import load_config, save_config
-from pipelines.config.properties import CannedReference, ModelProperty, QuantileReference
-from pipelines.config.rl import AdaptiveController, FormulaObjective, WeightedSumObjective
+from pipelines.config.properties import CannedReference, DrawsReference, ModelProperty, QuantileReference
+from pipelines.config.rl import (
+    AdaptiveController,
+    FormulaObjective,
+    GrpoAlgorithm,
+    TargetController,
+    WeightedSumObjective,
+)
 from pipelines.config.run import RunConfig
 
 RUN = """
@@ -215,3 +221,59 @@ def test_every_shipped_run_file_loads() -> None:
     assert files
     for path in files:
         assert isinstance(load_config(path), RunConfig)
+
+
+# --- which transform goes with which reference
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ("transform: {kind: log_mean_sigmoid}", "reference is quantile; set reference to {kind: draws, num: 16}"),
+        ("reference: {kind: draws, num: 4}", "takes one r_ref per prompt, but reference draws gives 4; set num: 1"),
+        ("transform: {kind: log_prob}", "takes no reference, but reference is quantile"),
+        ("transform: {kind: clip, low: 2, high: 1}", "low must be below high"),
+        ("transform: {kind: calibrated, t: 0}, reference: {kind: draws}", "t is 0"),
+    ],
+)
+def test_a_transform_that_cannot_work_with_its_reference_is_refused(run_file: Path, settings: str, words: str) -> None:
+    place = "train: &training {max_tokens: 64}"
+    run_file.write_text(RUN.replace(place, place + "\n    " + settings.replace("}, ", "}\n    ")))
+    message = refused(run_file)
+    assert words in message
+    assert "properties.helpful" in message
+
+
+def test_a_single_draw_serves_every_transform_that_takes_a_reference(run_file: Path) -> None:
+    overrides = ["properties.helpful.reference={kind: draws, num: 1}"]
+    assert load_config(run_file, overrides).properties["helpful"].reference == DrawsReference(num=1)
+
+
+def test_a_function_has_no_features_to_predict_from(run_file: Path) -> None:
+    function = "properties.rule={kind: function, function: 'm:f', reference: {kind: predicted}}"
+    assert "a function has none" in refused(run_file, function)
+
+
+# --- KL and algorithms
+
+
+def test_k1_as_a_loss_is_refused_because_it_holds_nothing(run_file: Path) -> None:
+    assert "k1 as a loss has no expected gradient" in refused(run_file, "kl.placement=loss")
+    assert load_config(run_file, ["kl.placement=loss", "kl.estimator=k3"]).kl.estimator == "k3"
+
+
+def test_every_controller_and_algorithm_has_its_keys(run_file: Path) -> None:
+    config = load_config(
+        run_file, ["kl.controller={kind: target, target: 2, rate: 0.2}", "align.algorithm={kind: grpo}"]
+    )
+    assert config.kl.controller == TargetController(target=2.0, rate=0.2)
+    assert config.align.algorithm == GrpoAlgorithm()
+    assert load_config(run_file, ["align.algorithm={kind: reinforce}"]).align.algorithm.kind == "reinforce"
+
+
+def test_further_references_belong_to_properties_that_can_have_them(run_file: Path) -> None:
+    assert "not a property" in refused(run_file, "references.also={rude: [{kind: mean}]}")
+    rule = "properties.rule={kind: function, function: 'm:f'}"
+    assert "only kind model has" in refused(run_file, rule, "references.also={rule: [{kind: predicted}]}")
+    also = load_config(run_file, ["references.also={helpful: [{kind: dataset}, {kind: predicted}]}"]).references.also
+    assert [reference.kind for reference in also["helpful"]] == ["dataset", "predicted"]

@@ -7,15 +7,26 @@ import pytest
 
 from actors.messages import Scores
 from allgood.errors import ConfigError, TrainingError
+from pipelines.align_loop import State
+from pipelines.config.objectives import (
+    FormulaObjective,
+    LagrangianObjective,
+    LogitOfProductObjective,
+    MinimumObjective,
+    SoftMinimumObjective,
+    WeightedSumObjective,
+    ZScoredSumObjective,
+)
 from pipelines.config.properties import (
     ClassifierProperty,
     FunctionProperty,
     IdentityTransform,
     LogProbTransform,
     LogSigmoidTransform,
+    ZScoreTransform,
 )
-from pipelines.config.rl import FormulaObjective, WeightedSumObjective
-from pipelines.objective import combined_utility, kept_rows, refuse_too_many_failures
+from pipelines.multipliers import advance_multipliers
+from pipelines.objective import combined_utility, initial_multipliers, kept_rows, refuse_too_many_failures
 
 SIGMOID = FunctionProperty(kind="function", function="m:f", transform=LogSigmoidTransform())
 IDENTITY = FunctionProperty(kind="function", function="m:f", transform=IdentityTransform())
@@ -112,3 +123,66 @@ def test_more_failures_than_allowed_end_the_run_and_name_the_property() -> None:
     scores["b"] = sigmoid_scores([NAN, NAN] + [0.0] * 8)
     with pytest.raises(TrainingError, match=r"step 3: 20% of the scores of property b are NaN"):
         refuse_too_many_failures(scores, max_nan_share=0.10, step=3)
+
+
+# --- the other kinds
+
+Z_SCORE = FunctionProperty(kind="function", function="m:f", transform=ZScoreTransform())
+
+
+def raw_scores(values: list[float]) -> Scores:
+    return Scores("p", *(np.float32(values) for _ in range(4)), 0, 0.0)
+
+
+def test_minimum_and_soft_minimum_act_on_utilities_unless_on_margins() -> None:
+    properties = {"a": SIGMOID, "b": SIGMOID}
+    scores = {"a": sigmoid_scores([1.0, -2.0, NAN]), "b": sigmoid_scores([3.0, -1.0, 0.0])}
+    smallest = combined_utility(MinimumObjective(), properties)(scores, ended(3))
+    np.testing.assert_allclose(smallest[:2], log_sigmoid(np.array([1.0, -2.0])), rtol=1e-6)
+    assert np.isnan(smallest[2])
+    margins = combined_utility(MinimumObjective(on="margin"), properties)(scores, ended(3))
+    np.testing.assert_allclose(margins[:2], [1.0, -2.0])
+    soft = combined_utility(SoftMinimumObjective(on="margin", temperature=0.5), properties)(scores, ended(3))
+    # -0.5 log(exp(-2) + exp(-6)), -0.5 log(exp(4) + exp(2))
+    np.testing.assert_allclose(soft[:2], [0.990925, -2.063464], rtol=1e-5)
+
+
+def test_the_logit_of_the_product_is_that_of_both_being_good() -> None:
+    properties = {"a": SIGMOID, "judge": JUDGE}
+    scores = {"a": sigmoid_scores([0.0]), "judge": probability_scores([0.5])}
+    # P(both) = 1/4, its logit log(1/3)
+    utility = combined_utility(LogitOfProductObjective(), properties)(scores, ended(1))
+    np.testing.assert_allclose(utility, [np.log(1 / 3)], rtol=1e-5)
+    with pytest.raises(ConfigError, match=r"properties\.a\.transform is identity.*logit_of_product needs"):
+        combined_utility(LogitOfProductObjective(), {"a": IDENTITY})
+
+
+def test_z_scores_are_added_and_only_z_scores() -> None:
+    scores = {"a": raw_scores([0.5, -1.0]), "b": raw_scores([2.0, 1.0])}
+    added = combined_utility(ZScoredSumObjective(), {"a": Z_SCORE, "b": Z_SCORE})(scores, ended(2))
+    assert added.tolist() == [2.5, 0.0]
+    with pytest.raises(ConfigError, match="needs z_score; set it for every property"):
+        combined_utility(ZScoredSumObjective(), {"a": Z_SCORE, "b": SIGMOID})
+
+
+def test_a_lagrangian_follows_its_multipliers() -> None:
+    objective = LagrangianObjective(maximise="a", thresholds={"b": 0.5}, initial_multiplier=2.0)
+    utility = combined_utility(objective, {"a": IDENTITY, "b": IDENTITY, "c": IDENTITY})
+    scores = {"a": raw_scores([1.0, 2.0]), "b": raw_scores([0.5, -0.5]), "c": raw_scores([NAN, NAN])}
+    assert utility(scores, ended(2)).tolist() == [1.0, 0.0]  # a + 2 (b - 0.5); c is not asked
+    assert utility.at({"b": 0.0})(scores, ended(2)).tolist() == [1.0, 2.0]
+    with pytest.raises(ConfigError, match=r"objective\.maximise names 'd'"):
+        combined_utility(LagrangianObjective(maximise="d", thresholds={"b": 0.0}), {"a": IDENTITY, "b": IDENTITY})
+    with pytest.raises(ConfigError, match="is the property to maximise; constrain others"):
+        combined_utility(LagrangianObjective(maximise="b", thresholds={"b": 0.0}), {"a": IDENTITY, "b": IDENTITY})
+
+
+def test_multipliers_rise_while_a_constraint_is_broken_and_never_fall_below_zero() -> None:
+    objective = LagrangianObjective(maximise="a", thresholds={"b": 0.5, "c": 0.0}, learning_rate=0.2)
+    state = State(0, 0, 0.1, {}, multipliers=initial_multipliers(objective))
+    state = advance_multipliers(
+        objective, state, {"utility.a.mean": 9.0, "utility.b.mean": -0.5, "utility.c.mean": 8.0}
+    )
+    assert state.multipliers == pytest.approx({"b": 1.2, "c": 0.0})
+    assert advance_multipliers(objective, state, {"utility.a.mean": 1.0}).multipliers == state.multipliers
+    assert advance_multipliers(FormulaObjective(), state, {}) is state

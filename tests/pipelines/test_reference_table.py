@@ -15,12 +15,15 @@ from allgood.errors import ReferenceTableError
 from pipelines.config.properties import (
     CannedReference,
     ConstantReference,
+    DatasetReference,
     MeanReference,
+    MedianReference,
     NoReference,
     QuantileReference,
 )
+from pipelines.data import Demonstration, Pair, PreparedData
 from pipelines.reference_table import ReferenceTable, canned_column, needs_table, sha256_of
-from pipelines.references import table_rows
+from pipelines.references import dataset_responses, table_rows
 
 REPLIES = ["Sorry.", "No."]
 REWARDS = {"p1": [0.0, 1.0, 2.0, 3.0, 4.0], "p2": [1.0, 1.0, 7.0, float("nan"), 1.0]}
@@ -32,7 +35,7 @@ def write_table(folder: Path) -> ReferenceTable:
     samples = [
         {"prompt_id": prompt, "reward.kind": reward} for prompt, rewards in REWARDS.items() for reward in rewards
     ]
-    canned = {"kind": {canned_column(REPLIES): {"p1": -1.0, "p2": -2.0}}}
+    canned = {"kind": {canned_column(REPLIES): {"p1": -1.0, "p2": -2.0}, "dataset": {"p1": 9.0, "p2": 8.0}}}
     pq.write_table(pa.Table.from_pylist(table_rows(samples, canned, ["kind"])), folder / "table.parquet")
     pq.write_table(pa.Table.from_pylist(samples), folder / "samples.parquet")
     files = {name: sha256_of(folder / name) for name in ("table.parquet", "samples.parquet")}
@@ -54,6 +57,8 @@ def test_values_are_those_of_the_definitions(tmp_path: Path) -> None:
     np.testing.assert_allclose(values(QuantileReference(method="empirical")), [3.4, 1.0 + 0.55 * 6.0])
     # 0.7 is not in the table and comes from the samples: rank 2.8, and 2.1
     np.testing.assert_allclose(values(QuantileReference(quantile=0.7, method="empirical")), [2.8, 1.0 + 0.1 * 6.0])
+    np.testing.assert_allclose(values(MedianReference()), [2.0, 1.0])
+    np.testing.assert_allclose(values(DatasetReference()), [9.0, 8.0])
     np.testing.assert_allclose(values(CannedReference(replies=REPLIES)), [-1.0, -2.0])
     np.testing.assert_allclose(values(ConstantReference(value=0.5)), [0.5, 0.5])
     np.testing.assert_allclose(values(NoReference()), [0.0, 0.0])
@@ -118,3 +123,41 @@ def test_only_references_that_differ_by_prompt_need_the_table() -> None:
     assert [needs_table(r) for r in (MeanReference(), QuantileReference(), CannedReference(replies=["a"]))] == [
         True
     ] * 3
+
+
+def test_draws_are_the_scored_samples_in_order(tmp_path: Path) -> None:
+    table = write_table(tmp_path / "references")
+    draws = table.draws("kind", 4, ["p1", "p2"])
+    assert {prompt: values.tolist() for prompt, values in draws.items()} == {
+        "p1": [0.0, 1.0, 2.0, 3.0],
+        "p2": [1.0, 1.0, 7.0, 1.0],  # the failed one is left out
+    }
+    with pytest.raises(ReferenceTableError, match=r"p2 has 4 scored kind samples .* fewer than the 5"):
+        table.draws("kind", 5, ["p1", "p2"])
+
+
+def test_moments_run_over_all_scored_samples(tmp_path: Path) -> None:
+    mean, std = write_table(tmp_path / "references").moments("kind")
+    everything = [reward for rewards in REWARDS.values() for reward in rewards if np.isfinite(reward)]
+    assert (mean, std) == pytest.approx((np.mean(everything), np.std(everything, ddof=1)))
+
+
+def test_responses_of_the_data_are_the_propertys_own_chosen_ones_else_any() -> None:
+    def pair(prompt: str, chosen: str) -> Pair:
+        return Pair(prompt, prompt, chosen, "rejected", None, "alignment")
+
+    data = PreparedData(
+        prompts=[],
+        pairs={"kind": [pair("p1", "a"), pair("p1", "b"), pair("p1", "a")], "safe": [pair("p1", "c"), pair("p2", "d")]},
+        demonstrations=[Demonstration("p3", "p3", "e", "sft"), Demonstration("p2", "p2", "f", "sft")],
+        report={},
+    )
+    assert dataset_responses(data, "kind") == {"p1": ["a", "b"], "p2": ["d"], "p3": ["e"]}
+    assert dataset_responses(data, "safe") == {"p1": ["c"], "p2": ["d"], "p3": ["e"]}
+
+
+def test_a_prompt_without_a_response_in_the_data_is_named(tmp_path: Path) -> None:
+    table = write_table(tmp_path / "references")
+    table.rows["kind"]["p2"]["dataset"] = None
+    with pytest.raises(ReferenceTableError, match=r"1 of 2 prompts .* response from the data .* the first is p2"):
+        table.reference_values("kind", DatasetReference(), ["p1", "p2"])

@@ -13,20 +13,22 @@ from allgood.winrate import win_rate_by_prompt
 from pipelines.config.properties import (
     CannedReference,
     ConstantReference,
-    FunctionProperty,
-    IdentityTransform,
+    DatasetReference,
+    DrawsReference,
     MeanReference,
+    MedianReference,
     NoReference,
+    PredictedReference,
     QuantileReference,
 )
 from pipelines.evaluation.efficiency import Efficiency, from_utilities
 from pipelines.evaluation.scorers import (
     agreement,
+    centred,
     fresh_references,
     saturation,
     sft_quantile,
     share_over,
-    treated,
     win_rate,
     within_prompt_correlation,
 )
@@ -102,21 +104,18 @@ def test_fresh_references_follow_the_property() -> None:
     assert fresh_references(CannedReference(replies=["no."]), rewards, np.array([7.0]))[0] == 7.0
 
 
-def test_treated_scores_are_what_a_reward_actor_returns() -> None:
-    setting = FunctionProperty(function="m:f")
-    scores = treated("p", setting, np.array([[0.0, np.nan], [2.0, 4.0]]), np.array([1.0, 2.0]), temperature=2.0)
-    assert scores.margins.tolist() == pytest.approx([-0.5, np.nan, 0.0, 1.0], nan_ok=True)
-    assert scores.utilities.tolist() == pytest.approx([-0.974077, np.nan, -0.693147, -0.313262], nan_ok=True, abs=1e-5)
-    assert np.isnan(scores.rewards[1])
-    assert np.isnan(scores.references[1])
-    raw = treated(
-        "p",
-        setting.model_copy(update={"transform": IdentityTransform()}),
-        np.array([[3.0]]),
-        np.array([1.0]),
-        temperature=1.0,
-    )
-    assert raw.utilities.tolist() == [2.0]
+def test_fresh_references_of_other_kinds() -> None:
+    rewards = np.array([[0.0, 1.0, 5.0]])
+    assert fresh_references(MedianReference(), rewards, None)[0] == 1.0
+    assert fresh_references(DrawsReference(num=2), rewards, None)[0] == 0.5
+    assert fresh_references(DatasetReference(), rewards, np.array([4.0]))[0] == 4.0
+    gaussian = fresh_references(QuantileReference(quantile=0.85), rewards, None)
+    assert fresh_references(PredictedReference(quantile=0.85), rewards, None) == gaussian
+
+
+def test_margins_are_centred_and_divided_and_missing_scores_stay_missing() -> None:
+    margins = centred(np.array([[0.0, np.nan], [2.0, 4.0]]), np.array([1.0, 2.0]), temperature=2.0)
+    assert margins.ravel().tolist() == pytest.approx([-0.5, np.nan, 0.0, 1.0], nan_ok=True)
 
 
 def test_a_policy_that_is_the_tilt_has_efficiency_one_and_half_the_gain_is_one_half() -> None:

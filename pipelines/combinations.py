@@ -1,0 +1,125 @@
+"""One function per kind of objective: from the views of the properties to the combined utility, KL not included."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from allgood import aggregation
+from allgood.formula import Formula
+from allgood.named_transforms import named
+from pipelines.config.properties import CustomTransform, LogSigmoidTransform, Property, Transform
+from pipelines.config.transforms import transform_name
+
+MARGIN_OF_CERTAINTY = 1e4  # log-odds that stand for P = 1 within float32; the formula is stable up to here
+
+FloatArray = NDArray[np.float32]
+
+
+class View(Protocol):
+    """One property's numbers, all of one shape: flat rows in a step, [prompts, samples] where samples were kept."""
+
+    @property
+    def rewards(self) -> FloatArray:
+        """Raw r."""
+
+    @property
+    def margins(self) -> FloatArray:
+        """z = r - r_ref."""
+
+    @property
+    def utilities(self) -> FloatArray:
+        """u, after the transform; NaN where scoring failed."""
+
+
+Combine = Callable[[Mapping[str, View]], FloatArray]
+"""Missing scores stand as any number in the result; the caller masks them."""
+
+
+def formula(expression: Formula, properties: Mapping[str, Property]) -> Combine:
+    """Log P(formula)."""
+    return lambda views: _float32(expression.log_prob(_log_odds(views, properties, expression.names)))
+
+
+def weighted_sum(weights: Mapping[str, float]) -> Combine:
+    """Sum of w_i u_i; NaN where a score is missing."""
+
+    def combine(views: Mapping[str, View]) -> FloatArray:
+        parts = [np.float32(weight) * views[name].utilities for name, weight in weights.items()]
+        total: FloatArray = np.sum(parts, axis=0, dtype=np.float32)
+        return total
+
+    return combine
+
+
+def minimum(properties: Mapping[str, Property], *, on: str) -> Combine:
+    """The smallest u_i, or z_i."""
+    return lambda views: _float32(aggregation.minimum(_on(views, properties, on)))
+
+
+def soft_minimum(properties: Mapping[str, Property], *, on: str, temperature: float) -> Combine:
+    """-T log sum exp(-u_i / T), or of z_i."""
+    return lambda views: _float32(aggregation.soft_minimum(_on(views, properties, on), temperature=temperature))
+
+
+def logit_of_product(properties: Mapping[str, Property]) -> Combine:
+    """Logit of the product of P(good)."""
+    return lambda views: _float32(aggregation.logit_of_product(_log_odds(views, properties, list(properties))))
+
+
+def lagrangian(maximise: str, thresholds: Mapping[str, float], multipliers: Mapping[str, float]) -> Combine:
+    """u of one property plus lambda_i (u_i - threshold_i) of the constrained ones."""
+
+    def combine(views: Mapping[str, View]) -> FloatArray:
+        utilities = _utilities(views, [maximise, *thresholds])
+        return _float32(aggregation.lagrangian(utilities, maximise, multipliers, thresholds))
+
+    return combine
+
+
+def priced_lagrangian(maximise: str, thresholds: Mapping[str, float]) -> Callable[[Mapping[str, float]], Combine]:
+    """The Lagrangian as a function of its multipliers."""
+    return partial(lagrangian, maximise, thresholds)
+
+
+def is_log_prob(transform: Transform) -> bool:
+    """Whether the utility is the logarithm of P(good)."""
+    return not isinstance(transform, CustomTransform) and named(transform_name(transform)).is_log_prob
+
+
+def _on(views: Mapping[str, View], properties: Mapping[str, Property], on: str) -> dict[str, Tensor]:
+    return _utilities(views, list(properties)) if on == "utility" else _log_odds(views, properties, list(properties))
+
+
+def _utilities(views: Mapping[str, View], names: list[str]) -> dict[str, Tensor]:
+    """Utilities in float64; missing scores become 0."""
+    return {name: torch.from_numpy(np.nan_to_num(views[name].utilities.astype(np.float64), nan=0.0)) for name in names}
+
+
+def _log_odds(
+    views: Mapping[str, View], properties: Mapping[str, Property], names: list[str] | tuple[str, ...]
+) -> dict[str, Tensor]:
+    return {name: _odds(views[name], properties[name].transform) for name in names}
+
+
+def _odds(view: View, transform: Transform) -> Tensor:
+    """Log-odds of "good" in float64: the margin, or where the transform itself gives log P, those of P."""
+    if isinstance(transform, LogSigmoidTransform) or not is_log_prob(transform):
+        # Of the log-sigmoid too: the margin is exact where log P rounds to 0.
+        return torch.from_numpy(np.nan_to_num(view.margins.astype(np.float64), nan=0.0))
+    log_prob = np.nan_to_num(view.utilities.astype(np.float64), nan=-1.0, neginf=-MARGIN_OF_CERTAINTY)
+    log_prob = np.minimum(log_prob, 0.0)  # a mean of probabilities may round to just above 1
+    with np.errstate(divide="ignore"):  # log P = 0 gives infinite odds, cut to the margin of certainty
+        odds = log_prob - np.log(-np.expm1(log_prob))
+    return torch.from_numpy(np.minimum(odds, MARGIN_OF_CERTAINTY))
+
+
+def _float32(values: Tensor) -> FloatArray:
+    result: FloatArray = values.numpy().astype(np.float32)
+    return result

@@ -1,0 +1,51 @@
+"""Combinations of settings that silently destroy the method: refused where a run starts, before anything expensive."""
+
+from __future__ import annotations
+
+from allgood.errors import ConfigError
+from allgood.guards import refuse_group_std
+from allgood.kl import choice
+from pipelines.config.objectives import NormaliseThenSumObjective
+from pipelines.config.rl import GrpoAlgorithm, PpoAlgorithm
+from pipelines.config.run import RunConfig
+from pipelines.config.transforms import transform_name
+
+
+def refuse_destructive(config: RunConfig) -> None:
+    """ConfigError with the reason and what to do instead, when the run divides by a group's standard deviation where
+    that changes what it optimises.
+    """
+    algorithm = config.align.algorithm
+    if isinstance(algorithm, GrpoAlgorithm) and algorithm.scale == "std":
+        _refuse_scale(config, "group_std", key="align.algorithm.scale std")
+    if isinstance(config.objective, NormaliseThenSumObjective):
+        _refuse_scale(config, "normalise_then_sum", key="objective.kind normalise_then_sum")
+        _refuse_normalising(config)
+
+
+def _refuse_normalising(config: RunConfig) -> None:
+    """What normalised returns, one number per response with the KL inside, cannot be combined with."""
+    for key, conflicts, why in (
+        ("align.algorithm.kind ppo", isinstance(config.align.algorithm, PpoAlgorithm), "spreads the KL over tokens"),
+        (f"kl.estimator {config.kl.estimator}", config.kl.estimator != "k1", "is not the k1 that is normalised"),
+        ("align.missing_eos_penalty", config.align.missing_eos_penalty > 0, "would stand outside the normalisation"),
+    ):
+        if conflicts:
+            raise ConfigError(
+                f"{key} {why}, but objective.kind normalise_then_sum gives one number per response, KL included; "
+                "leave it at its default"
+            )
+
+
+def kl_notice(config: RunConfig) -> str | None:
+    """What to tell the user once about a choice of KL whose gradient is not that of the objective; None for k1."""
+    chosen = choice(config.kl.estimator, config.kl.placement)
+    return None if chosen.is_exact else f"kl: {chosen.note}; k1 in the reward is exact"
+
+
+def _refuse_scale(config: RunConfig, scale: str, *, key: str) -> None:
+    transforms = [transform_name(setting.transform) for setting in config.properties.values()]
+    try:
+        refuse_group_std(scale, transforms, kl_in_reward=config.kl.placement == "reward")
+    except ValueError as error:
+        raise ConfigError(f"{key}: {error}") from error

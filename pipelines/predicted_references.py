@@ -1,0 +1,99 @@
+"""References for prompts that were never sampled: a head on the reward model's features, trained on those that were.
+
+Features are the mean of the reward model's last hidden states over the prompt's tokens. A fifth of the sampled prompts
+is kept out to measure whether predicted quantiles hold (coverage); the head that is used is then trained on all of
+them, and predicts mean and standard deviation for every prompt of the sampled splits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from allgood.errors import DataError
+from allgood.reference_head import coverage, fit
+from pipelines.config.properties import PredictedReference, Reference
+from pipelines.config.run import RunConfig
+from pipelines.data import Prompt
+from pipelines.lane import Lane
+from pipelines.progress import say
+from pipelines.prompt_order import permutation
+
+MIN_PROMPTS = 20  # sampled ones, fewer of which say nothing about coverage
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """Rows of `predicted.parquet`, and per property what held on prompts that were kept out."""
+
+    rows: list[dict[str, Any]]
+    coverage: dict[str, Any]
+
+
+async def predict_references(
+    config: RunConfig,
+    lane: Lane,
+    prompts: Sequence[Prompt],
+    samples: Sequence[Mapping[str, Any]],
+    wanted: Mapping[str, Sequence[Reference]],
+) -> Predicted:
+    """Predict for `prompts` every property that wants it, from the sampled rewards.
+
+    Raises:
+        DataError: Too few prompts were sampled.
+    """
+    rows: list[dict[str, Any]] = []
+    report: dict[str, Any] = {}
+    for name, references in wanted.items():
+        if not any(isinstance(reference, PredictedReference) for reference in references):
+            continue
+        features = torch.from_numpy(await lane.prompt_features(name, [prompt.text for prompt in prompts]))
+        sampled, draws = _complete_draws(name, prompts, samples)
+        report[name] = _held_out_coverage(features[sampled], draws, seed=config.seed)
+        predicted = fit(features[sampled], draws, seed=config.seed)(features)
+        rows += [
+            {"prompt_id": prompt.id, "property": name, "mean": float(mean), "std": float(std)}
+            for prompt, mean, std in zip(prompts, predicted.mean.detach(), predicted.std.detach(), strict=True)
+        ]
+        shares = ", ".join(f"{row['share_below']:.2f} for {row['quantile']:g}" for row in report[name]["quantiles"])
+        say(f"predicted references of {name}: share of held-out samples below the predicted quantile: {shares}")
+    return Predicted(rows, report)
+
+
+def _complete_draws(
+    name: str, prompts: Sequence[Prompt], samples: Sequence[Mapping[str, Any]]
+) -> tuple[list[int], Tensor]:
+    """Positions of the prompts of which every sample was scored, and their rewards [prompts, draws]."""
+    rewards: dict[str, list[float]] = {}
+    for sample in samples:
+        rewards.setdefault(sample["prompt_id"], []).append(sample[f"reward.{name}"])
+    complete = [
+        position
+        for position, prompt in enumerate(prompts)
+        if prompt.id in rewards and np.isfinite(rewards[prompt.id]).all()
+    ]
+    if len(complete) < MIN_PROMPTS:
+        raise DataError(
+            f"reference predicted of property {name} learns from sampled prompts, but only {len(complete)} have all "
+            f"their samples scored; at least {MIN_PROMPTS} are needed: raise references.max_prompts"
+        )
+    return complete, torch.tensor([rewards[prompts[position].id] for position in complete], dtype=torch.float32)
+
+
+def _held_out_coverage(features: Tensor, draws: Tensor, *, seed: int) -> dict[str, Any]:
+    """Coverage of a head that has not seen a fifth of the prompts, on that fifth."""
+    order = permutation(len(draws), seed=seed, epoch=0)
+    held_out, kept = order[: len(draws) // 5], order[len(draws) // 5 :]
+    head = fit(features[kept], draws[kept], seed=seed)
+    with torch.no_grad():
+        found = coverage(head(features[held_out]), draws[held_out])
+    return {
+        "num_prompts": len(kept),
+        "num_held_out": len(held_out),
+        "quantiles": [asdict(entry) for entry in found],
+    }

@@ -1,0 +1,63 @@
+"""Runs that would silently optimise something else are refused before anything starts, with the reason."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from allgood.errors import ConfigError
+from pipelines.align import run_align
+from pipelines.config.run import RunConfig
+from pipelines.guards import kl_notice, refuse_destructive
+from tests.pipelines.tiny_run import tiny_config
+
+
+def run(folder: Path, *, transform: str = "identity", **changes: Any) -> RunConfig:
+    config = tiny_config(folder)
+    values = config.model_dump()
+    for setting in values["properties"].values():
+        setting["transform"] = {"kind": transform}
+    for section, keys in changes.items():
+        values[section] = values[section] | keys if section in ("align", "kl") else keys
+    return RunConfig.model_validate(values)
+
+
+GDPO = {"kind": "normalise_then_sum"}
+STD = {"algorithm": {"kind": "grpo", "scale": "std"}}
+
+
+def test_dividing_log_sigmoids_by_the_groups_std_is_refused_before_anything_is_read(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"align\.algorithm\.scale std: .*erases what the transform log_sigmoid"):
+        run_align(run(tmp_path, transform="log_sigmoid", align=STD))
+
+
+def test_dividing_while_the_kl_stands_outside_is_refused(tmp_path: Path) -> None:
+    loss = {"estimator": "k3", "placement": "loss"}
+    with pytest.raises(ConfigError, match="gamma silently changes"):
+        refuse_destructive(run(tmp_path, align=STD, kl=loss, objective={"kind": "weighted_sum"}))
+    with pytest.raises(ConfigError, match=r"normalise_then_sum.*gamma silently changes"):
+        refuse_destructive(run(tmp_path, kl=loss, objective=GDPO))
+
+
+def test_normalise_then_sum_takes_raw_rewards_and_one_number_per_response(tmp_path: Path) -> None:
+    refuse_destructive(run(tmp_path, objective=GDPO))
+    refuse_destructive(run(tmp_path, align=STD, objective={"kind": "weighted_sum"}))
+    with pytest.raises(ConfigError, match="erases what the transform log_sigmoid"):
+        refuse_destructive(run(tmp_path, transform="log_sigmoid", objective=GDPO))
+    for changes, words in (
+        ({"align": {"algorithm": {"kind": "ppo"}}}, "spreads the KL over tokens"),
+        ({"kl": {"estimator": "k3"}}, r"kl\.estimator k3 is not the k1"),
+        ({"align": {"missing_eos_penalty": 1.0}}, "outside the normalisation"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            refuse_destructive(run(tmp_path, objective=GDPO, **changes))
+
+
+def test_a_kl_whose_gradient_is_not_exact_says_so(tmp_path: Path) -> None:
+    assert kl_notice(run(tmp_path)) is None
+    notice = kl_notice(run(tmp_path, kl={"estimator": "k3", "placement": "loss"}))
+    assert notice is not None
+    assert "forward KL" in notice
+    assert "k1 in the reward is exact" in notice

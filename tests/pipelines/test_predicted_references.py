@@ -1,0 +1,82 @@
+"""Predicted references with a real reward model: prompts that were never sampled get one, and coverage is reported."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from statistics import NormalDist
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from actors.cast import spawn
+from actors.reward import RewardSpec, RewardWorker
+from allgood.errors import DataError, ModelError
+from allgood.reference_head import fit
+from pipelines.align_setup import set_up
+from pipelines.cast_request import reference_request
+from pipelines.config.run import RunConfig
+from pipelines.data import load_prepared
+from pipelines.references import build_references
+from pipelines.run_folder import RunFolder
+from tests.actors.tiny_models import save_scorer
+from tests.pipelines.tiny_run import make_base, tiny_config
+
+
+def predicting(folder: Path, *, sampled: int) -> RunConfig:
+    make_base(folder)
+    liked = {
+        "kind": "model",
+        "model": save_scorer(folder / "scorer"),
+        "reference": {"kind": "predicted", "quantile": 0.75},
+        "max_tokens": 128,
+        "placement": {"cpus": 0.1},
+    }
+    references = {
+        "num_samples": 4,
+        "splits": ["alignment", "validation", "test", "sft", "reward"],
+        "max_prompts": {"alignment": sampled},
+    }
+    return tiny_config(folder, properties={"liked": liked}, references=references)
+
+
+def test_prompts_that_were_never_sampled_get_a_predicted_quantile(tmp_path: Path, ray_cluster: None) -> None:
+    config = predicting(tmp_path, sampled=6)
+    with spawn(reference_request(config)) as cast:
+        manifest = build_references(config, cast)
+    setup = set_up(config)
+    assert len(setup.prompts) == 10  # though only 6 of them were sampled
+    references = setup.treatments("arm")["liked"].references
+
+    base = RunFolder(config.base_folder)
+    prompts = load_prepared(base.data).prompts
+    rows = pq.read_table(base.references / "samples.parquet").to_pylist()
+    rewards: dict[str, list[float]] = {}
+    for row in rows:
+        rewards.setdefault(row["prompt_id"], []).append(row["reward.liked"])
+    worker = RewardWorker(RewardSpec("liked", "model", config.properties["liked"].model, max_tokens=128))
+    features = torch.from_numpy(worker.prompt_features([prompt.text for prompt in prompts]))
+    sampled = [position for position, prompt in enumerate(prompts) if prompt.id in rewards]
+    draws = torch.tensor([rewards[prompts[position].id] for position in sampled])
+    predicted = fit(features[sampled], draws, seed=config.seed)(features)
+    quantile = predicted.mean + NormalDist().inv_cdf(0.75) * predicted.std
+    expected = {prompt.id: float(value) for prompt, value in zip(prompts, quantile, strict=True)}
+    for prompt in setup.prompts:
+        np.testing.assert_allclose(references[prompt.id], expected[prompt.id], rtol=1e-3, atol=1e-4)
+
+    coverage = manifest["predicted"]["liked"]
+    assert (coverage["num_prompts"], coverage["num_held_out"]) == (16, 4)
+    assert [entry["quantile"] for entry in coverage["quantiles"]] == [0.5, 0.75, 0.85, 0.95]
+
+
+def test_too_few_sampled_prompts_are_refused(tmp_path: Path, ray_cluster: None) -> None:
+    config = predicting(tmp_path, sampled=2)
+    with spawn(reference_request(config)) as cast, pytest.raises(DataError, match="only 16 have all their samples"):
+        build_references(config, cast)
+
+
+def test_a_function_has_no_features() -> None:
+    worker = RewardWorker(RewardSpec("rule", "function", "tests.pipelines.tiny_rewards:short"))
+    with pytest.raises(ModelError, match="kind function, which has no features"):
+        worker.prompt_features(["x"])
