@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import queue
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -47,41 +48,40 @@ class ArmRun:
     samples: PolicySamples
 
 
-def raw_sum_arm(config: RunConfig, coefficient: float, *, weights: Mapping[str, float] | None = None) -> Arm:
-    """The (weighted) sum of rewards. Centring them does not move the optimum, so the references stay."""
-    objective = WeightedSumObjective(weights=dict(weights or {}))
-    kind = "raw_sum" if weights is None else "raw_sum_tuned"
-    return _arm(config, kind, coefficient, objective, IdentityTransform())
+def raw_sum(config: RunConfig, *, weights: Mapping[str, float] | None = None) -> RunConfig:
+    """`config` with the (weighted) sum of rewards. Centring does not move the optimum, so the references stay."""
+    return _with(config, WeightedSumObjective(weights=dict(weights or {})), IdentityTransform())
 
 
-def lsc_sum_arm(config: RunConfig, coefficient: float, *, label: str = "lsc_sum") -> Arm:
-    """log P(all good): the sum of log-sigmoids of centred rewards, the paper's objective."""
-    return _arm(config, label, coefficient, FormulaObjective(), LogSigmoidTransform())
+def lsc_sum(config: RunConfig) -> RunConfig:
+    """`config` with log P(all good): the sum of log-sigmoids of centred rewards, the paper's objective."""
+    return _with(config, FormulaObjective(), LogSigmoidTransform())
 
 
-def _arm(
+def _with(
     config: RunConfig,
-    kind: str,
-    coefficient: float,
     objective: FormulaObjective | WeightedSumObjective,
     transform: IdentityTransform | LogSigmoidTransform,
-) -> Arm:
-    name = f"{kind}_{coefficient:.4g}"
+) -> RunConfig:
     properties = {
         name: setting.model_copy(update={"transform": transform}) if isinstance(setting, ModelProperty) else setting
         for name, setting in config.properties.items()
     }
+    return config.model_copy(update={"objective": objective, "properties": properties})
+
+
+def arm_of(config: RunConfig, label: str, coefficient: float) -> Arm:
+    """The objective of `config` at one KL coefficient, as an arm of the run that `config` describes."""
+    name = f"{re.sub(r'[^A-Za-z0-9.]+', '_', label).strip('_')}_{coefficient:.4g}"
     update = {
         "name": name,
         "output_dir": config.folder / "arms",
         "base": config.base_folder,
-        "objective": objective,
-        "properties": properties,
         "kl": config.kl.model_copy(update={"coefficient": coefficient}),
         "tracking": config.tracking.model_copy(update={"group": config.tracking.group or config.name}),
         "comparison": None,
     }
-    return Arm(name, kind, config.model_copy(update=update))
+    return Arm(name, label, config.model_copy(update=update))
 
 
 @contextmanager

@@ -15,9 +15,10 @@ from allgood.errors import ConfigError
 from pipelines.comparison import (
     Arm,
     ArmRun,
+    arm_of,
     kept_actors,
-    lsc_sum_arm,
-    raw_sum_arm,
+    lsc_sum,
+    raw_sum,
     run_arms,
     sample_policy,
 )
@@ -80,7 +81,7 @@ def configured_arms(config: RunConfig) -> list[Arm]:
     """The arms of `comparison`, in the order of the file."""
     assert config.comparison is not None
     return [
-        raw_sum_arm(config, arm.coefficient) if arm.objective == "raw_sum" else lsc_sum_arm(config, arm.coefficient)
+        arm_of(raw_sum(config) if arm.objective == "raw_sum" else lsc_sum(config), arm.objective, arm.coefficient)
         for arm in config.comparison.arms
     ]
 
