@@ -90,7 +90,12 @@ def test_rloo_update_is_that_of_the_definition_computed_row_by_row(folder: str, 
 
 @pytest.mark.parametrize(
     ("algorithm", "kl"),
-    [(Grpo(), Kl("k3", "loss")), (Reinforce(), Kl("k2", "reward")), (Rloo(), Kl("k2", "loss")), (Grpo("std"), Kl())],
+    [
+        (Grpo(), Kl("k3", "loss")),
+        (Reinforce(), Kl("k2", "reward")),
+        (Rloo(), Kl("k2", "loss")),
+        (Grpo(scale="std"), Kl()),
+    ],
     ids=str,
 )
 def test_other_baselines_and_kl_choices_are_those_of_the_definition(
@@ -113,7 +118,7 @@ def test_other_baselines_and_kl_choices_are_those_of_the_definition(
         baseline = returns.mean() if algorithm == Reinforce() else mine.mean()
         if algorithm == Rloo():
             baseline = (mine.sum() - returns[row]) / (len(mine) - 1)
-        scale = mine.std(ddof=1) + 1e-4 if algorithm == Grpo("std") else 1.0
+        scale = mine.std(ddof=1) + 1e-4 if algorithm == Grpo(scale="std") else 1.0
         own = token_logprobs(model, batch, row)
         terms.append(-(returns[row] - baseline) / scale * own.sum())
         if not in_reward:
@@ -129,7 +134,7 @@ def test_other_baselines_and_kl_choices_are_those_of_the_definition(
 
 
 def test_an_arm_travels_through_json_whatever_its_algorithm() -> None:
-    for algorithm in (Rloo(), Ppo(epochs=3), Reinforce(), Grpo("std")):
+    for algorithm in (Rloo(), Ppo(epochs=3), Reinforce(), Grpo(scale="std")):
         arm = dataclasses.replace(RLOO, algorithm=algorithm, kl=Kl("k3", "loss"))
         assert arm_from_json(json.loads(json.dumps(arm_to_json(arm)))) == arm
     old = arm_to_json(RLOO)
