@@ -15,7 +15,7 @@ from torch import Tensor
 
 from allgood.best_of_k import kl_bound, kl_estimate, selection_weights
 from allgood.opponents import best_of_k_win_rate, weighted_win_rate
-from allgood.tilting import solve_gamma, tilt
+from allgood.tilting import Tilt, solve_gamma, tilt
 from pipelines.preview.measures import FEW_FOLDS, Measures
 
 _SAME = 1e-5  # nats; utilities come from float32 rewards
@@ -56,7 +56,8 @@ def predict(utilities: Tensor, levels: Levels, measures: Measures, *, headline: 
         measures: What is averaged.
         headline: The metric whose values by prompt are kept.
     """
-    return [*_tilted(utilities, levels, measures, headline), *_best_of_k(utilities, levels.best_of_k, measures, headline)]
+    tilted = _tilted(utilities, levels, measures, headline)
+    return tilted + _best_of_k(utilities, levels.best_of_k, measures, headline)
 
 
 def largest_k(num_samples: int) -> int:
@@ -65,41 +66,48 @@ def largest_k(num_samples: int) -> int:
 
 
 def _tilted(utilities: Tensor, levels: Levels, measures: Measures, headline: str) -> list[Prediction]:
-    found: list[Prediction | None] = []
-    tilts, gammas, targets = [], [], []
-    for target in [*levels.target_kls, *(None for _ in levels.coefficients)]:
-        position = len(found) - len(levels.target_kls)
-        try:
-            gamma = levels.coefficients[position] if target is None else solve_gamma(utilities, target)
-        except ValueError as error:  # the samples end below this KL
-            found.append(Prediction("tilt", target_kl=target, problem=str(error)))
+    asked: list[tuple[float | None, float | str]] = [(target, _gamma(utilities, target)) for target in levels.target_kls]
+    asked += [(None, coefficient) for coefficient in levels.coefficients]
+    tilts = [tilt(utilities, gamma) for _, gamma in asked if not isinstance(gamma, str)]
+    if tilts:
+        weights = torch.stack([tilted.weights for tilted in tilts])
+        rows = _numbers(weights, weighted_win_rate(weights, measures.wins), utilities, measures)
+    else:
+        rows = []
+    possible = iter(zip(tilts, rows, strict=True))
+    found = []
+    for target, gamma in asked:
+        if isinstance(gamma, str):
+            found.append(Prediction("tilt", target_kl=target, problem=gamma))
             continue
-        tilts.append(tilt(utilities, gamma))
-        gammas.append(float(gamma))
-        targets.append(target)
-        found.append(None)
-    if not tilts:
-        return [prediction for prediction in found if prediction is not None]
-    weights = torch.stack([found.weights for found in tilts])
-    wins = weighted_win_rate(weights, measures.wins)
-    rows = _numbers(weights, wins, utilities, measures)
-    made = iter(
-        Prediction(
-            "tilt",
-            target_kl=target,
-            gamma=gamma,
-            reliable=tilted.reliable,
-            numbers={
-                "kl": float(tilted.kl.mean()),
-                "kl_half_samples": float(tilted.half_sample_kl.mean()),
-                "effective_samples": float(tilted.effective_sample_size.mean()),
-            }
-            | numbers,
-            by_prompt=by_prompt[headline],
+        tilted, (numbers, by_prompt) = next(possible)
+        found.append(
+            Prediction(
+                "tilt",
+                target_kl=target,
+                gamma=gamma,
+                reliable=tilted.reliable,
+                numbers=_shown(tilted) | numbers,
+                by_prompt=by_prompt[headline],
+            )
         )
-        for tilted, gamma, target, (numbers, by_prompt) in zip(tilts, gammas, targets, rows, strict=True)
-    )
-    return [next(made) if prediction is None else prediction for prediction in found]
+    return found
+
+
+def _gamma(utilities: Tensor, target_kl: float) -> float | str:
+    """The coefficient for a target, or why the samples cannot reach it."""
+    try:
+        return solve_gamma(utilities, target_kl)
+    except ValueError as error:  # shapes and finiteness were checked: only the reach is left
+        return str(error)
+
+
+def _shown(tilted: Tilt) -> dict[str, float]:
+    return {
+        "kl": float(tilted.kl.mean()),
+        "kl_half_samples": float(tilted.half_sample_kl.mean()),
+        "effective_samples": float(tilted.effective_sample_size.mean()),
+    }
 
 
 def _best_of_k(utilities: Tensor, ks: Sequence[int], measures: Measures, headline: str) -> list[Prediction]:
