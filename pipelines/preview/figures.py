@@ -42,9 +42,13 @@ def frontier_png(rows: Sequence[Row], front: Sequence[Row], metric: str, baselin
                 label=family if reliable or not any(row["reliable"] for row in chosen) else None,
             )
     if front:
-        axes.plot([row["kl"] for row in front], [row[metric] for row in front], color="black", lw=1.3, label="Pareto front")
+        axes.plot(
+            [row["kl"] for row in front], [row[metric] for row in front], color="black", lw=1.3, label="Pareto front"
+        )
     own = [row for row in rows if row["is_own"] and row["method"] == "tilt"]
-    axes.plot([row["kl"] for row in own], [row[metric] for row in own], color="black", lw=1, ls=":", label="run file's own")
+    axes.plot(
+        [row["kl"] for row in own], [row[metric] for row in own], color="black", lw=1, ls=":", label="run file's own"
+    )
     axes.set(xlabel=_KL_LABEL, ylabel=METRIC_NAMES.get(metric, metric))
     _finish(axes)
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=7.5, frameon=False)
@@ -53,7 +57,7 @@ def frontier_png(rows: Sequence[Row], front: Sequence[Row], metric: str, baselin
 
 def trade_off_png(rows: Sequence[Row], metrics: tuple[str, str], targets: Sequence[float]) -> bytes:
     """What one property costs the other: two metrics against each other, one panel per target KL."""
-    panels = list(targets)[:6]
+    panels = [target for target in targets if any(row["target_kl"] == target for row in rows)][:6]
     columns = min(3, len(panels))
     figure = Figure(figsize=(3.3 * columns, 3.1 * -(-len(panels) // columns)), layout="constrained")
     families = list(_families(rows))
@@ -71,9 +75,10 @@ def trade_off_png(rows: Sequence[Row], metrics: tuple[str, str], targets: Sequen
                 edgecolors=PALETTE[index],
                 linewidths=0.7,
             )
-        axes.set_title(f"KL {target:g}" + ("" if any(row["reliable"] for row in at_target) else " (too few samples)"))
-        axes.set_xlabel(metrics[0], fontsize=8)
-        axes.set_ylabel(metrics[1], fontsize=8)
+        supported = any(row["reliable"] for row in at_target)
+        axes.set_title(f"KL {target:g}" + ("" if supported else " (too few samples)"), fontsize=9)
+        axes.set_xlabel(_words(metrics[0]), fontsize=8)
+        axes.set_ylabel(_words(metrics[1]), fontsize=8)
         axes.tick_params(labelsize=7.5)
         _finish(axes)
     return _png(figure)
@@ -123,7 +128,9 @@ def interactive(rows: Sequence[Row], front: Sequence[Row], metrics: Mapping[str,
         traces.append(trace.update(text=hover, hovertemplate="%{text}<br>%{y:.3f}<extra></extra>"))
         columns.append(chosen)
     line = {"color": GREY, "width": 1.5}
-    traces.append(go.Scatter(x=[row["kl"] for row in front], mode="lines", name="Pareto front", line=line, hoverinfo="skip"))
+    traces.append(
+        go.Scatter(x=[row["kl"] for row in front], mode="lines", name="Pareto front", line=line, hoverinfo="skip")
+    )
     columns.append(list(front))
 
     def shown(metric: str) -> list[list[Any]]:
@@ -150,6 +157,10 @@ def interactive(rows: Sequence[Row], front: Sequence[Row], metrics: Mapping[str,
     return f"<script>{get_plotlyjs()}</script>{div}"
 
 
+def _words(column: str) -> str:
+    return column.replace("_", " ").replace(".", ": ")
+
+
 def _symbol(row: Row) -> str:
     shape = "diamond" if row["method"] == "best_of_k" else "circle"
     return shape if row["reliable"] else f"{shape}-open"
@@ -171,7 +182,9 @@ def _families(rows: Sequence[Row]) -> dict[str, list[Row]]:
 
 
 def _family(row: Row) -> str:
-    return f"{row['objective']} ({row['transform']})"
+    """A formula by its words; objectives with numbers in them, such as weighted sums, by their kind."""
+    name = row["objective"] if row["objective_kind"] == "formula" else row["objective_kind"].replace("_", " ")
+    return f"{name} ({row['transform']})"
 
 
 def _finish(axes: Axes) -> None:

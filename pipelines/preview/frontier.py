@@ -48,7 +48,8 @@ def headline_of(comparisons: Sequence[str], names: Sequence[str]) -> str:
 def pareto_front(predictions: Sequence[Prediction], headline: str) -> list[int]:
     """Positions of the reliable predictions that no other reliable one beats in KL and metric, in order of KL."""
     known = [i for i, found in enumerate(predictions) if found.reliable and found.numbers]
-    known.sort(key=lambda i: (predictions[i].numbers["kl"], -predictions[i].numbers[headline]))
+    # Solved targets differ in the last digits: equal to a thousandth of a nat is equal.
+    known.sort(key=lambda i: (round(predictions[i].numbers["kl"], 3), -predictions[i].numbers[headline]))
     front, best = [], -math.inf
     for i in known:
         if predictions[i].numbers[headline] > best:

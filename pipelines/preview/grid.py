@@ -16,7 +16,14 @@ from typing import TypeVar
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from allgood.errors import ConfigError
-from pipelines.config.properties import ClassifierProperty, MeanReference, Property, QuantileReference, Reference, Transform
+from pipelines.config.properties import (
+    ClassifierProperty,
+    MeanReference,
+    Property,
+    QuantileReference,
+    Reference,
+    Transform,
+)
 from pipelines.config.rl import FormulaObjective, Objective, WeightedSumObjective
 from pipelines.config.run import RunConfig
 from pipelines.objective import combined_utility
@@ -79,7 +86,9 @@ def grid_of(config: RunConfig) -> Grid:
     for objective in _objectives(config):
         fitting, reasons = _with_objective(treated, objective)
         if not fitting:
-            raise ConfigError(f"preview.objectives: no combination fits {objective.model_dump()}: {next(iter(reasons))}")
+            raise ConfigError(
+                f"preview.objectives: no combination fits {objective.model_dump()}: {next(iter(reasons))}"
+            )
         settings += [Setting(found) for found in fitting]
         refused += reasons
     return Grid(tuple(settings), left_out + refused)

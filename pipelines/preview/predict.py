@@ -23,7 +23,7 @@ _SAME = 1e-5  # nats; utilities come from float32 rewards
 
 @dataclass(frozen=True)
 class Levels:
-    """At which KLs a setting is predicted: nats to reach, coefficients to take, and numbers of samples to choose from."""
+    """At which KLs a setting is predicted: nats to reach, coefficients to take, and ks of best-of-k."""
 
     target_kls: Sequence[float]
     coefficients: Sequence[float]
@@ -66,7 +66,9 @@ def largest_k(num_samples: int) -> int:
 
 
 def _tilted(utilities: Tensor, levels: Levels, measures: Measures, headline: str) -> list[Prediction]:
-    asked: list[tuple[float | None, float | str]] = [(target, _gamma(utilities, target)) for target in levels.target_kls]
+    asked: list[tuple[float | None, float | str]] = [
+        (target, _gamma(utilities, target)) for target in levels.target_kls
+    ]
     asked += [(None, coefficient) for coefficient in levels.coefficients]
     tilts = [tilt(utilities, gamma) for _, gamma in asked if not isinstance(gamma, str)]
     if tilts:

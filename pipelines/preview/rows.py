@@ -29,6 +29,7 @@ def row_of(preview: Preview, found: Predicted, prediction: Prediction) -> Row:
         "same_as": found.same_as,
         "is_own": setting.is_own,
         "method": prediction.method,
+        "objective_kind": setting.config.objective.kind,
         "objective": setting.objective,
         "transform": setting.transform,
         **{f"reference.{name}": reference for name, reference in setting.references.items()},

@@ -74,7 +74,9 @@ def predict_grid(config: RunConfig) -> Preview:
     levels = Levels(config.preview.target_kls, config.preview.coefficients, config.preview.best_of_k)
     found: list[Predicted] = []
     same = SameUtilities()
-    with track(f"predicting {len(grid.settings)} settings on {measures.num_prompts} prompts", len(grid.settings)) as bar:
+    with track(
+        f"predicting {len(grid.settings)} settings on {measures.num_prompts} prompts", len(grid.settings)
+    ) as bar:
         for index, setting in enumerate(grid.settings):
             combined = utilities.combined(setting.config)[judged.kept]
             first = same.first_like(index, combined)

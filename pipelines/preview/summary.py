@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from pipelines.config.run import RunConfig
 from pipelines.preview.frontier import Best, best_within, pareto_front
 from pipelines.preview.predict import Prediction
 from pipelines.preview.rows import Row, finite, row_of
@@ -69,39 +70,49 @@ def _baseline(preview: Preview) -> dict[str, float]:
     return dict(zip(preview.measures.names, means, strict=True)) | {"kl": 0.0}
 
 
-def show(summary: Mapping[str, Any], config: Path, console: Console) -> None:
+def show(summary: Mapping[str, Any], config: RunConfig, config_path: Path, console: Console) -> None:
     """The best settings per KL budget, how far to trust them, and how to train one."""
     table = Table(title=f"best settings by {METRIC_NAMES[summary['headline']]}", title_justify="left")
-    for heading in ("KL ≤", "KL", "value ± se", "on other prompts", "alike", "setting", "γ or k"):
-        table.add_column(heading, overflow="fold", justify="left" if heading == "setting" else "right")
+    for heading in ("", "KL ≤", "KL", "value ± se", "on other prompts", "alike", "γ or k"):
+        table.add_column(heading, justify="right")
+    shown: list[Row] = []
     for entry in summary["best"]:
-        table.add_row(*_cells(summary, entry["best"], entry))
-        reliable = entry["best_reliable"]
-        if reliable is not None and not entry["best"]["reliable"]:
-            table.add_row(*_cells(summary, reliable, None))
+        for row in (entry["best"], entry["best_reliable"]):
+            if row is not None and (row is entry["best"] or not entry["best"]["reliable"]):
+                shown.append(row)
+                table.add_row(str(len(shown)), *_cells(summary, row, entry if row is entry["best"] else None))
     console.print(table)
+    for number, row in enumerate(shown, start=1):
+        console.print(f"{number:>2}  {setting_name(row)}", markup=False, highlight=False)
     for line in notes(summary):
         console.print(line, markup=False, highlight=False)
-    trainable = [entry["best"] for entry in summary["best"] if entry["best"]["method"] == "tilt"]
+    trainable = [row for row in shown if row["method"] == "tilt"]
     if trainable:
-        words = [shlex.quote(word) for word in trainable[-1]["overrides"]]
-        console.print("train the last one with:", markup=False)
-        console.print(" ".join(["allgood", "align", shlex.quote(str(config)), "name=previewed", *words]), markup=False)
+        chosen = max(trainable, key=lambda row: (row["reliable"], row[summary["headline"]]))
+        words = ["name=previewed", f"base={config.base_folder}", *chosen["overrides"]]
+        console.print(f"\ntrain number {shown.index(chosen) + 1} with:", markup=False)
+        # One long line that can be copied: neither wrapped nor coloured.
+        console.print(
+            shlex.join(["allgood", "align", str(config_path), *words]), markup=False, highlight=False, soft_wrap=True
+        )
 
 
 def _cells(summary: Mapping[str, Any], row: Row, entry: Mapping[str, Any] | None) -> list[str]:
     metric = summary["headline"]
-    value = f"{row[metric]:.3f} ± {row[f'{metric}_se']:.3f}"
     other = entry and entry["value_on_other_prompts"]
     return [
         "" if entry is None else f"{entry['kl_budget']:g}",
-        f"{row['kl']:.2f}" + ("" if row["reliable"] else " !"),
-        value,
+        f"{row['kl']:.2f}" + ("  " if row["reliable"] else " !"),
+        f"{row[metric]:.3f} ± {row[f'{metric}_se']:.3f}",
         "" if other is None else f"{other:.3f}",
         "" if entry is None else f"{entry['num_alike']} of {entry['num_within_budget']}",
-        setting_name(row),
-        f"k = {row['k']}" if row["method"] == "best_of_k" else f"{row['gamma']:.3g}",
+        level_name(row),
     ]
+
+
+def level_name(row: Row) -> str:
+    """The KL coefficient, or the k of best-of-k."""
+    return f"k = {row['k']}" if row["method"] == "best_of_k" else f"{row['gamma']:.3g}"
 
 
 def setting_name(row: Row) -> str:
@@ -124,13 +135,15 @@ def notes(summary: Mapping[str, Any]) -> list[str]:
     ]
     if summary["num_unreliable"] or summary["num_out_of_reach"]:
         found.append(
-            f"! too few samples for that KL: it reads too low, and so do its gains ({summary['num_unreliable']} "
+            f"!: too few samples for that KL: it reads too low, and so do its gains ({summary['num_unreliable']} "
             f"predictions; {summary['num_out_of_reach']} more lie beyond what {summary['num_samples']} samples can "
             "show). More samples: `allgood reference CONFIG --num-samples 256`."
         )
     if summary["num_dropped_prompts"]:
         found.append(f"{summary['num_dropped_prompts']} prompts were left out because a score of theirs failed.")
-    found += [f"left out {count} combinations: {reason}" for reason, count in summary["left_out"].items()]
+    if summary["left_out"]:
+        count, example = sum(summary["left_out"].values()), next(iter(summary["left_out"]))
+        found.append(f"{count} combinations mean nothing and were left out, such as: {example}")
     if summary["headline"] != "both_good_rate":
         found.append(f"There is no gold here: settings are ranked by {METRIC_NAMES[summary['headline']]}.")
     if summary["headline"] == "reward_win_rate":

@@ -15,7 +15,7 @@ from pipelines.files import atomic_path, write_json
 from pipelines.preview import figures
 from pipelines.preview.rows import Row, row_of, rows_of
 from pipelines.preview.run import Preview, predict_grid
-from pipelines.preview.summary import METRIC_NAMES, notes, setting_name, show, summary_of
+from pipelines.preview.summary import METRIC_NAMES, level_name, notes, setting_name, show, summary_of
 from pipelines.reporting.html import Interactive, Markup, Picture, Section, code, items, page, table
 from pipelines.run_folder import RunFolder
 
@@ -33,7 +33,7 @@ def preview(config: RunConfig, config_path: Path) -> dict[str, Any]:
     found = predict_grid(config)
     summary = summary_of(found)
     write_preview(found, summary, RunFolder(config.folder).preview)
-    show(summary, config_path, Console())
+    show(summary, config, config_path, Console())
     return summary
 
 
@@ -82,7 +82,9 @@ def _sections(found: Preview, summary: Mapping[str, Any]) -> list[Section]:
         png = figures.trade_off_png(rows, pair, found.config.preview.target_kls)
         caption_pair = "What a gain in one property costs the other, at equal predicted KL; colours as above."
         pictures.append(Picture("trade_off", png, f"{pair[1]} against {pair[0]} at each target KL", caption_pair))
-    shortcuts = figures.shortcuts_png(_series(summary, rows), {k: v for k, v in summary["sft"].items() if v is not None})
+    shortcuts = figures.shortcuts_png(
+        _series(summary, rows), {k: v for k, v in summary["sft"].items() if v is not None}
+    )
     alt = "rates of lists, consult phrases, refusals, repetition and length over KL"
     pictures.append(Picture("shortcuts", shortcuts, alt, "What the optimum would do more, or less, often than SFT."))
     return [
@@ -99,7 +101,6 @@ def _best_tables(summary: Mapping[str, Any]) -> list[Markup]:
     commands = []
     for entry in summary["best"]:
         row = entry["best"]
-        level = f"k = {row['k']}" if row["method"] == "best_of_k" else f"{row['gamma']:.4g}"
         rows.append(
             [
                 f"{entry['kl_budget']:g}",
@@ -108,11 +109,13 @@ def _best_tables(summary: Mapping[str, Any]) -> list[Markup]:
                 entry["value_on_other_prompts"],
                 f"{entry['num_alike']} of {entry['num_within_budget']}",
                 setting_name(row),
-                level,
+                level_name(row),
                 "yes" if row["reliable"] else "no",
             ]
         )
-        commands.append(f"KL {row['kl']:.2f}:\n  " + "\n  ".join(row["overrides"] or ["nothing: the run file as it is"]))
+        commands.append(
+            f"KL {row['kl']:.2f}:\n  " + "\n  ".join(row["overrides"] or ["nothing: the run file as it is"])
+        )
     shown = "\n".join(commands)
     return [table(columns, rows), code(shown, summary="overrides for `allgood align CONFIG`, one per line")]
 

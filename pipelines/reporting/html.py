@@ -37,7 +37,9 @@ ul { max-width: 78ch; padding-left: 20px; } details summary { cursor: pointer; c
 _POLICY = (
     "default-src 'none'; img-src data:; style-src 'unsafe-inline'"  # the browser loads nothing, whatever a text says
 )
-_POLICY_WITH_SCRIPTS = f"{_POLICY}; script-src 'unsafe-inline'"  # ours, which stand in the page; still nothing is loaded
+_POLICY_WITH_SCRIPTS = (
+    f"{_POLICY}; script-src 'unsafe-inline'"  # ours, which stand in the page; still nothing is loaded
+)
 
 
 @dataclass(frozen=True)
