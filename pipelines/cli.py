@@ -169,7 +169,7 @@ def preview(
     target: Annotated[Path, typer.Argument(metavar="RUN|CONFIG", help="run folder or run file", show_default=False)],
     overrides: Overrides = None,
 ) -> None:
-    """Predict thousands of settings from the cached samples, without training: which reference, which KL coefficient?"""
+    """Predict thousands of settings from cached samples: which reference, objective and KL coefficient to train?"""
     path = target / "config.yaml" if target.is_dir() else target
     run = _load(path, overrides)
     from pipelines.preview.write import preview as preview_run

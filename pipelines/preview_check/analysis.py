@@ -31,9 +31,9 @@ class Bootstrapped:
 class Spread:
     """How unlike the settings of one target truly are, against how well that is known.
 
-    `spread` is the standard deviation over settings of the achieved gold win rate, `noise` the root mean square standard
-    error of their differences to the mean of the settings, from resampled prompts; `reliability` the share of the
-    variance that is not noise. No prediction could correlate with the achieved rates better than its square root.
+    `spread` is the standard deviation over settings of the achieved gold win rate, `noise` the root mean square of the
+    standard errors of their differences to the mean of the settings, from resampled prompts; `reliability` is the share
+    of the variance that is not noise. No prediction could correlate with the achieved rates better than its root.
     """
 
     spread: float
@@ -59,7 +59,7 @@ def rank_correlation(predicted: Floats, achieved: Floats) -> float:
 def bootstrapped_correlation(
     predicted: Floats, achieved: Floats, *, num_resamples: int, seed: int = 0, resample_settings: bool = True
 ) -> Bootstrapped:
-    """`rank_correlation` of the means over prompts; prompts are resampled for both sides alike, settings across targets.
+    """`rank_correlation` of the means over prompts, with prompts resampled for both sides, settings for all targets.
 
     Args:
         predicted: [targets, settings, prompts].
@@ -105,9 +105,14 @@ def change_over_last_quarter(curve: Sequence[Mapping[str, float]], *, sft_utilit
         raise ValueError("no evaluation lies in the first three quarters of the steps; evaluate more often")
     start = before[-1]
     return {
-        "kl": last["kl"] / start["kl"] - 1,
-        "utility": (last["utility"] - sft_utility) / (start["utility"] - sft_utility) - 1,
+        "kl": _change(start["kl"], last["kl"]),
+        "utility": _change(start["utility"] - sft_utility, last["utility"] - sft_utility),
     }
+
+
+def _change(before: float, after: float) -> float:
+    """Relative to a value that is not taken smaller than a millionth, so that no gain at all gives a number too."""
+    return (after - before) / max(abs(before), 1e-6)
 
 
 def is_flat(change: Mapping[str, float]) -> bool:

@@ -1,4 +1,4 @@
-"""Both sides of the comparison in the same numbers by prompt: the tilt of SFT samples, and a trained policy's samples."""
+"""Both sides in the same numbers by prompt: the tilt of SFT samples, and a trained policy's own samples."""
 
 from __future__ import annotations
 

@@ -14,7 +14,6 @@ from pipelines.cached_samples import cached_utilities, load_cached_samples
 from pipelines.cast_request import Actors
 from pipelines.comparison import kept_actors, run_arms
 from pipelines.config.run import RunConfig
-from pipelines.data import Prompt
 from pipelines.evaluation.samples import test_prompts
 from pipelines.files import write_json
 from pipelines.gold import gold_of

@@ -66,10 +66,10 @@ def _head(entries: Sequence[Entry]) -> str:
         f"Made by `python -m pipelines.preview_check`: {len(entries)} settings = {len(settings)} objectives with their "
         f"references x {len(targets)} target KLs ({', '.join(f'{target:g}' for target in targets)} nats), on the "
         "quickstart world. The KL coefficient of each comes from `solve_gamma` on "
-        f"{scale['solving_prompts']} alignment prompts; the prediction from {scale['samples']} samples of the SFT policy "
-        f"on each of {scale['test_prompts']} test prompts; the truth from {scale['steps']} steps of RL with a learning "
-        f"rate that falls to 0, and {scale['evaluation_samples']} samples of each trained policy on the same test "
-        "prompts, against all SFT samples of the prompt. One world, one seed of RL per setting.\n"
+        f"{scale['solving_prompts']} alignment prompts; the prediction from {scale['samples']} samples of the SFT "
+        f"policy on each of {scale['test_prompts']} test prompts; the truth from {scale['steps']} steps of RL with a "
+        f"learning rate that falls to 0, and {scale['evaluation_samples']} samples of each trained policy on the same "
+        "test prompts, against all SFT samples of the prompt. One world, one seed of RL per setting.\n"
     )
 
 
@@ -102,8 +102,8 @@ def _errors(entries: Sequence[Entry], metric: str) -> tuple[float, float]:
 
 def _table(entries: Sequence[Entry]) -> list[str]:
     rows = [
-        "| target KL | setting | γ | KL predicted | achieved | gold win rate predicted | achieved | both good predicted "
-        "| achieved | efficiency | gold gain / predicted | flat |",
+        "| target KL | setting | γ | KL predicted | achieved | gold win rate predicted | achieved | both good "
+        "predicted | achieved | efficiency | gold gain / predicted | flat |",
         "| ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
     ]
     for entry in entries:
@@ -120,14 +120,16 @@ def _table(entries: Sequence[Entry]) -> list[str]:
 
 def _efficiency(entries: Sequence[Entry]) -> str:
     found = [entry["at_measured_kl"] for entry in entries if entry["at_measured_kl"]["efficiency"] is not None]
+    if not found:
+        return "No efficiency: the samples cannot show the measured KL of any run.\n"
     values = np.array([entry["efficiency"] for entry in found])
     gold = np.array([entry["gold_gain_ratio"] for entry in found])
     return (
-        "*Efficiency*: the run's gain in its own utility over the tilt's gain at the run's measured KL, both on the test "
-        "prompts. *Gold gain / predicted*: gold win rate above one half over the tilt's at that KL; not bounded by 1, "
-        "and without meaning where the predicted gain is near 0. *!*: the samples do not support that KL. Efficiency "
-        f"lies between {values.min():.2f} and {values.max():.2f}, median {np.median(values):.2f}; gold gain over "
-        f"predicted has median {np.median(gold):.2f}.\n"
+        "*Efficiency*: the run's gain in its own utility over the tilt's gain at the run's measured KL, both on the "
+        "test prompts. *Gold gain / predicted*: gold win rate above one half over the tilt's at that KL; not bounded "
+        "by 1, and without meaning where the predicted gain is near 0. *!*: the samples do not support that KL. "
+        f"Efficiency lies between {values.min():.2f} and {values.max():.2f}, median {np.median(values):.2f}; gold gain "
+        f"over predicted has median {np.median(gold):.2f}.\n"
     )
 
 
@@ -143,9 +145,9 @@ def _spread(entries: Sequence[Entry]) -> list[str]:
         other = float(predicted[index].mean(-1).std(ddof=1))
         rows.append(f"| {target:g} | {found.spread:.4f} | {other:.4f} | {found.noise:.4f} | {found.reliability:.2f} |")
     return [
-        "Spread: standard deviation over the settings of one target. Noise: standard error of a setting's difference to "
-        "the mean of all, from resampled test prompts; another seed of RL would add to it. No prediction could correlate "
-        "better with the achieved rates than the square root of the last column.\n",
+        "Spread: standard deviation over the settings of one target. Noise: standard error of a setting's difference "
+        "to the mean of all, from resampled test prompts; another seed of RL would add to it. No prediction could "
+        "correlate better with the achieved rates than the square root of the last column.\n",
         *rows,
     ]
 
@@ -157,10 +159,12 @@ def _convergence(entries: Sequence[Entry]) -> str:
         f"{entry['label']} at {entry['target_kl']:g} nats ({_change(entry)})" for entry in entries if entry not in flat
     ]
     return (
-        "Flat: KL and the gain in utility on validation prompts change by at most 5 % over the last quarter of the steps. "
-        f"{len(flat)} of {len(entries)} settings are; the median change is {np.median(changes['kl']):.1%} in KL and "
-        f"{np.median(changes['utility']):.1%} in utility. A learning rate that ends at 0 helps flatness, so flat does not "
-        "prove that more steps would change nothing." + (f" Not flat: {'; '.join(others)}." if others else "") + "\n"
+        "Flat: KL and the gain in utility on validation prompts change by at most 5 % over the last quarter of the "
+        f"steps. {len(flat)} of {len(entries)} settings are; the median change is {np.median(changes['kl']):.1%} in KL "
+        f"and {np.median(changes['utility']):.1%} in utility. A learning rate that ends at 0 helps flatness, so flat "
+        "does not prove that more steps would change nothing."
+        + (f" Not flat: {'; '.join(others)}." if others else "")
+        + "\n"
     )
 
 
