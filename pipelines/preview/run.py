@@ -63,11 +63,21 @@ def predict_grid(config: RunConfig) -> Preview:
             sample per prompt, or no reference of a kind that the grid asks for.
         DataError: Every prompt has a failed score.
     """
-    started = time.monotonic()
-    grid = grid_of(config)
+    grid = grid_of(config)  # before anything is read: a mistake in the grid is told at once
     cached = load_cached_samples(config, config.preview.split)
+    return predict_cached(config, grid, cached, ReferenceTable.load(RunFolder(config.base_folder).references))
+
+
+def predict_cached(config: RunConfig, grid: Grid, cached: CachedSamples, table: ReferenceTable) -> Preview:
+    """Predict `grid` from samples that are in memory.
+
+    Raises:
+        ReferenceTableError: There is no reference of a kind that the grid asks for.
+        DataError: Every prompt has a failed score.
+    """
+    started = time.monotonic()
     judged = without_failures(cached)
-    utilities = _Utilities(cached, ReferenceTable.load(RunFolder(config.base_folder).references))
+    utilities = _Utilities(cached, table)
     gold = gold_of(config)
     measures = measures_of(judged, utilities.parts(config), gold.bars if gold else {})
     headline = headline_of(measures.comparisons, measures.names)
