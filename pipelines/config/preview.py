@@ -7,8 +7,9 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from pipelines.config.base import StrictModel
-from pipelines.config.properties import IdentityTransform, LogSigmoidTransform, Reference, Transform
-from pipelines.config.rl import Objective
+from pipelines.config.objectives import Objective
+from pipelines.config.references import Reference
+from pipelines.config.transforms import IdentityTransform, LogSigmoidTransform, Transform
 
 
 class PreviewConfig(StrictModel):
@@ -33,8 +34,8 @@ class PreviewConfig(StrictModel):
     )
     objectives: list[Objective] | None = Field(
         None,
-        description="absent: the run's own, AND of all properties, each property alone, and weighted sums with "
-        "ratios from 1/4 to 4",
+        description="absent: the run's own, AND of all properties, each property alone, weighted sums with ratios from "
+        "1/4 to 4, minimum, and logit of product",
     )
     target_kls: list[float] = Field(
         [0.25, 0.5, 1.0, 1.5, 2.0, 3.0],

@@ -16,6 +16,14 @@ from typing import TypeVar
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from allgood.errors import ConfigError
+from pipelines.config.objectives import (
+    FormulaObjective,
+    LogitOfProductObjective,
+    MinimumObjective,
+    NormaliseThenSumObjective,
+    Objective,
+    WeightedSumObjective,
+)
 from pipelines.config.properties import (
     ClassifierProperty,
     MeanReference,
@@ -24,7 +32,6 @@ from pipelines.config.properties import (
     Reference,
     Transform,
 )
-from pipelines.config.rl import FormulaObjective, Objective, WeightedSumObjective
 from pipelines.config.run import RunConfig
 from pipelines.objective import combined_utility
 from pipelines.preview import names
@@ -63,7 +70,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Grid:
-    """All settings, the run file's own first. `left_out` counts refused combinations by their reason."""
+    """All settings, the run file's own first where it can be predicted. `left_out` counts combinations by reason."""
 
     settings: tuple[Setting, ...]
     left_out: Mapping[str, int]
@@ -82,7 +89,8 @@ def grid_of(config: RunConfig) -> Grid:
             f"{', '.join(config.properties)}"
         )
     treated, left_out = _treated(config)
-    settings, refused = [Setting(config, is_own=True)], Counter[str]()
+    refused = Counter[str]()
+    settings = [Setting(own, is_own=True) for own in _with_objective([config], config.objective)[0]]
     for objective in _objectives(config):
         fitting, reasons = _with_objective(treated, objective)
         if not fitting:
@@ -140,7 +148,9 @@ def _objectives(config: RunConfig) -> list[Objective]:
     single: list[Objective] = [FormulaObjective(expression=name) for name in properties if len(properties) > 1]
     alone = [WeightedSumObjective(weights=_only(name, properties)) for name in properties if len(properties) > 1]
     mixed = [WeightedSumObjective(weights=weights) for weights in _weights(properties)]
-    return _distinct([config.objective, FormulaObjective(), *single, *mixed, *alone])
+    others: list[Objective] = [MinimumObjective(), LogitOfProductObjective()] if len(properties) > 1 else []
+    own = [] if isinstance(config.objective, NormaliseThenSumObjective) else [config.objective]
+    return _distinct([*own, FormulaObjective(), *single, *mixed, *alone, *others])
 
 
 def _weights(properties: Sequence[str]) -> Iterator[dict[str, float]]:
@@ -159,6 +169,9 @@ def _only(name: str, properties: Sequence[str]) -> dict[str, float]:
 
 def _with_objective(treated: Sequence[RunConfig], objective: Objective) -> tuple[list[RunConfig], Counter[str]]:
     fitting, reasons = [], Counter[str]()
+    if isinstance(objective, NormaliseThenSumObjective):
+        reasons["normalise_then_sum is a rule for advantages and has no utility to tilt by"] += len(treated)
+        return fitting, reasons
     for config in treated:
         try:
             combined_utility(objective, config.properties, missing_eos_penalty=config.align.missing_eos_penalty)

@@ -30,7 +30,6 @@ def summary_of(preview: Preview) -> dict[str, Any]:
     predictions = [prediction for _, prediction in pairs]
     front = pareto_front(predictions, preview.headline)
     best = [best_within(predictions, budget, preview.headline) for budget in preview.config.preview.kl_budgets]
-    own = preview.settings[0]
     return {
         "name": preview.config.name,
         "split": preview.config.preview.split,
@@ -45,7 +44,10 @@ def summary_of(preview: Preview) -> dict[str, Any]:
         "left_out": dict(preview.grid.left_out),
         "headline": preview.headline,
         "sft": finite(_baseline(preview)),
-        "own": [row_of(preview, own, prediction) for prediction in own.predictions],
+        "own": [
+            row_of(preview, own, found) for own in preview.settings if own.setting.is_own for found in own.predictions
+        ],
+        "reaches_the_tilt": _reaches_the_tilt(preview.config),
         "best": [_best_entry(preview, pairs, found) for found in best if found is not None],
         "pareto_front": [row_of(preview, *pairs[position]) for position in front],
         "seconds": preview.seconds,
@@ -62,6 +64,17 @@ def _best_entry(preview: Preview, pairs: Sequence[tuple[Predicted, Prediction]],
         "num_alike": found.num_alike,
         "num_within_budget": found.num_within,
     }
+
+
+def _own_rows(preview: Preview) -> list[Row]:
+    """The run file's own setting at every KL; empty where its objective has no utility to tilt by."""
+    own = [found for found in preview.settings if found.setting.is_own]
+    return [row_of(preview, found, prediction) for found in own for prediction in found.predictions]
+
+
+def _reaches_the_tilt(config: RunConfig) -> bool:
+    """Whether training with the run file's KL has the gradient whose optimum is the tilt."""
+    return (config.kl.estimator, config.kl.placement) == ("k1", "reward")
 
 
 def _baseline(preview: Preview) -> dict[str, float]:
@@ -138,6 +151,11 @@ def notes(summary: Mapping[str, Any]) -> list[str]:
             f"!: too few samples for that KL: it reads too low, and so do its gains ({summary['num_unreliable']} "
             f"predictions; {summary['num_out_of_reach']} more lie beyond what {summary['num_samples']} samples can "
             "show). More samples: `allgood reference CONFIG --num-samples 256`."
+        )
+    if not summary["reaches_the_tilt"]:
+        found.append(
+            "The run file's kl.estimator and kl.placement have another gradient than k1 in the reward: training with "
+            "them does not aim at what is predicted here."
         )
     if summary["num_dropped_prompts"]:
         found.append(f"{summary['num_dropped_prompts']} prompts were left out because a score of theirs failed.")

@@ -142,7 +142,9 @@ def _pair(found: Preview) -> tuple[str, str] | None:
 
 def _series(summary: Mapping[str, Any], rows: Sequence[Row]) -> dict[str, list[Row]]:
     """The run file's own setting and the best tilts, each over all its KLs."""
-    chosen = {"the run file's own": 0}
+    chosen: dict[str, int] = {}
+    if summary["own"]:
+        chosen["the run file's own"] = summary["own"][0]["setting"]
     for entry in summary["best"]:
         best = entry["best"]
         if best["method"] == "tilt" and best["setting"] not in chosen.values():
