@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from allgood.errors import ConfigError
+from pipelines.align_setup import config_hash
 from pipelines.config.loading import load_config, save_config
 from pipelines.config.run import RunConfig
 from pipelines.preview.grid import grid_of
@@ -102,3 +103,18 @@ def test_a_grid_that_cannot_be_meant_is_refused_in_one_sentence(
 ) -> None:
     with pytest.raises((ConfigError, ValueError), match=words):
         grid_of(config(tmp_path, **preview))
+
+
+def test_another_grid_does_not_make_another_run(tmp_path: Path) -> None:
+    assert config_hash(config(tmp_path)) == config_hash(config(tmp_path, target_kls=[0.1]))
+
+
+def test_an_objective_without_a_utility_cannot_be_predicted_and_is_counted(tmp_path: Path) -> None:
+    gdpo = {"kind": "normalise_then_sum"}
+    raw = {"transform": {"kind": "identity"}, "reference": {"kind": "none"}}
+    properties = tiny_config(tmp_path).model_dump(mode="json")["properties"]
+    found = tiny_config(tmp_path, objective=gdpo, properties={name: p | raw for name, p in properties.items()})
+    assert not any(setting.is_own for setting in grid_of(found).settings)
+    listed = found.model_copy(update={"preview": config(tmp_path, objectives=[gdpo]).preview})
+    with pytest.raises(ConfigError, match="no utility to tilt by"):
+        grid_of(listed)
