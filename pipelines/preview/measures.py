@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from allgood.errors import DataError
+from allgood.errors import DataError, ReferenceTableError
 from allgood.opponents import NUM_FOLDS, both_win_shares, win_shares
 from pipelines.cached_samples import CachedSamples, PropertyUtilities
 from pipelines.evaluation.shortcuts import SHORTCUTS
@@ -70,8 +70,18 @@ def without_failures(cached: CachedSamples) -> Judged:
 
 
 def measures_of(judged: Judged, own: Mapping[str, PropertyUtilities], bars: Mapping[str, float]) -> Measures:
-    """Everything that predictions average. `own` are the utilities of the run file's own setting."""
+    """Everything that predictions average. `own` are what the run file's own transforms and references make.
+
+    Raises:
+        ReferenceTableError: There are bars for a gold that the cached samples do not have.
+    """
     cached, kept = judged.cached, judged.kept
+    missing = [name for name in bars if name not in cached.gold]
+    if missing:
+        raise ReferenceTableError(
+            f"the cached samples have no gold of {missing[0]!r}, which the run file gives a bar: made before it, so "
+            "run `allgood reference` again"
+        )
     values = {f"p_good.{name}": torch.special.expit(_tensor(part.margins)) for name, part in own.items()}
     values |= {f"good.{name}": (cached.gold[name] >= bar).double() for name, bar in bars.items()}
     if bars:
