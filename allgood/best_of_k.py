@@ -8,6 +8,7 @@ probabilities are below e^-50 of the first, so all k together cost about 50 N lo
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -42,6 +43,41 @@ def best_of_k_by_prompt(scores: Tensor, values: Tensor) -> Tensor:
     return _best_of_every_k(_in_score_order(scores, values)).to(in_float(values).dtype)
 
 
+def selection_weights(scores: Tensor, ks: Sequence[int]) -> Tensor:
+    """P(a sample is the best of a random k-subset of its prompt's samples), for each k.
+
+    Samples that share a score share their weight. Weighted by these, any values add up to what `best_of_k` gives.
+
+    Args:
+        scores: [prompts, samples].
+        ks: Each in 1..N.
+
+    Returns:
+        [ks, prompts, samples] in float64, adding up to 1 per prompt.
+
+    Raises:
+        ValueError: Another shape, a score is not finite, or a k outside 1..N.
+
+    >>> selection_weights(torch.tensor([[1.0, 3.0, 2.0]]), [2])
+    tensor([[[0.0000, 0.6667, 0.3333]]], dtype=torch.float64)
+    """
+    require_shape("scores", scores, 2, "[prompts, samples]")
+    require_finite("scores", scores)
+    num_samples = scores.shape[1]
+    for k in ks:
+        _require_k(k, num_samples)
+    ordered, order = scores.detach().sort(dim=-1)
+    below, upto = _tie_ranks(ordered)
+    weights = torch.empty((len(ks), *scores.shape), dtype=torch.float64, device=scores.device)
+    for index, k in enumerate(ks):
+        best_first = _weights(num_samples, k, device=scores.device)
+        by_rank = torch.nn.functional.pad(best_first, (0, num_samples - len(best_first))).flip(0)
+        upto_rank = torch.nn.functional.pad(by_rank.cumsum(0), (1, 0))
+        shared = torch.where(upto - below > 1, (upto_rank[upto] - upto_rank[below]) / (upto - below), by_rank)
+        weights[index].scatter_(-1, order, shared)
+    return weights
+
+
 def kl_bound(k: int) -> float:
     """KL(best-of-k || pi_0) <= log k - (k - 1)/k, in nats; equality when no two responses share a score.
 
@@ -69,8 +105,7 @@ def kl_estimate(scores: Tensor, k: int) -> float:
     require_shape("scores", scores, 2, "[prompts, samples]")
     require_finite("scores", scores)
     num_samples = scores.shape[1]
-    if not 1 <= k <= num_samples:
-        raise ValueError(f"k must lie in 1..{num_samples}, the samples per prompt, got {k}")
+    _require_k(k, num_samples)
     below, upto = _tie_ranks(scores.detach().sort(-1).values)
     low, high = below.double() / num_samples, upto.double() / num_samples  # of pi_0, beneath and up to the tie
     mass = high - low
@@ -80,6 +115,11 @@ def kl_estimate(scores: Tensor, k: int) -> float:
     alone = _continuous_kl(high, k) - _continuous_kl(low, k)
     per_sample = torch.where(upto - below > 1, tied, alone) / (upto - below)
     return float(per_sample.sum(-1).mean())
+
+
+def _require_k(k: int, num_samples: int) -> None:
+    if not 1 <= k <= num_samples:
+        raise ValueError(f"k must lie in 1..{num_samples}, the samples per prompt, got {k}")
 
 
 def _in_score_order(scores: Tensor, values: Tensor) -> Tensor:

@@ -164,6 +164,20 @@ def reference(
     _results(run.base_folder / "references")
 
 
+@command(REFERENCES)
+def preview(
+    target: Annotated[Path, typer.Argument(metavar="RUN|CONFIG", help="run folder or run file", show_default=False)],
+    overrides: Overrides = None,
+) -> None:
+    """Predict thousands of settings from cached samples: which reference, objective and KL coefficient to train?"""
+    path = target / "config.yaml" if target.is_dir() else target
+    run = _load(path, overrides)
+    from pipelines.preview.write import preview as preview_run
+
+    preview_run(run, path)
+    _results(run.folder / "preview")
+
+
 @command(ALIGN)
 def align(
     config: Config,

@@ -73,6 +73,11 @@ class RunFolder:
         return self.path / "references"
 
     @property
+    def preview(self) -> Path:
+        """What `allgood preview` predicts: settings, summary, page."""
+        return self.path / "preview"
+
+    @property
     def evaluation(self) -> Path:
         """Samples and measurements on test prompts."""
         return self.path / "evaluation"

@@ -11,6 +11,7 @@ from pipelines.config.base import StrictModel
 from pipelines.config.comparison import ComparisonConfig
 from pipelines.config.data import DataConfig, PolicyConfig, TokenizerConfig, WorldConfig
 from pipelines.config.placement import PlacementConfig
+from pipelines.config.preview import PreviewConfig
 from pipelines.config.properties import Property
 from pipelines.config.rl import (
     AlignConfig,
@@ -47,6 +48,7 @@ class RunConfig(StrictModel):
     sampling: SamplingConfig = SamplingConfig()
     references: ReferencesConfig = ReferencesConfig()
     kl: KlConfig = KlConfig()
+    preview: PreviewConfig = PreviewConfig()
     align: AlignConfig = AlignConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     comparison: ComparisonConfig | None = Field(None, description="arms of `allgood quickstart`")

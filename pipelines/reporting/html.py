@@ -37,6 +37,9 @@ ul { max-width: 78ch; padding-left: 20px; } details summary { cursor: pointer; c
 _POLICY = (
     "default-src 'none'; img-src data:; style-src 'unsafe-inline'"  # the browser loads nothing, whatever a text says
 )
+_POLICY_WITH_SCRIPTS = (
+    f"{_POLICY}; script-src 'unsafe-inline'"  # ours, which stand in the page; still nothing is loaded
+)
 
 
 @dataclass(frozen=True)
@@ -57,11 +60,19 @@ class Picture:
 
 
 @dataclass(frozen=True)
+class Interactive:
+    """A plot to point at: HTML with scripts, made by a plotting library from numbers and escaped text only."""
+
+    html: str
+    caption: str
+
+
+@dataclass(frozen=True)
 class Section:
     """A part of the page with its own heading."""
 
     title: str
-    body: Sequence[Markup | Picture]
+    body: Sequence[Markup | Picture | Interactive]
 
 
 def paragraph(text: str) -> Markup:
@@ -111,7 +122,8 @@ def table(
 
 
 def page(title: str, subtitle: str, sections: Sequence[Section]) -> str:
-    """The whole page."""
+    """The whole page; scripts are allowed in it only where an interactive plot stands."""
+    has_scripts = any(isinstance(part, Interactive) for section in sections for part in section.body)
     links = "".join(f'<a href="#s{i}">{escape(section.title)}</a>' for i, section in enumerate(sections))
     body = "".join(
         f'<section id="s{i}"><h2>{escape(section.title)}</h2>{"".join(_html(part) for part in section.body)}</section>'
@@ -120,7 +132,7 @@ def page(title: str, subtitle: str, sections: Sequence[Section]) -> str:
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY_WITH_SCRIPTS if has_scripts else _POLICY}">'
         f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body><main>"
         f'<h1>{escape(title)}</h1><p class="soft">{escape(subtitle)}</p><nav>{links}</nav>{body}</main></body></html>\n'
     )
@@ -142,9 +154,11 @@ def with_interval(value: float | None, low: float | None, high: float | None, di
     )
 
 
-def _html(part: Markup | Picture) -> str:
+def _html(part: Markup | Picture | Interactive) -> str:
     if isinstance(part, Markup):
         return part.html
+    if isinstance(part, Interactive):
+        return f"<figure>{part.html}<figcaption>{escape(part.caption)}</figcaption></figure>"
     data = base64.b64encode(part.png).decode()
     return (
         f'<figure><img alt="{escape(part.alt)}" width="{_shown_width(part.png)}" src="data:image/png;base64,{data}">'

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from allgood.best_of_k import best_of_k, best_of_k_by_prompt, kl_bound, kl_estimate
+from allgood.best_of_k import best_of_k, best_of_k_by_prompt, kl_bound, kl_estimate, selection_weights
 
 
 def test_best_of_k_by_hand():
@@ -74,3 +74,17 @@ def test_bad_input_is_refused():
     ]:
         with pytest.raises(ValueError, match=message):
             call()
+
+
+def test_selection_weights_give_what_best_of_k_gives_ties_included() -> None:
+    generator = torch.Generator().manual_seed(0)
+    scores = torch.randint(0, 4, (3, 7), generator=generator).double()
+    values = torch.randn(3, 7, generator=generator, dtype=torch.float64)
+    weights = selection_weights(scores, range(1, 8))
+    torch.testing.assert_close(weights.sum(-1), torch.ones(7, 3, dtype=torch.float64))
+    torch.testing.assert_close((weights * values).sum(-1).mean(-1), best_of_k(scores, values))
+
+
+def test_selection_weights_refuse_more_than_there_is() -> None:
+    with pytest.raises(ValueError, match=r"k must lie in 1\.\.2"):
+        selection_weights(torch.zeros(1, 2), [3])

@@ -24,6 +24,7 @@ COMMANDS = (
     "sft",
     "reward",
     "reference",
+    "preview",
     "align",
     "resume",
     "evaluate",

@@ -1,0 +1,1 @@
+"""`allgood preview`: what each setting of a grid would reach, before anything is trained."""

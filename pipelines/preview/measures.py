@@ -1,0 +1,121 @@
+"""What is measured on the cached samples, once for all settings: one value per sample, and who beats whom.
+
+Names say who judges: `gold.*` where gold exists, `evaluator.*` where held-out preference models scored the samples,
+`reward.*` for the training reward models, which are never called judges: they say how far the optimum pleases them.
+`p_good.*` is sigma(r - r_ref) with the run file's own references, the same yardstick for every setting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from allgood.errors import DataError, ReferenceTableError
+from allgood.opponents import NUM_FOLDS, both_win_shares, win_shares
+from pipelines.cached_samples import CachedSamples, PropertyUtilities
+from pipelines.evaluation.shortcuts import SHORTCUTS
+
+FEW_FOLDS = 4  # for best-of-k, whose weights depend on the fold
+
+
+@dataclass(frozen=True)
+class Measures:
+    """`values` [prompts, samples, names]; `wins` [prompts, samples, comparisons, folds] with many folds, and few."""
+
+    names: tuple[str, ...]
+    values: Tensor
+    comparisons: tuple[str, ...]
+    wins: Tensor
+    few_wins: Tensor
+
+    @property
+    def num_prompts(self) -> int:
+        """Prompts without a failed score."""
+        return self.values.shape[0]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Cached samples on prompts whose every score exists, and which rows of the cache these are, [prompts] bool."""
+
+    cached: CachedSamples
+    kept: Tensor
+
+    @property
+    def num_dropped(self) -> int:
+        """Prompts left out because a score of one of their samples failed."""
+        return int((~self.kept).sum())
+
+
+def without_failures(cached: CachedSamples) -> Judged:
+    """Mark the prompts that a tilt can use: it needs every sample of a prompt.
+
+    Raises:
+        DataError: No prompt is left.
+    """
+    kept = torch.ones(len(cached.prompt_ids), dtype=torch.bool)
+    for grids in (cached.rewards, cached.evaluators, cached.gold):
+        for grid in grids.values():
+            kept &= torch.isfinite(grid).all(-1)
+    if not kept.any():
+        raise DataError(
+            f"every prompt of the {cached.split} split has a sample that could not be scored, so nothing can be "
+            "predicted; look for NaN in the rewards of samples.parquet"
+        )
+    return Judged(cached, kept)
+
+
+def measures_of(judged: Judged, own: Mapping[str, PropertyUtilities], bars: Mapping[str, float]) -> Measures:
+    """Everything that predictions average. `own` are what the run file's own transforms and references make.
+
+    Raises:
+        ReferenceTableError: There are bars for a gold that the cached samples do not have.
+    """
+    cached, kept = judged.cached, judged.kept
+    missing = [name for name in bars if name not in cached.gold]
+    if missing:
+        raise ReferenceTableError(
+            f"the cached samples have no gold of {missing[0]!r}, which the run file gives a bar: made before it, so "
+            "run `allgood reference` again"
+        )
+    values = {f"p_good.{name}": torch.special.expit(_tensor(part.margins)) for name, part in own.items()}
+    values |= {f"good.{name}": (cached.gold[name] >= bar).double() for name, bar in bars.items()}
+    if bars:
+        values["both_good_rate"] = torch.stack([values[f"good.{name}"] for name in bars]).amin(0)
+        values |= {f"gold.{name}": grid for name, grid in cached.gold.items()}
+    values |= _shortcuts(cached)
+    scores = {f"gold_win_rate.{name}": grid[kept] for name, grid in cached.gold.items()}
+    scores |= {f"evaluator_win_rate.{name}": grid[kept] for name, grid in cached.evaluators.items()}
+    scores |= {f"reward_win_rate.{name}": grid[kept] for name, grid in cached.rewards.items()}
+    both = {name: grid[kept] for name, grid in (cached.gold or cached.evaluators or cached.rewards).items()}
+    return Measures(
+        names=tuple(values),
+        values=torch.stack([grid[kept].double() for grid in values.values()], dim=-1),
+        comparisons=(*scores, "both_win_rate"),
+        wins=_wins(scores, both, NUM_FOLDS),
+        few_wins=_wins(scores, both, FEW_FOLDS),
+    )
+
+
+def _wins(scores: Mapping[str, Tensor], both: Mapping[str, Tensor], num_folds: int) -> Tensor:
+    single = [win_shares(grid, num_folds=num_folds) for grid in scores.values()]
+    return torch.stack([*single, both_win_shares(both, num_folds=num_folds)], dim=2)
+
+
+def _shortcuts(cached: CachedSamples) -> dict[str, Tensor]:
+    """Per sample; equal texts are read once."""
+    texts = [text for row in cached.responses for text in row]
+    distinct = {text: index for index, text in enumerate(dict.fromkeys(texts))}
+    index = np.array([distinct[text] for text in texts]).reshape(len(cached.responses), -1)
+    return {
+        f"shortcut.{name}": torch.from_numpy(np.array([float(measure(text)) for text in distinct])[index])
+        for name, measure in SHORTCUTS.items()
+    } | {"share_cut": cached.was_cut.double()}
+
+
+def _tensor(grid: np.ndarray) -> Tensor:
+    return torch.from_numpy(grid.astype(np.float64))

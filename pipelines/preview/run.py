@@ -1,0 +1,130 @@
+"""`allgood preview`: predict every setting of a grid from the cached samples of the SFT policy, without training."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from pipelines.cached_samples import CachedSamples, PropertyUtilities, combine_utilities, load_cached_samples
+from pipelines.cached_samples import property_utilities as utilities_of_property
+from pipelines.config.run import RunConfig
+from pipelines.gold import gold_of
+from pipelines.preview.frontier import headline_of
+from pipelines.preview.grid import Grid, Setting, grid_of
+from pipelines.preview.measures import Measures, measures_of, without_failures
+from pipelines.preview.predict import Levels, Prediction, SameUtilities, predict
+from pipelines.progress import track
+from pipelines.reference_table import ReferenceTable
+from pipelines.run_folder import RunFolder
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """A setting with its predictions. `same_as` is the index of the setting whose optimum it shares, if any."""
+
+    index: int
+    setting: Setting
+    predictions: tuple[Prediction, ...]
+    same_as: int | None = None
+
+
+@dataclass(frozen=True)
+class Preview:
+    """All that a preview found; the settings stand in the order of the grid, the run file's own first."""
+
+    config: RunConfig
+    grid: Grid
+    measures: Measures
+    settings: tuple[Predicted, ...]
+    headline: str
+    num_samples: int
+    num_dropped_prompts: int
+    seconds: float
+
+    @property
+    def distinct(self) -> Iterator[tuple[Predicted, Prediction]]:
+        """Every prediction once, without the settings that share another's optimum."""
+        for found in self.settings:
+            if found.same_as is None:
+                for prediction in found.predictions:
+                    yield found, prediction
+
+
+def predict_grid(config: RunConfig) -> Preview:
+    """Predict the grid of `config.preview`; writes nothing.
+
+    Raises:
+        ConfigError: The grid names what does not exist or does not fit.
+        ReferenceTableError: There are no samples, or they belong to another policy, model or setting, or there is one
+            sample per prompt, or no reference of a kind that the grid asks for.
+        DataError: Every prompt has a failed score.
+    """
+    grid = grid_of(config)  # before anything is read: a mistake in the grid is told at once
+    cached = load_cached_samples(config, config.preview.split)
+    return predict_cached(config, grid, cached, ReferenceTable.load(RunFolder(config.base_folder).references))
+
+
+def predict_cached(config: RunConfig, grid: Grid, cached: CachedSamples, table: ReferenceTable) -> Preview:
+    """Predict `grid` from samples that are in memory.
+
+    Raises:
+        ReferenceTableError: There is no reference of a kind that the grid asks for.
+        DataError: Every prompt has a failed score.
+    """
+    started = time.monotonic()
+    judged = without_failures(cached)
+    utilities = _Utilities(cached, table)
+    gold = gold_of(config)
+    measures = measures_of(judged, utilities.parts(config), gold.bars if gold else {})
+    headline = headline_of(measures.comparisons, measures.names)
+    levels = Levels(config.preview.target_kls, config.preview.coefficients, config.preview.best_of_k)
+    found: list[Predicted] = []
+    same = SameUtilities()
+    with track(
+        f"predicting {len(grid.settings)} settings on {measures.num_prompts} prompts", len(grid.settings)
+    ) as bar:
+        for index, setting in enumerate(grid.settings):
+            combined = utilities.combined(setting.config)[judged.kept]
+            first = same.first_like(index, combined)
+            if first == index:
+                predictions = tuple(predict(combined, levels, measures, headline=headline))
+                found.append(Predicted(index, setting, predictions))
+            else:
+                found.append(Predicted(index, setting, found[first].predictions, same_as=first))
+            bar.advance()
+    return Preview(
+        config=config,
+        grid=grid,
+        measures=measures,
+        settings=tuple(found),
+        headline=headline,
+        num_samples=cached.num_samples,
+        num_dropped_prompts=judged.num_dropped,
+        seconds=time.monotonic() - started,
+    )
+
+
+@dataclass(frozen=True)
+class _Utilities:
+    """Utilities of settings; what a property's transform and reference make of its rewards is kept."""
+
+    cached: CachedSamples
+    table: ReferenceTable
+    _kept: dict[str, PropertyUtilities] = field(default_factory=dict)
+
+    def combined(self, config: RunConfig) -> Tensor:
+        return combine_utilities(config, self.cached, self.parts(config))
+
+    def parts(self, config: RunConfig) -> Mapping[str, PropertyUtilities]:
+        return {name: self._part(config, name) for name in config.properties}
+
+    def _part(self, config: RunConfig, name: str) -> PropertyUtilities:
+        setting: Any = config.properties[name]
+        key = f"{name} {setting.transform.model_dump_json()} {setting.reference.model_dump_json()}"
+        if key not in self._kept:
+            self._kept[key] = utilities_of_property(config, self.cached, self.table, name=name)
+        return self._kept[key]

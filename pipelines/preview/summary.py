@@ -1,0 +1,177 @@
+"""What a preview found, in numbers to read: `summary.json`, and the table that the terminal shows."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from pipelines.config.run import RunConfig
+from pipelines.preview.frontier import Best, best_within, pareto_front
+from pipelines.preview.predict import Prediction
+from pipelines.preview.rows import Row, finite, row_of
+from pipelines.preview.run import Predicted, Preview
+
+METRIC_NAMES = {
+    "both_good_rate": "both good, by gold",
+    "evaluator_win_rate": "win rate by the held-out evaluators",
+    "reward_win_rate": "win rate by the training reward models",
+    "gold_win_rate": "gold win rate",
+}
+
+
+def summary_of(preview: Preview) -> dict[str, Any]:
+    """Counts, the SFT policy itself, the run file's own setting, the best per KL budget, the Pareto front."""
+    pairs = list(preview.distinct)
+    predictions = [prediction for _, prediction in pairs]
+    front = pareto_front(predictions, preview.headline)
+    best = [best_within(predictions, budget, preview.headline) for budget in preview.config.preview.kl_budgets]
+    return {
+        "name": preview.config.name,
+        "split": preview.config.preview.split,
+        "num_prompts": preview.measures.num_prompts,
+        "num_dropped_prompts": preview.num_dropped_prompts,
+        "num_samples": preview.num_samples,
+        "num_settings": len(preview.settings),
+        "num_predictions": sum(len(found.predictions) for found in preview.settings),
+        "num_distinct_predictions": len(pairs),
+        "num_unreliable": sum(not found.reliable and bool(found.numbers) for found in predictions),
+        "num_out_of_reach": sum(not found.numbers for found in predictions),
+        "left_out": dict(preview.grid.left_out),
+        "headline": preview.headline,
+        "sft": finite(_baseline(preview)),
+        "own": [
+            row_of(preview, own, found) for own in preview.settings if own.setting.is_own for found in own.predictions
+        ],
+        "reaches_the_tilt": _reaches_the_tilt(preview.config),
+        "best": [_best_entry(preview, pairs, found) for found in best if found is not None],
+        "pareto_front": [row_of(preview, *pairs[position]) for position in front],
+        "seconds": preview.seconds,
+    }
+
+
+def _best_entry(preview: Preview, pairs: Sequence[tuple[Predicted, Prediction]], found: Best) -> dict[str, Any]:
+    reliable = None if found.reliable is None else row_of(preview, *pairs[found.reliable])
+    return {
+        "kl_budget": found.budget,
+        "best": row_of(preview, *pairs[found.position]),
+        "best_reliable": reliable,
+        "value_on_other_prompts": finite({"value": found.honest_value})["value"],
+        "num_alike": found.num_alike,
+        "num_within_budget": found.num_within,
+    }
+
+
+def _own_rows(preview: Preview) -> list[Row]:
+    """The run file's own setting at every KL; empty where its objective has no utility to tilt by."""
+    own = [found for found in preview.settings if found.setting.is_own]
+    return [row_of(preview, found, prediction) for found in own for prediction in found.predictions]
+
+
+def _reaches_the_tilt(config: RunConfig) -> bool:
+    """Whether training with the run file's KL has the gradient whose optimum is the tilt."""
+    return (config.kl.estimator, config.kl.placement) == ("k1", "reward")
+
+
+def _baseline(preview: Preview) -> dict[str, float]:
+    """The SFT policy: plain means over its samples; it wins half of the time against itself."""
+    means = preview.measures.values.mean((0, 1)).tolist()
+    return dict(zip(preview.measures.names, means, strict=True)) | {"kl": 0.0}
+
+
+def show(summary: Mapping[str, Any], config: RunConfig, config_path: Path, console: Console) -> None:
+    """The best settings per KL budget, how far to trust them, and how to train one."""
+    table = Table(title=f"best settings by {METRIC_NAMES[summary['headline']]}", title_justify="left")
+    for heading in ("", "KL ≤", "KL", "value ± se", "on other prompts", "alike", "γ or k"):
+        table.add_column(heading, justify="right")
+    shown: list[Row] = []
+    for entry in summary["best"]:
+        for row in (entry["best"], entry["best_reliable"]):
+            if row is not None and (row is entry["best"] or not entry["best"]["reliable"]):
+                shown.append(row)
+                table.add_row(str(len(shown)), *_cells(summary, row, entry if row is entry["best"] else None))
+    console.print(table)
+    for number, row in enumerate(shown, start=1):
+        console.print(f"{number:>2}  {setting_name(row)}", markup=False, highlight=False)
+    for line in notes(summary):
+        console.print(line, markup=False, highlight=False)
+    trainable = [row for row in shown if row["method"] == "tilt"]
+    if trainable:
+        chosen = max(trainable, key=lambda row: (row["reliable"], row[summary["headline"]]))
+        words = ["name=previewed", f"base={config.base_folder}", *chosen["overrides"]]
+        console.print(f"\ntrain number {shown.index(chosen) + 1} with:", markup=False)
+        # One long line that can be copied: neither wrapped nor coloured.
+        console.print(
+            shlex.join(["allgood", "align", str(config_path), *words]), markup=False, highlight=False, soft_wrap=True
+        )
+
+
+def _cells(summary: Mapping[str, Any], row: Row, entry: Mapping[str, Any] | None) -> list[str]:
+    metric = summary["headline"]
+    other = entry and entry["value_on_other_prompts"]
+    return [
+        "" if entry is None else f"{entry['kl_budget']:g}",
+        f"{row['kl']:.2f}" + ("  " if row["reliable"] else " !"),
+        f"{row[metric]:.3f} ± {row[f'{metric}_se']:.3f}",
+        "" if other is None else f"{other:.3f}",
+        "" if entry is None else f"{entry['num_alike']} of {entry['num_within_budget']}",
+        level_name(row),
+    ]
+
+
+def level_name(row: Row) -> str:
+    """The KL coefficient, or the k of best-of-k."""
+    return f"k = {row['k']}" if row["method"] == "best_of_k" else f"{row['gamma']:.3g}"
+
+
+def setting_name(row: Row) -> str:
+    """Objective, transform and references in one phrase."""
+    references = ", ".join(
+        f"{key.removeprefix('reference.')} {value}" for key, value in row.items() if key.startswith("reference.")
+    )
+    name = f"{row['objective']}; {row['transform']}; {references}"
+    return name + ("; the run file's own" if row["is_own"] else "")
+
+
+def notes(summary: Mapping[str, Any]) -> list[str]:
+    """What a reader must know before trusting the table."""
+    found = [
+        f"{summary['num_predictions']} predictions, {summary['num_distinct_predictions']} of them distinct, from "
+        f"{summary['num_samples']} samples of the SFT policy on {summary['num_prompts']} {summary['split']} prompts "
+        f"in {summary['seconds']:.0f} s. SFT itself: {_shown(summary['sft'], summary['headline'])}.",
+        "on other prompts: the best of one half of the prompts, measured on the other half; alike: settings within the "
+        "budget that these prompts cannot tell from the best.",
+    ]
+    if summary["num_unreliable"] or summary["num_out_of_reach"]:
+        found.append(
+            f"!: too few samples for that KL: it reads too low, and so do its gains ({summary['num_unreliable']} "
+            f"predictions; {summary['num_out_of_reach']} more lie beyond what {summary['num_samples']} samples can "
+            "show). More samples: `allgood reference CONFIG --num-samples 256`."
+        )
+    if not summary["reaches_the_tilt"]:
+        found.append(
+            "The run file's kl.estimator and kl.placement have another gradient than k1 in the reward: training with "
+            "them does not aim at what is predicted here."
+        )
+    if summary["num_dropped_prompts"]:
+        found.append(f"{summary['num_dropped_prompts']} prompts were left out because a score of theirs failed.")
+    if summary["left_out"]:
+        count, example = sum(summary["left_out"].values()), next(iter(summary["left_out"]))
+        found.append(f"{count} combinations mean nothing and were left out, such as: {example}")
+    if summary["headline"] != "both_good_rate":
+        found.append(f"There is no gold here: settings are ranked by {METRIC_NAMES[summary['headline']]}.")
+    if summary["headline"] == "reward_win_rate":
+        found.append(
+            "A training reward model is no judge: what it likes at high KL may be reward hacking. Train a held-out "
+            "evaluator with `allgood reward --held-out` and make the references again."
+        )
+    return found
+
+
+def _shown(baseline: Mapping[str, float | None], headline: str) -> str:
+    value = baseline.get(headline)
+    return f"{METRIC_NAMES[headline]} {0.5 if value is None else value:.3f}"

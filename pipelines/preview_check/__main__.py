@@ -1,0 +1,38 @@
+"""Predict settings by tilting, train them by RL, compare. Results that are there are kept, so it can be interrupted.
+
+python -m pipelines.preview_check [--chain runs/quickstart] [--folder runs/preview_check] [--only-write]
+
+Needs a finished chain on the embedded world (`allgood quickstart`), whose data, SFT policy and reward models it shares.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from pipelines.config.loading import load_config
+from pipelines.preview_check.design import Scale
+from pipelines.preview_check.run import run_check
+from pipelines.preview_check.write import load_results, write_results
+from pipelines.runtime import ray_session
+
+
+def main() -> None:
+    """Run what is missing, then write docs/results/preview_vs_training.md from all results."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--chain", type=Path, default=Path("runs/quickstart"), help="run folder of a finished chain")
+    parser.add_argument("--folder", type=Path, default=Path("runs/preview_check"), help="where results are kept")
+    parser.add_argument("--results", type=Path, default=Path("docs/results"), help="folder of the page and its figures")
+    parser.add_argument("--steps", type=int, default=Scale.steps, help="RL steps per setting")
+    parser.add_argument("--only-write", action="store_true", help="write the page from the results that are there")
+    arguments = parser.parse_args()
+    if not arguments.only_write:
+        chain = load_config(arguments.chain / "config.yaml", [])
+        chain = chain.model_copy(update={"output_dir": arguments.chain.parent, "name": arguments.chain.name})
+        with ray_session():
+            run_check(chain, arguments.folder.absolute(), Scale(steps=arguments.steps))
+    write_results(load_results(arguments.folder), arguments.results)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+"""The command on real cached samples: its files, its numbers, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner
+
+from pipelines.cached_samples import cached_utilities, load_cached_samples
+from pipelines.cli import app
+from pipelines.config.loading import save_config
+from pipelines.config.run import RunConfig
+from pipelines.preview.run import predict_grid
+from pipelines.preview.summary import notes
+from pipelines.preview.write import preview
+from pipelines.reference_table import ReferenceTable
+from pipelines.references import build_references
+from tests.actors.tiny_models import save_policy
+from tests.pipelines.tiny_run import make_base, tiny_config
+
+GOLD = {"gold": "tests.pipelines.tiny_rewards:gold", "bars": {"short": 0.0, "vowels": 1.0}}
+GRID = {
+    "references": {"short": [{"kind": "mean"}], "vowels": [{"kind": "mean"}]},
+    "target_kls": [0.2, 0.4, 9.0],
+    "best_of_k": [2, 4],
+    "kl_budgets": [0.3, 1.0],
+}
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory, ray_cluster: None) -> RunConfig:
+    folder = tmp_path_factory.mktemp("preview")
+    make_base(folder)
+    config = tiny_config(folder, evaluate=GOLD, preview=GRID)
+    build_references(config)
+    save_config(config, config.folder / "config.yaml")
+    return config
+
+
+def run(*words: str) -> tuple[int, str, str]:
+    result = CliRunner().invoke(app, ["preview", *words])
+    return result.exit_code, result.stdout, result.stderr
+
+
+def test_a_preview_leaves_settings_a_summary_a_page_and_plots(config: RunConfig) -> None:
+    status, shown, errors = run(str(config.folder))
+    assert status == 0, errors
+    folder = config.folder / "preview"
+    rows = pq.read_table(folder / "settings.parquet").to_pylist()
+    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    assert len(rows) == summary["num_predictions"] > 100
+    assert summary["num_distinct_predictions"] < len(rows)
+    assert summary["headline"] == "both_good_rate"
+    assert all(row["problem"] for row in rows if row["target_kl"] == 9.0)
+    assert all(0 <= row["gold_win_rate"] <= 1 for row in rows if row["problem"] is None)
+    page = (folder / "preview.html").read_text(encoding="utf-8")
+    assert "plotly" in page
+    assert "default-src 'none'" in page
+    assert 'src="http' not in page
+    assert {path.name for path in folder.glob("*.png")} == {"frontier.png", "trade_off.png", "shortcuts.png"}
+    assert "best settings by both good, by gold" in shown
+    assert "allgood align" in shown
+
+
+def test_the_own_setting_is_predicted_from_what_training_would_compute(config: RunConfig) -> None:
+    cached = load_cached_samples(config, "validation")
+    utilities = cached_utilities(config, cached, ReferenceTable.load(config.base_folder / "references")).combined
+    gain = next(p for p in predict_grid(config).settings[0].predictions if p.k == 2).numbers["utility_gain"]
+    best_of_two = utilities.unsqueeze(-1).maximum(utilities.unsqueeze(-2))
+    pairs = utilities.shape[1] * (utilities.shape[1] - 1)
+    off_diagonal = best_of_two.sum((-1, -2)) - utilities.sum(-1)
+    assert gain == pytest.approx(float((off_diagonal / pairs - utilities.mean(-1)).mean()), abs=1e-6)
+
+
+def test_raw_sums_are_the_same_under_every_reference(config: RunConfig) -> None:
+    found = predict_grid(config)
+    raw = [s for s in found.settings if (s.setting.objective, s.setting.transform) == ("short + vowels", "identity")]
+    assert len(raw) == 4
+    assert [s.same_as for s in raw] == [None, *[raw[0].index] * 3]
+
+
+def test_without_gold_the_reward_models_rank_and_the_notes_say_that_they_are_no_judges(config: RunConfig) -> None:
+    blind = config.model_copy(update={"evaluate": tiny_config(config.base_folder.parent).evaluate})
+    # the cached samples keep their gold columns, but without bars nobody says what is good
+    summary = preview(blind, Path("run.yaml"))
+    assert summary["headline"] == "reward_win_rate"
+    assert any("no judge" in note for note in notes(summary))
+
+
+def test_samples_of_another_policy_are_refused_by_key(config: RunConfig, tmp_path: Path) -> None:
+    shutil.copytree(config.base_folder, tmp_path / "base")
+    save_policy(tmp_path / "base" / "sft" / "best", spread=3.0)
+    status, _, errors = run(str(config.folder), f"base={tmp_path / 'base'}")
+    assert status == 2
+    assert "belongs to another run: policy" in errors
+
+
+def test_missing_samples_and_missing_splits_are_refused_with_what_to_do(config: RunConfig, tmp_path: Path) -> None:
+    status, _, errors = run(str(config.folder), f"base={tmp_path / 'nothing'}")
+    assert status == 2
+    assert "allgood reference" in errors
+    manifest = config.base_folder / "references" / "manifest.json"
+    assert json.loads(manifest.read_text())["made_with"]["splits"] == ["alignment", "validation"]
+    assert run(str(config.folder), "preview.split=test")[0] == 2
+
+
+def test_a_reference_that_the_table_lacks_is_refused(config: RunConfig) -> None:
+    unknown = 'preview.references={"short": [{"kind": "canned", "replies": ["no"]}]}'
+    status, _, errors = run(str(config.folder), unknown)
+    assert status == 2
+    assert "holds no rewards of these canned replies" in errors
