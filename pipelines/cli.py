@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable, Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ParamSpec
 
@@ -31,6 +32,19 @@ Overrides = Annotated[
     typer.Argument(metavar="[KEY=VALUE]...", help="overrides, such as kl.coefficient=0.2", show_default=False),
 ]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="run folder, such as runs/quickstart", show_default=False)]
+
+
+class ReferencesFrom(StrEnum):
+    """Where reference points come from."""
+
+    table = "table"
+    answers = "answers"
+
+
+References = Annotated[
+    ReferencesFrom,
+    typer.Option(help="reference points: of the run's table, or quantiles and means of each prompt's own responses"),
+]
 
 app = typer.Typer(
     help="Align a language model to several preferences at once.",
@@ -209,6 +223,22 @@ def report(run: Run) -> None:
 
     write_report(run)
     _results(run / "report.html")
+
+
+@command(LOOK)
+def score(
+    config: Config,
+    source: Annotated[Path, typer.Option("--input", help="prompts with responses (.jsonl, .jsonl.gz, .parquet)")],
+    output: Annotated[Path, typer.Option("--output", help="where the scored rows go (same endings)")],
+    overrides: Overrides = None,
+    references: References = ReferencesFrom.table,
+) -> None:
+    """Score any prompts and responses with the reward models and the objective of a run; resumable."""
+    run = _load(config, overrides)
+    from pipelines.score import score_file
+
+    _show(score_file(run, source, output, references=references.value))
+    _results(output)
 
 
 @command(LOOK)
