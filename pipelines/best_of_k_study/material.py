@@ -63,7 +63,7 @@ def make_material(data: Path, folder: Path, *, seed: int) -> list[CandidatePromp
 
 
 def split_questions(questions: Sequence[str], *, seed: int) -> dict[str, Split]:
-    """Split of each question, near-duplicates together: a third test, a fifth of the others validation, the rest reward."""
+    """Near-duplicates together: a third test, a fifth of the others validation, the rest reward."""
     distinct = sorted(set(questions))
     groups: dict[int, list[str]] = {}
     for question, group in zip(distinct, group_near_duplicates(distinct), strict=True):
