@@ -41,6 +41,13 @@ class ReferencesFrom(StrEnum):
     answers = "answers"
 
 
+class RowFormat(StrEnum):
+    """Files that the data loader reads."""
+
+    jsonl = "jsonl"
+    parquet = "parquet"
+
+
 References = Annotated[
     ReferencesFrom,
     typer.Option(help="reference points: of the run's table, or quantiles and means of each prompt's own responses"),
@@ -60,11 +67,13 @@ def main() -> None:
     app(prog_name="allgood")
 
 
-def command(panel: str) -> Callable[[Callable[Parameters, None]], Callable[Parameters, None]]:
+def command(
+    panel: str, *, name: str | None = None
+) -> Callable[[Callable[Parameters, None]], Callable[Parameters, None]]:
     """Register a command in a help panel, and turn the ends that a user may meet into one line and a status."""
 
     def register(function: Callable[Parameters, None]) -> Callable[Parameters, None]:
-        @app.command(rich_help_panel=panel)
+        @app.command(name, rich_help_panel=panel)
         @functools.wraps(function)
         def guarded(*args: Parameters.args, **kwargs: Parameters.kwargs) -> None:
             try:
@@ -239,6 +248,48 @@ def score(
 
     _show(score_file(run, source, output, references=references.value))
     _results(output)
+
+
+@command(LOOK, name="best-of-k")
+def best_of_k(
+    config: Config,
+    overrides: Overrides = None,
+    candidates: Annotated[
+        Path | None, typer.Option(help="file of candidates; absent: the run's cached samples")
+    ] = None,
+    references: Annotated[
+        ReferencesFrom | None, typer.Option(help="reference points of candidates; absent: answers")
+    ] = None,
+    splits: Annotated[str | None, typer.Option(help="of the cached samples; absent: references.splits")] = None,
+    max_k: Annotated[
+        int | None, typer.Option(min=1, help="end of the curve; absent: what half of the prompts reach")
+    ] = None,
+    select_from: Annotated[
+        int | None, typer.Option(min=2, help="select among the first so many answers of a prompt; absent: all")
+    ] = None,
+    min_utility: Annotated[
+        float | None, typer.Option(help="leave out prompts whose best answer is below (rejection sampling)")
+    ] = None,
+    output: Annotated[Path | None, typer.Option(help="folder; absent: best_of_k in the run folder")] = None,
+    row_format: Annotated[RowFormat, typer.Option("--format", help="of the selected responses")] = RowFormat.jsonl,
+) -> None:
+    """Best-of-k by the run's objective: the frontier over k, and the selected responses, ready for SFT."""
+    run = _load(config, overrides)
+    from pipelines.best_of_k import CachedSplits, CandidateFile, Choosing, choose
+
+    if candidates is not None and splits is not None:
+        raise AllgoodError("--splits chooses among the run's cached samples; leave it out with --candidates")
+    if candidates is None and references is not None:
+        raise AllgoodError("--references is for --candidates; cached samples have the references of the run's table")
+    source = (
+        CachedSplits(tuple(splits.split(",") if splits else run.references.splits))
+        if candidates is None
+        else CandidateFile(candidates, (references or ReferencesFrom.answers).value)
+    )
+    choosing = Choosing(max_k, select_from, min_utility, row_format.value)
+    folder = output or run.folder / "best_of_k"
+    choose(run, source, choosing, folder)
+    _results(folder)
 
 
 @command(LOOK)

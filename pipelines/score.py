@@ -21,9 +21,8 @@ from pipelines.answers.judged import (
     checked_table,
     judged,
     judged_rows,
-    own_references,
+    own_table,
     p_good,
-    table_references,
 )
 from pipelines.answers.reading import Answered, read_answers
 from pipelines.answers.rewards import raw_rewards
@@ -69,16 +68,16 @@ def scored_answers(
     if references == "table":
         table = checked_table(config, answers)
         raw = raw_rewards(config, answers, folder, cast, canned=False)
-        return judged(config, answers, raw, table_references(config, answers, table))
+        return judged(config, answers, raw, table)
     _refuse_single_answers(answers)
     raw = raw_rewards(config, answers, folder, cast, canned=True)
-    return judged(config, answers, raw, own_references(config, answers, raw, folder / "references"))
+    return judged(config, answers, raw, own_table(config, answers, raw, folder / "references"))
 
 
 def score_report(config: RunConfig, found: Judged) -> Report:
     """Counts and means, for the terminal."""
     report: Report = {"prompts": len(found.answers), "responses": len(found.utilities)}
-    for name, scores in found.scores.items():
+    for name, scores in found.properties.items():
         report[name] = {
             "failed": int(np.isnan(scores.rewards).sum()),
             "mean reward": _mean(scores.rewards),

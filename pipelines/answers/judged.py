@@ -11,18 +11,20 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
-from actors.messages import FinishReason, FloatRow, Scores
+from actors.messages import FloatRow
+from actors.treatment import treat
 from allgood.errors import ReferenceTableError
 from pipelines.answers.reading import Answered
 from pipelines.answers.rewards import RawRewards
+from pipelines.cached_samples import PropertyUtilities
 from pipelines.config.run import RunConfig
-from pipelines.evaluation.scorers import treated
 from pipelines.files import atomic_path
 from pipelines.objective import combined_utility
 from pipelines.reference_table import (
@@ -36,7 +38,8 @@ from pipelines.reference_table import (
 )
 from pipelines.references import table_rows
 from pipelines.run_folder import RunFolder
-from pipelines.table_keys import table_keys, temperature
+from pipelines.table_keys import table_keys
+from pipelines.treatments import treatment_of
 
 ReferencesFrom = Literal["table", "answers"]
 
@@ -50,7 +53,7 @@ class Judged:
     """
 
     answers: Sequence[Answered]
-    scores: Mapping[str, Scores]
+    properties: Mapping[str, PropertyUtilities]
     utilities: FloatRow
 
     @property
@@ -59,20 +62,38 @@ class Judged:
         return int(np.isnan(self.utilities).sum())
 
 
-def judged(
-    config: RunConfig, answers: Sequence[Answered], raw: RawRewards, references: Mapping[str, FloatRow]
-) -> Judged:
-    """Apply the run's transforms and objective; `references` are per property, [prompts], in units of the reward."""
-    counts = [len(answered.responses) for answered in answers]
-    scores = {}
-    for name, setting in config.properties.items():
-        beside = references[name].repeat(counts)
-        grid = raw.rewards[name].astype(np.float64)[:, None]  # a row is a prompt of one sample: numbers may differ
-        scores[name] = treated(name, setting, grid, beside, temperature=temperature(config, name))
+def judged(config: RunConfig, answers: Sequence[Answered], raw: RawRewards, table: ReferenceTable | None) -> Judged:
+    """Apply the run's transforms, references and objective to raw rewards, as the run itself would.
+
+    Raises:
+        ConfigError, ReferenceTableError, RoleError: As the run would raise them.
+    """
+    views = {name: _property(config, answers, raw.rewards[name], table, name=name) for name in config.properties}
     utility = combined_utility(
         config.objective, config.properties, missing_eos_penalty=config.align.missing_eos_penalty
     )
-    return Judged(answers, scores, utility(scores, _finish_reasons(answers)))
+    return Judged(answers, views, utility.of(views, _was_cut(answers)))
+
+
+def _property(
+    config: RunConfig, answers: Sequence[Answered], rewards: FloatRow, table: ReferenceTable | None, *, name: str
+) -> PropertyUtilities:
+    """Margins and utilities [rows]; each row is treated as a prompt of one sample: prompts may differ in their number."""
+    known = {answered.id for answered in answers}
+    if table is not None and needs_table(config.properties[name].reference):
+        known = {prompt for prompt in known if table.rows[name][prompt]["n"] >= 2}
+    ids = [answered.id for answered in answers for _ in answered.responses]
+    kept = np.array([prompt in known for prompt in ids])
+    rows = [prompt for prompt in ids if prompt in known]
+    treatment = treatment_of(config, name, table, rows, key="answers")
+    treated = treat(treatment, rewards[kept].astype(np.float32)[:, None], rows, property_name=name)
+
+    def spread(values: FloatRow) -> FloatRow:
+        whole = np.full(len(ids), np.nan, dtype=np.float32)
+        whole[kept] = values.ravel()
+        return whole
+
+    return PropertyUtilities(rewards, spread(treated.references), spread(treated.margins), spread(treated.utilities))
 
 
 def checked_table(config: RunConfig, answers: Sequence[Answered]) -> ReferenceTable | None:
@@ -98,35 +119,8 @@ def checked_table(config: RunConfig, answers: Sequence[Answered]) -> ReferenceTa
     return table
 
 
-def table_references(
-    config: RunConfig, answers: Sequence[Answered], table: ReferenceTable | None
-) -> dict[str, FloatRow]:
-    """r_ref of every prompt per property, from the table or from the config alone, [prompts]."""
-    ids = [answered.id for answered in answers]
-    values = {}
-    for name, setting in config.properties.items():
-        source = table or ReferenceTable(Path(), {}, {})  # none and constant never look into it
-        by_prompt = source.reference_values(name, setting.reference, ids)
-        values[name] = np.array([by_prompt[prompt] for prompt in ids], dtype=np.float32)
-    return values
-
-
-def own_references(
-    config: RunConfig, answers: Sequence[Answered], raw: RawRewards, folder: Path
-) -> dict[str, FloatRow]:
-    """r_ref from the prompts' own responses, [prompts]; NaN with fewer than two scores. `folder` keeps the table."""
-    table = _own_table(config, answers, raw, folder)
-    values = {}
-    for name, setting in config.properties.items():
-        rows = table.rows[name]
-        usable = [a.id for a in answers if not needs_table(setting.reference) or rows[a.id]["n"] >= 2]
-        by_prompt = table.reference_values(name, setting.reference, usable)
-        values[name] = np.array([by_prompt.get(a.id, np.nan) for a in answers], dtype=np.float32)
-    return values
-
-
-def _own_table(config: RunConfig, answers: Sequence[Answered], raw: RawRewards, folder: Path) -> ReferenceTable:
-    """The artifact that `allgood reference` leaves, with the answers in the place of samples."""
+def own_table(config: RunConfig, answers: Sequence[Answered], raw: RawRewards, folder: Path) -> ReferenceTable:
+    """A reference table like that of `allgood reference`, with each prompt's own responses in the place of samples."""
     ids = [answered.id for answered in answers for _ in answered.responses]
     columns = {f"reward.{name}": values.astype(np.float64) for name, values in raw.rewards.items()}
     samples = pa.table({"prompt_id": ids, **columns})
@@ -147,23 +141,23 @@ def _own_table(config: RunConfig, answers: Sequence[Answered], raw: RawRewards, 
     return ReferenceTable.load(folder)
 
 
-def p_good(config: RunConfig, name: str, scores: Scores) -> FloatRow:
+def p_good(config: RunConfig, name: str, scores: PropertyUtilities) -> FloatRow:
     """P(good) of every row of a property: sigma(z), or what a probability scorer says."""
     if config.properties[name].transform.kind == "log_prob":
         return np.exp(scores.utilities)
     return (0.5 * (1 + np.tanh(0.5 * scores.margins))).astype(np.float32)
 
 
-def judged_rows(config: RunConfig, found: Judged) -> list[dict[str, Any]]:
-    """One flat row per response: who was asked, what came, what the file says of it, what the run makes of it."""
+def judged_rows(config: RunConfig, found: Judged, rows: Sequence[int] | None = None) -> list[dict[str, Any]]:
+    """One flat row per response (of `rows`; absent: all): prompt, response, fields of the file, the run's view."""
     columns: dict[str, FloatRow] = {}
-    for name, scores in found.scores.items():
+    for name, view in found.properties.items():
         columns |= {
-            f"reward.{name}": scores.rewards,
-            f"reference.{name}": scores.references,
-            f"margin.{name}": scores.margins,
-            f"utility.{name}": scores.utilities,
-            f"p_good.{name}": p_good(config, name, scores),
+            f"reward.{name}": view.rewards,
+            f"reference.{name}": view.references,
+            f"margin.{name}": view.margins,
+            f"utility.{name}": view.utilities,
+            f"p_good.{name}": p_good(config, name, view),
         }
     columns["utility"] = found.utilities
     asked = [(answered, sample) for answered in found.answers for sample in range(len(answered.responses))]
@@ -177,14 +171,14 @@ def judged_rows(config: RunConfig, found: Judged) -> list[dict[str, Any]]:
             "response": answered.responses[sample],
             **{column: float(values[row]) for column, values in columns.items()},
         }
-        for row, (answered, sample) in enumerate(asked)
+        for row in (range(len(asked)) if rows is None else rows)
+        for answered, sample in [asked[row]]
     ]
 
 
-def _finish_reasons(answers: Sequence[Answered]) -> tuple[FinishReason, ...]:
-    """As the file says; a text of unknown origin counts as ended by itself."""
-    said = [fields.get("finish_reason") for answered in answers for fields in answered.fields]
-    return tuple(cast(FinishReason, reason) if reason in get_args(FinishReason) else "eos" for reason in said)
+def _was_cut(answers: Sequence[Answered]) -> NDArray[np.bool_]:
+    """Rows that the file says were cut at the length limit, [rows]; a text of unknown origin ended by itself."""
+    return np.array([fields.get("finish_reason") == "length" for answered in answers for fields in answered.fields])
 
 
 def _shown(prompt: str) -> str:
