@@ -78,7 +78,7 @@ def judged(config: RunConfig, answers: Sequence[Answered], raw: RawRewards, tabl
 def _property(
     config: RunConfig, answers: Sequence[Answered], rewards: FloatRow, table: ReferenceTable | None, *, name: str
 ) -> PropertyUtilities:
-    """Margins and utilities [rows]; each row is treated as a prompt of one sample: prompts may differ in their number."""
+    """Margins and utilities [rows]; a row counts as a prompt of one sample, since prompts differ in their number."""
     known = {answered.id for answered in answers}
     if table is not None and needs_table(config.properties[name].reference):
         known = {prompt for prompt in known if table.rows[name][prompt]["n"] >= 2}
