@@ -144,7 +144,7 @@ def own_table(config: RunConfig, answers: Sequence[Answered], raw: RawRewards, f
 def p_good(config: RunConfig, name: str, scores: PropertyUtilities) -> FloatRow:
     """P(good) of every row of a property: sigma(z), or what a probability scorer says."""
     if config.properties[name].transform.kind == "log_prob":
-        return np.exp(scores.utilities)
+        return np.asarray(np.exp(scores.utilities), dtype=np.float32)
     return (0.5 * (1 + np.tanh(0.5 * scores.margins))).astype(np.float32)
 
 

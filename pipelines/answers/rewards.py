@@ -77,7 +77,7 @@ def raw_rewards(
     )
 
 
-def parts_of(answers: Sequence[Answered]) -> list[Part]:
+def parts_of(answers: Sequence[Answered]) -> list[list[Answered]]:
     """Whole prompts in order, at least `ROWS_PER_PART` responses to a part but for the last."""
     parts: list[list[Answered]] = []
     room = 0

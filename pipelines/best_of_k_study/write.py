@@ -34,22 +34,23 @@ def _head(results: Results) -> str:
     return f"""# Best of k on real answers
 
 `python -m pipelines.best_of_k_study --data FOLDER` on AlpacaEval's instructions: for each prompt up to 32 answers by
-different models, judged by GPT-4. **Helpful** has the judge's logit as gold. **Concise** has gold computed from the text:
-the log of the prompt's median word count over the answer's (half as long as the median: +0.69 nats). The two are in
-tension. Each has a reward model (a 22M encoder, fine-tuned): helpful on judged pairs, concise on pairs drawn from
+different models, judged by GPT-4. **Helpful** has the judge's logit as gold. **Concise** has gold computed from the
+text: the log of the prompt's median word count over the answer's (half as long as the median: +0.69 nats). The two are
+in tension. Each has a reward model (a 22M encoder, fine-tuned): helpful on judged pairs, concise on pairs drawn from
 Bradley-Terry on its gold.
 
 * **Prompts.** Split by groups of near-duplicates. A third is held out, and only they are reported: the
   {prompts["test"]} held-out prompts with at least {results["max_k"]} scored answers stand behind every point of every
-  curve, each with its full candidate set ({answers["test"]} answers). Reward models train on pairs of the other prompts;
-  a fifth of those ({prompts["validation"]} with enough answers) is kept from the training and tunes the weighted sum.
+  curve, each with its full candidate set ({answers["test"]} answers). Reward models train on pairs of the other
+  prompts; a fifth of those ({prompts["validation"]} with enough answers) is kept from the training and tunes the
+  weighted sum.
 * **References** of the LSC sum: per prompt, the 75 % (and 85 %) quantile of its candidates' rewards.
 * **Both**: the share of chosen answers whose two golds each beat the prompt's 75 % quantile.
 * **Estimates** are the unbiased ones over all k-subsets; intervals are 95 %, by bootstrap over prompts; differences are
   paired by prompt. {results["answers_without_utility"]} answers could not be scored (longer than the encoder reads) and
   were left out.
-* **Reduced for 2 busy cores**: one seed, one epoch for helpful and about one for concise, pairs over 256 tokens dropped,
-  and answers to training prompts not scored, since nothing is reported on them.
+* **Reduced for 2 busy cores**: one seed, one epoch for helpful and about one for concise, pairs over 256 tokens
+  dropped, and answers to training prompts not scored, since nothing is reported on them.
 
 ![Gold of the chosen answer against k for ten rankers: helpful, concise, both over 75 %, both over median]({CURVES})
 """
@@ -114,7 +115,7 @@ def _verdict(results: Results) -> str:
 def _models(results: Results) -> str:
     rows = [
         "## What stands behind it\n",
-        "| reward model | accuracy on held-out pairs [95 %] | longer answer wins | test pairs | training pairs | steps |",
+        "| reward model | accuracy on held-out pairs [95 %] | longer wins | test pairs | training pairs | steps |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",
     ]
     for name, model in results["reward_models"].items():
@@ -129,10 +130,10 @@ def _models(results: Results) -> str:
         [
             *rows,
             f"\nCorrelations within prompts: {shown}.",
-            f"\nTuned ratio of the weights, helpful over concise: {results['tuned_ratio']:.3g}, by the share of both at "
-            f"k = {results['max_k']} on validation prompts ({tuning}).",
-            "\nNumbers: [data/best_of_k_real.json](data/best_of_k_real.json); the figures and this page are drawn from it "
-            "with `python -m pipelines.best_of_k_study --only-write`.\n",
+            f"\nTuned ratio of the weights, helpful over concise: {results['tuned_ratio']:.3g}, by the share of both "
+            f"at k = {results['max_k']} on validation prompts ({tuning}).",
+            "\nNumbers: [data/best_of_k_real.json](data/best_of_k_real.json); the figures and this page are drawn from "
+            "it with `python -m pipelines.best_of_k_study --only-write`.\n",
         ]
     )
 
