@@ -23,6 +23,7 @@ from pipelines.answers.judged import (
     judged_rows,
     own_table,
     p_good,
+    refuse_what_answers_lack,
 )
 from pipelines.answers.reading import Answered, read_answers
 from pipelines.answers.rewards import raw_rewards
@@ -69,6 +70,7 @@ def scored_answers(
         table = checked_table(config, answers)
         raw = raw_rewards(config, answers, folder, cast, canned=False)
         return judged(config, answers, raw, table)
+    refuse_what_answers_lack(config)
     _refuse_single_answers(answers)
     raw = raw_rewards(config, answers, folder, cast, canned=True)
     return judged(config, answers, raw, own_table(config, answers, raw, folder / "references"))

@@ -20,13 +20,16 @@ from numpy.typing import NDArray
 
 from actors.messages import FloatRow
 from actors.treatment import treat
-from allgood.errors import ReferenceTableError
+from allgood.errors import ConfigError, DataError, ReferenceTableError
 from pipelines.answers.reading import Answered
 from pipelines.answers.rewards import RawRewards
 from pipelines.cached_samples import PropertyUtilities
+from pipelines.config.properties import Property
+from pipelines.config.references import DatasetReference, PredictedReference
 from pipelines.config.run import RunConfig
 from pipelines.files import atomic_path
-from pipelines.objective import combined_utility
+from pipelines.config.transforms import LogSigmoidTransform
+from pipelines.objective import combined_utility, is_log_prob
 from pipelines.reference_table import (
     MANIFEST,
     SAMPLES,
@@ -37,9 +40,7 @@ from pipelines.reference_table import (
     sha256_of,
 )
 from pipelines.references import table_rows
-from pipelines.run_folder import RunFolder
-from pipelines.table_keys import table_keys
-from pipelines.treatments import treatment_of
+from pipelines.treatments import run_table, tabled, treatment_of
 
 ReferencesFrom = Literal["table", "answers"]
 
@@ -79,9 +80,7 @@ def _property(
     config: RunConfig, answers: Sequence[Answered], rewards: FloatRow, table: ReferenceTable | None, *, name: str
 ) -> PropertyUtilities:
     """Margins and utilities [rows]; a row counts as a prompt of one sample, since prompts differ in their number."""
-    known = {answered.id for answered in answers}
-    if table is not None and needs_table(config.properties[name].reference):
-        known = {prompt for prompt in known if table.rows[name][prompt]["n"] >= 2}
+    known = _with_reference(config.properties[name], answers, table, name=name)
     ids = [answered.id for answered in answers for _ in answered.responses]
     kept = np.array([prompt in known for prompt in ids])
     rows = [prompt for prompt in ids if prompt in known]
@@ -96,31 +95,57 @@ def _property(
     return PropertyUtilities(rewards, spread(treated.references), spread(treated.margins), spread(treated.utilities))
 
 
+def _with_reference(
+    setting: Property, answers: Sequence[Answered], table: ReferenceTable | None, *, name: str
+) -> set[str]:
+    """Prompts that can have a reference: all, but for those that a table of the answers themselves leaves out."""
+    ids = {answered.id for answered in answers}
+    if table is None or not tabled(setting) or isinstance(setting.reference, PredictedReference):
+        return ids
+    return ids & table.rows.get(name, {}).keys()
+
+
 def checked_table(config: RunConfig, answers: Sequence[Answered]) -> ReferenceTable | None:
     """The run's reference table, if a property needs one; refused where it is another run's, or lacks a prompt.
 
     Raises:
         ReferenceTableError: Says which key differs, or which prompts have no row and what to do.
     """
-    names = [name for name, setting in config.properties.items() if needs_table(setting.reference)]
-    if not names:
+    table = run_table(config)
+    if table is None:
         return None
-    table = ReferenceTable.load(RunFolder(config.base_folder).references)
-    table.check(table_keys(config, names))
-    for name in names:
-        missing = [answered for answered in answers if answered.id not in table.rows.get(name, {})]
-        if missing:
+    ids = [answered.id for answered in answers]
+    for name, setting in config.properties.items():
+        try:
+            treatment_of(config, name, table, ids, key="answers")
+        except ReferenceTableError as error:
+            missing = [answered for answered in answers if answered.id not in table.rows.get(name, {})]
+            if not missing or not needs_table(setting.reference):
+                raise
             raise ReferenceTableError(
                 f"{len(missing)} of {len(answers)} prompts have no {name} reference in {table.folder}, the first is "
                 f"{_shown(missing[0].prompt)}; `allgood reference CONFIG --splits ...` makes them for prompts of this "
                 "run; for others give --references answers (each prompt's own responses, at least 2), or a reference "
                 f"that needs no table (properties.{name}.reference.kind=constant)"
-            )
+            ) from error
     return table
 
 
+def refuse_what_answers_lack(config: RunConfig) -> None:
+    """ConfigError for a reference that needs more than the prompts' own responses."""
+    for name, setting in config.properties.items():
+        if isinstance(setting.reference, DatasetReference | PredictedReference):
+            raise ConfigError(
+                f"properties.{name}.reference is of kind {setting.reference.kind}, which answers alone cannot give; "
+                "use --references table, or another kind"
+            )
+
+
 def own_table(config: RunConfig, answers: Sequence[Answered], raw: RawRewards, folder: Path) -> ReferenceTable:
-    """A reference table like that of `allgood reference`, with each prompt's own responses in the place of samples."""
+    """A reference table like that of `allgood reference`, with each prompt's own responses in the place of samples.
+
+    A prompt with fewer than two scores has no row.
+    """
     ids = [answered.id for answered in answers for _ in answered.responses]
     columns = {f"reward.{name}": values.astype(np.float64) for name, values in raw.rewards.items()}
     samples = pa.table({"prompt_id": ids, **columns})
@@ -129,11 +154,12 @@ def own_table(config: RunConfig, answers: Sequence[Answered], raw: RawRewards, f
         reference = config.properties[name].reference
         column = canned_column(reference.replies)  # type: ignore[union-attr]  # raw.canned holds canned ones only
         canned[name] = {column: {a.id: float(mean) for a, mean in zip(answers, means, strict=True)}}
+    rows = [row for row in table_rows(samples.to_pylist(), canned, list(config.properties)) if row["n"] >= 2]
+    if not rows:
+        raise DataError("no prompt has two answers that could be scored, so none has a reference")
     with atomic_path(folder) as temporary:
         temporary.mkdir()
-        pq.write_table(
-            pa.Table.from_pylist(table_rows(samples.to_pylist(), canned, list(config.properties))), temporary / TABLE
-        )
+        pq.write_table(pa.Table.from_pylist(rows), temporary / TABLE)
         pq.write_table(samples, temporary / SAMPLES)
         files = {name: sha256_of(temporary / name) for name in (TABLE, SAMPLES)}
         manifest = {"schema": 1, "keys": {"policy": "the answers themselves"}, "files": files}
@@ -142,8 +168,9 @@ def own_table(config: RunConfig, answers: Sequence[Answered], raw: RawRewards, f
 
 
 def p_good(config: RunConfig, name: str, scores: PropertyUtilities) -> FloatRow:
-    """P(good) of every row of a property: sigma(z), or what a probability scorer says."""
-    if config.properties[name].transform.kind == "log_prob":
+    """P(good) of every row of a property: what a transform to log P says; sigma(z) for the others."""
+    transform = config.properties[name].transform
+    if is_log_prob(transform) and not isinstance(transform, LogSigmoidTransform):
         return np.asarray(np.exp(scores.utilities), dtype=np.float32)
     return (0.5 * (1 + np.tanh(0.5 * scores.margins))).astype(np.float32)
 

@@ -25,7 +25,7 @@ from allgood.errors import DataError
 from pipelines.align_loop import gather
 from pipelines.answers.reading import Answered, flat
 from pipelines.cast_request import Actors, cast_for, reward_parts
-from pipelines.config.properties import CannedReference
+from pipelines.config.references import CannedReference
 from pipelines.config.run import RunConfig
 from pipelines.files import atomic_path, write_json
 from pipelines.lane import PROBE, Lane

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from allgood.aggregation import logit_of_product, minimum
 from pipelines.answers.judged import Judged, judged
 from pipelines.best_of_k_study.models import Scored
-from pipelines.config.properties import IdentityTransform, QuantileReference
+from pipelines.config.references import QuantileReference
 from pipelines.config.rl import FormulaObjective, WeightedSumObjective
 from pipelines.config.run import RunConfig
+from pipelines.config.transforms import IdentityTransform
 
 Floats = NDArray[np.float64]
 PROPERTIES = ("helpful", "concise")
