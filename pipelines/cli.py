@@ -379,6 +379,8 @@ def _results(path: Path) -> None:
 def _after_interrupt(name: str) -> str:
     if name in ("align", "resume", "chain"):
         return "nothing half-written is left; `allgood resume RUN` continues an alignment from its last checkpoint"
+    if name in ("score", "best_of_k"):
+        return "responses that are scored already are kept; run the command again to go on"
     return "nothing half-written is left; run the command again"
 
 

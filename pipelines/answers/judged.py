@@ -27,8 +27,8 @@ from pipelines.cached_samples import PropertyUtilities
 from pipelines.config.properties import Property
 from pipelines.config.references import DatasetReference, PredictedReference
 from pipelines.config.run import RunConfig
-from pipelines.files import atomic_path
 from pipelines.config.transforms import LogSigmoidTransform
+from pipelines.files import atomic_path
 from pipelines.objective import combined_utility, is_log_prob
 from pipelines.reference_table import (
     MANIFEST,
