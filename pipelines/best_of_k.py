@@ -21,6 +21,7 @@ from pipelines.choosing.frontier import Frontier, default_max_k, frontier
 from pipelines.choosing.plot import frontier_figure
 from pipelines.choosing.pool import Pool, cached_pool, candidate_pool, measured
 from pipelines.choosing.selection import Selection, num_rows_by_split, select
+from pipelines.config.rl import FormulaObjective
 from pipelines.config.run import RunConfig
 from pipelines.files import atomic_path, write_json
 from pipelines.objective import combined_utility
@@ -90,7 +91,7 @@ def choose(
     )
     selection = select(config, pool, first=choosing.select_from, min_utility=choosing.min_utility)
     summary = _summary(config, source, choosing, pool, found, selection)
-    _write(folder, summary, found, selection, choosing)
+    _write(folder, summary, frontier_figure(found, title=f"Best of k by {_named(config)}"), selection, choosing)
     for line in summary_lines(summary):
         say(line)
     return summary
@@ -146,13 +147,20 @@ def _summary(
     }
 
 
-def _write(folder: Path, summary: Summary, found: Frontier, selection: Selection, choosing: Choosing) -> None:
+def _named(config: RunConfig) -> str:
+    """The objective in a few words."""
+    if isinstance(config.objective, FormulaObjective):
+        return config.objective.expression or " & ".join(config.properties)
+    return config.objective.kind.replace("_", " ")
+
+
+def _write(folder: Path, summary: Summary, figure: bytes, selection: Selection, choosing: Choosing) -> None:
     for old in folder.glob(f"{SELECTED}.*"):  # of an earlier call with another format
         old.unlink()
     if selection.rows:
         write_rows(folder / f"{SELECTED}.{choosing.format}", selection.rows)
     with atomic_path(folder / FIGURE) as temporary:
-        temporary.write_bytes(frontier_figure(found, title="Best of k by the objective"))
+        temporary.write_bytes(figure)
     write_json(folder / SUMMARY, summary)
 
 
