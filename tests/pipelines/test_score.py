@@ -18,9 +18,9 @@ from pipelines.answers.reading import read_answers
 from pipelines.answers.rewards import parts_of, raw_rewards
 from pipelines.cast_request import reward_parts
 from pipelines.config.run import RunConfig
-from pipelines.references import build_references
 from pipelines.score import score_file
 from tests.pipelines import tiny_rewards
+from tests.pipelines.tiny_references import write_references
 from tests.pipelines.tiny_run import make_base, tiny_config
 
 WORDS = ("tea", "bread and butter", "a long river", "o", "nothing at all", "flour")
@@ -121,21 +121,19 @@ def test_a_failed_score_is_missing_and_counted(ray_cluster: None, config: RunCon
 
 
 def test_canned_references_are_scored_for_the_prompts_of_the_file(
-    ray_cluster: None, config: RunConfig, tmp_path: Path
+    config: RunConfig, cast: Cast, tmp_path: Path
 ) -> None:
     short = config.model_dump(mode="json")["properties"]["short"]
     canned = {"kind": "canned", "replies": ["No.", "Never ever."]}
     changed = tiny_config(config.base_folder.parent, properties={"short": short | {"reference": canned}})
-    score_file(changed, write_candidates(tmp_path / "c.jsonl"), tmp_path / "s.parquet", references="answers")
+    score_file(changed, write_candidates(tmp_path / "c.jsonl"), tmp_path / "s.parquet", references="answers", cast=cast)
     expected = np.mean(tiny_rewards.short([], canned["replies"]))
     np.testing.assert_allclose(scored(tmp_path / "s.parquet")["reference.short"], expected, rtol=1e-6)
 
 
-def test_prompts_without_a_row_in_the_table_are_named_before_anything_is_scored(
-    ray_cluster: None, tmp_path: Path
-) -> None:
+def test_prompts_without_a_row_in_the_table_are_named_before_anything_is_scored(tmp_path: Path) -> None:
     config = make_base(tmp_path)
-    build_references(config)
+    write_references(config)
     with pytest.raises(ReferenceTableError) as caught:
         score_file(config, write_candidates(tmp_path / "c.jsonl"), tmp_path / "s.parquet", references="table")
     message = str(caught.value)
@@ -145,15 +143,17 @@ def test_prompts_without_a_row_in_the_table_are_named_before_anything_is_scored(
     assert not (tmp_path / "s.parquet.parts").exists()
 
 
-def test_prompts_of_the_run_are_scored_with_its_table(ray_cluster: None, tmp_path: Path) -> None:
+def test_prompts_of_the_run_are_scored_with_its_table(cast: Cast, tmp_path: Path) -> None:
     config = make_base(tmp_path)
-    build_references(config)
+    write_references(config)
     samples = pq.read_table(config.base_folder / "references" / "samples.parquet")
     pq.write_table(samples.select(["prompt", "response", "finish_reason"]), tmp_path / "rows.parquet")
-    score_file(config, tmp_path / "rows.parquet", tmp_path / "s.parquet", references="table")
-    np.testing.assert_allclose(
-        scored(tmp_path / "s.parquet")["reward.short"], samples["reward.short"].to_numpy(), rtol=1e-6
-    )
+    score_file(config, tmp_path / "rows.parquet", tmp_path / "s.parquet", references="table", cast=cast)
+    rows = scored(tmp_path / "s.parquet")
+    np.testing.assert_allclose(rows["reward.short"], samples["reward.short"].to_numpy(), rtol=1e-6)
+    table = pq.read_table(config.base_folder / "references" / "table.parquet").to_pandas().set_index("prompt_id")
+    short = table[table["property"] == "short"].loc[rows["prompt_id"]]
+    np.testing.assert_allclose(rows["reference.short"], short["mean"] + 1.0364334 * short["std"], rtol=1e-5)
 
 
 @pytest.mark.parametrize(
