@@ -14,17 +14,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 from allgood.errors import ConfigError
-from pipelines.answers.judged import ReferencesFrom
+from pipelines.answers.judged import ReferencesFrom, utility_of_responses
 from pipelines.answers.writing import write_rows
 from pipelines.cast_request import Actors
 from pipelines.choosing.frontier import Frontier, default_max_k, frontier
 from pipelines.choosing.plot import frontier_figure
 from pipelines.choosing.pool import Pool, cached_pool, candidate_pool, measured
 from pipelines.choosing.selection import Selection, num_rows_by_split, select
-from pipelines.config.rl import FormulaObjective
+from pipelines.config.objectives import FormulaObjective
 from pipelines.config.run import RunConfig
 from pipelines.files import atomic_path, write_json
-from pipelines.objective import combined_utility
 from pipelines.progress import say
 
 SUMMARY, FIGURE, SELECTED, SCORES = "summary.json", "frontier.png", "selected", "scores"
@@ -76,7 +75,7 @@ def choose(
         DataError: The file is wrong; names the line.
         ReferenceTableError: The cached samples or references belong to another model.
     """
-    combined_utility(config.objective, config.properties)  # an objective that cannot be is refused first
+    utility_of_responses(config)  # an objective that cannot be is refused first
     if isinstance(source, CachedSplits):
         pool = cached_pool(config, source.splits)
     else:

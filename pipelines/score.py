@@ -24,13 +24,13 @@ from pipelines.answers.judged import (
     own_table,
     p_good,
     refuse_what_answers_lack,
+    utility_of_responses,
 )
 from pipelines.answers.reading import Answered, read_answers
 from pipelines.answers.rewards import raw_rewards
 from pipelines.answers.writing import check_ending, write_rows
 from pipelines.cast_request import Actors
 from pipelines.config.run import RunConfig
-from pipelines.objective import combined_utility
 
 Report = dict[str, Any]
 
@@ -65,7 +65,7 @@ def scored_answers(
     cast: Actors | None = None,
 ) -> Judged:
     """The run's scores of any answers; `folder` keeps finished parts. Refusals come before any model is loaded."""
-    combined_utility(config.objective, config.properties)  # an objective that cannot be is refused here
+    utility_of_responses(config)  # an objective that cannot be is refused here
     if references == "table":
         table = checked_table(config, answers)
         raw = raw_rewards(config, answers, folder, cast, canned=False)

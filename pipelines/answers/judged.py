@@ -24,12 +24,13 @@ from allgood.errors import ConfigError, DataError, ReferenceTableError
 from pipelines.answers.reading import Answered
 from pipelines.answers.rewards import RawRewards
 from pipelines.cached_samples import PropertyUtilities
+from pipelines.config.objectives import NormaliseThenSumObjective
 from pipelines.config.properties import Property
 from pipelines.config.references import DatasetReference, PredictedReference
 from pipelines.config.run import RunConfig
 from pipelines.config.transforms import LogSigmoidTransform
 from pipelines.files import atomic_path
-from pipelines.objective import combined_utility, is_log_prob
+from pipelines.objective import CombinedUtility, combined_utility, is_log_prob
 from pipelines.reference_table import (
     MANIFEST,
     SAMPLES,
@@ -70,10 +71,23 @@ def judged(config: RunConfig, answers: Sequence[Answered], raw: RawRewards, tabl
         ConfigError, ReferenceTableError, RoleError: As the run would raise them.
     """
     views = {name: _property(config, answers, raw.rewards[name], table, name=name) for name in config.properties}
-    utility = combined_utility(
-        config.objective, config.properties, missing_eos_penalty=config.align.missing_eos_penalty
-    )
-    return Judged(answers, views, utility.of(views, _was_cut(answers)))
+    return Judged(answers, views, utility_of_responses(config).of(views, _was_cut(answers)))
+
+
+def utility_of_responses(config: RunConfig) -> CombinedUtility:
+    """The run's objective, as far as it says of a single response what it is worth.
+
+    A Lagrangian has its initial multipliers here: those that a run learns are known after it only.
+
+    Raises:
+        ConfigError: The objective does not fit the properties, or has no utility of a response (normalise_then_sum).
+    """
+    if isinstance(config.objective, NormaliseThenSumObjective):
+        raise ConfigError(
+            "objective.kind normalise_then_sum is a rule for advantages and gives no utility to a response; "
+            "choose another objective to score and select with"
+        )
+    return combined_utility(config.objective, config.properties, missing_eos_penalty=config.align.missing_eos_penalty)
 
 
 def _property(

@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allgood.intervals import cluster_bootstrap
+from pipelines.answers.judged import judged
 from pipelines.answers.reading import Answered
 from pipelines.answers.rewards import RawRewards
 from pipelines.best_of_k_study.models import MIN_ANSWERS, Scored
-from pipelines.best_of_k_study.rankers import PROPERTIES, lsc_sum, rankers, weighted_sum
+from pipelines.best_of_k_study.rankers import PROPERTIES, rankers, weighted_sum
 from pipelines.choosing.frontier import best_of_every_k
 from pipelines.choosing.pool import Pool
 from pipelines.evaluation.scorers import within_prompt_correlation
@@ -100,7 +101,7 @@ def _split(found: Scored, split: str) -> tuple[Sample, Scored]:
         RawRewards(rewards, {}),
         found.table,
     )
-    pool = Pool.of(lsc_sum(part))
+    pool = Pool.of(judged(part.config, part.answers, part.raw, part.table))
     enough = [index for index, count in enumerate(pool.counts) if count >= MIN_ANSWERS]
     return Sample(Pool(pool.judged, [pool.rows[i] for i in enough]), _values(pool, enough)), part
 

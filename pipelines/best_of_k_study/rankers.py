@@ -1,4 +1,4 @@
-"""What best-of-k selects by in the study: the objectives of run files, two more aggregations, and plain length."""
+"""What best-of-k selects by in the study: objectives as a run file would give them, and plain length."""
 
 from __future__ import annotations
 
@@ -6,19 +6,23 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from allgood.aggregation import logit_of_product, minimum
-from pipelines.answers.judged import Judged, judged
+from pipelines.answers.judged import judged
 from pipelines.best_of_k_study.models import Scored
+from pipelines.config.objectives import (
+    FormulaObjective,
+    LogitOfProductObjective,
+    MinimumObjective,
+    Objective,
+    WeightedSumObjective,
+)
 from pipelines.config.references import QuantileReference
-from pipelines.config.rl import FormulaObjective, WeightedSumObjective
-from pipelines.config.run import RunConfig
 from pipelines.config.transforms import IdentityTransform
 
 Floats = NDArray[np.float64]
 PROPERTIES = ("helpful", "concise")
+HIGH_REFERENCE = QuantileReference(quantile=0.85, method="empirical")  # the run file has the 75 % quantile
 
 LABELS = {
     "helpful": "helpful alone",
@@ -36,9 +40,7 @@ LABELS = {
 
 def rankers(found: Scored, weights: Mapping[str, float]) -> dict[str, Floats]:
     """Scores of every row by each ranker, [rows]; NaN where a reward is missing. `weights` are of the tuned sum."""
-    lsc = lsc_sum(found)
-    margins = {name: torch.from_numpy(_filled(view.margins)) for name, view in lsc.properties.items()}
-    missing = ~np.isfinite(lsc.utilities)
+    lsc = by_objective(found, FormulaObjective())
     texts = [response for answered in found.answers for response in answered.responses]
     words = np.array([len(text.split()) for text in texts], dtype=np.float64)
     scores = {
@@ -46,41 +48,25 @@ def rankers(found: Scored, weights: Mapping[str, float]) -> dict[str, Floats]:
         "concise": weighted_sum(found, {"helpful": 0.0, "concise": 1.0}),
         "raw_sum": weighted_sum(found, {"helpful": 1.0, "concise": 1.0}),
         "weighted_sum": weighted_sum(found, weights),
-        "lsc_sum": lsc.utilities.astype(np.float64),
-        "lsc_sum_q85": lsc_sum(found, quantile=0.85).utilities.astype(np.float64),
-        "minimum": minimum(margins).numpy(),
-        "logit_of_product": logit_of_product(margins).numpy(),
+        "lsc_sum": lsc,
+        "lsc_sum_q85": by_objective(found, FormulaObjective(), {"reference": HIGH_REFERENCE}),
+        "minimum": by_objective(found, MinimumObjective(on="margin")),
+        "logit_of_product": by_objective(found, LogitOfProductObjective()),
         "longer": words,
         "shorter": -words,
     }
-    return {name: np.where(missing, np.nan, values) for name, values in scores.items()}
-
-
-def lsc_sum(found: Scored, *, quantile: float | None = None) -> Judged:
-    """log P(all good) as the run file has it, or with another quantile as reference."""
-    config = found.config if quantile is None else _with_quantile(found.config, quantile)
-    return judged(config, found.answers, found.raw, found.table)
+    return {name: np.where(np.isfinite(lsc), values, np.nan) for name, values in scores.items()}
 
 
 def weighted_sum(found: Scored, weights: Mapping[str, float]) -> Floats:
     """The weighted sum of raw rewards, [rows], centred per prompt, which changes no choice."""
+    return by_objective(found, WeightedSumObjective(weights=dict(weights)), {"transform": IdentityTransform()})
+
+
+def by_objective(found: Scored, objective: Objective, changes: Mapping[str, Any] | None = None) -> Floats:
+    """Utility of every row, [rows], under another objective and with these settings of every property changed."""
     properties = {
-        name: setting.model_copy(update={"transform": IdentityTransform()})
-        for name, setting in found.config.properties.items()
+        name: setting.model_copy(update=dict(changes or {})) for name, setting in found.config.properties.items()
     }
-    objective = WeightedSumObjective(weights=dict(weights))
     config = found.config.model_copy(update={"properties": properties, "objective": objective})
     return judged(config, found.answers, found.raw, found.table).utilities.astype(np.float64)
-
-
-def _with_quantile(config: RunConfig, quantile: float) -> RunConfig:
-    reference = QuantileReference(quantile=quantile, method="empirical")
-    properties: dict[str, Any] = {
-        name: setting.model_copy(update={"reference": reference}) for name, setting in config.properties.items()
-    }
-    return config.model_copy(update={"properties": properties, "objective": FormulaObjective()})
-
-
-def _filled(margins: NDArray[np.float32]) -> Floats:
-    """Margins with 0 where they are missing; the caller masks these rows."""
-    return np.nan_to_num(margins.astype(np.float64), nan=0.0)
