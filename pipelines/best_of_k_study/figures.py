@@ -8,6 +8,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from pipelines.best_of_k_study.rankers import LABELS
 from pipelines.choosing.plot import log_k_axis
@@ -21,8 +22,10 @@ TITLES = {
     "both": "both golds over the prompt's 75 % quantile",
     "both_median": "both golds over the prompt's median",
 }
-STYLES = {name: (PALETTE[index % 8], MARKERS[index % 8]) for index, name in enumerate(LABELS)}
-DASHED = ("longer", "shorter", "helpful", "concise")  # one property or none: not meant to be good at both
+COLORS = (*PALETTE, "#5b3a00", "#7a7a2e")
+SHAPES = (*MARKERS, "<", ">")
+STYLES = {name: (COLORS[index], SHAPES[index]) for index, name in enumerate(LABELS)}
+LINES = {"helpful": "--", "concise": "--", "longer": "-.", "shorter": "-."}  # not meant to be good at both
 
 
 def curves_figure(results: Results) -> bytes:
@@ -63,7 +66,7 @@ def differences_figure(results: Results, *, k: int, baseline: str) -> bytes:
 
 def _line(axes: Axes, points: Sequence[Mapping[str, float]], name: str) -> None:
     color, marker = STYLES[name]
-    style = "--" if name in DASHED else "-"
+    style = LINES.get(name, "-")
     axes.plot(
         *_points(points), color=color, marker=marker, markersize=4, linestyle=style, linewidth=1.3, label=LABELS[name]
     )
@@ -83,6 +86,7 @@ def _forest(axes: Axes, rows: Sequence[Mapping[str, Any]], *, show_names: bool) 
     axes.set_yticks(range(len(rows)), names if show_names else [""] * len(rows), fontsize=8.5)
     axes.invert_yaxis()
     axes.tick_params(axis="x", labelsize=8)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=4))
     axes.grid(alpha=0.25, linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
 
