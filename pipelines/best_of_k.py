@@ -19,7 +19,7 @@ from pipelines.answers.writing import write_rows
 from pipelines.cast_request import Actors
 from pipelines.choosing.frontier import Frontier, default_max_k, frontier
 from pipelines.choosing.plot import frontier_figure
-from pipelines.choosing.pool import Pool, cached_pool, candidate_pool, measured
+from pipelines.choosing.pool import Pool, cached_pool, candidate_pool, candidates_of, measured
 from pipelines.choosing.selection import Selection, num_rows_by_split, select
 from pipelines.config.objectives import FormulaObjective
 from pipelines.config.run import RunConfig
@@ -79,8 +79,11 @@ def choose(
     if isinstance(source, CachedSplits):
         pool = cached_pool(config, source.splits)
     else:
-        pool = candidate_pool(config, source.path, folder / SCORES, references=source.references, cast=cast)
-    max_k = _max_k(pool, choosing)
+        answers = candidates_of(source.path)
+        _refuse_more_than(max(len(answered.responses) for answered in answers), choosing)  # before they are scored
+        pool = candidate_pool(config, answers, folder / SCORES, references=source.references, cast=cast)
+    _refuse_more_than(max(pool.counts), choosing)
+    max_k = choosing.max_k or default_max_k(pool.counts)
     found = frontier(
         pool.by_prompt(pool.judged.utilities),
         measured(config, pool),
@@ -96,14 +99,12 @@ def choose(
     return summary
 
 
-def _max_k(pool: Pool, choosing: Choosing) -> int:
-    most = max(pool.counts)
+def _refuse_more_than(most: int, choosing: Choosing) -> None:
     if most < 2:
         raise ConfigError("no prompt has two scored answers, so there is nothing to choose from")
     for name, value in (("--max-k", choosing.max_k), ("--select-from", choosing.select_from)):
         if value is not None and value > most:
-            raise ConfigError(f"{name} {value} exceeds the scored answers of every prompt; the most are {most}")
-    return choosing.max_k or default_max_k(pool.counts)
+            raise ConfigError(f"{name} {value} exceeds the answers of every prompt; the most are {most}")
 
 
 def _summary(

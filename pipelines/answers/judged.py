@@ -186,7 +186,7 @@ def p_good(config: RunConfig, name: str, scores: PropertyUtilities) -> FloatRow:
     transform = config.properties[name].transform
     if is_log_prob(transform) and not isinstance(transform, LogSigmoidTransform):
         return np.asarray(np.exp(scores.utilities), dtype=np.float32)
-    return (0.5 * (1 + np.tanh(0.5 * scores.margins))).astype(np.float32)
+    return np.asarray(0.5 * (1 + np.tanh(0.5 * scores.margins)), dtype=np.float32)
 
 
 def judged_rows(config: RunConfig, found: Judged, rows: Sequence[int] | None = None) -> list[dict[str, Any]]:

@@ -53,7 +53,7 @@ def frontier(
         num_bootstrap: Resamples.
     """
     counts = np.array([len(row) for row in scores])
-    members = np.flatnonzero(counts >= max_k)
+    members = np.flatnonzero(counts >= max_k).tolist()
     curve = [scores[index] for index in members]
     by_prompt = {
         name: best_of_every_k(curve, [rows[index] for index in members], max_k) for name, rows in values.items()

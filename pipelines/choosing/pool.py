@@ -72,23 +72,32 @@ def cached_pool(config: RunConfig, splits: Sequence[str]) -> Pool:
     return Pool.of(judged(config, answers, raw, checked_table(config, answers)))
 
 
-def candidate_pool(
-    config: RunConfig, candidates: Path, scores: Path, *, references: ReferencesFrom, cast: Actors | None
-) -> Pool:
-    """The candidates of a file, scored by the run's reward actors; `scores` keeps what is scored.
+def candidates_of(path: Path) -> list[Answered]:
+    """The prompts of a file that leave a choice.
 
     Raises:
-        DataError: The file is wrong, or no prompt has a choice; names the line.
-        ReferenceTableError: With references from the table, a prompt has none.
+        DataError: The file is wrong (names the line), or no prompt has two answers.
     """
-    answers = read_answers(candidates)
+    answers = read_answers(path)
     several = [answered for answered in answers if len(answered.responses) > 1]
     if not several:
         raise DataError(
-            f"each of the {len(answers)} prompts of {candidates} has one response, so there is nothing to choose from; "
+            f"each of the {len(answers)} prompts of {path} has one response, so there is nothing to choose from; "
             "give several per prompt"
         )
-    return Pool.of(scored_answers(config, several, scores, references=references, cast=cast))
+    return several
+
+
+def candidate_pool(
+    config: RunConfig, answers: Sequence[Answered], scores: Path, *, references: ReferencesFrom, cast: Actors | None
+) -> Pool:
+    """Candidates, scored by the run's reward actors; `scores` keeps what is scored.
+
+    Raises:
+        DataError: `scores` holds the scores of something else.
+        ReferenceTableError: With references from the table, a prompt has none.
+    """
+    return Pool.of(scored_answers(config, answers, scores, references=references, cast=cast))
 
 
 def measured(config: RunConfig, pool: Pool) -> dict[str, list[Floats]]:

@@ -16,6 +16,7 @@ from actors.cast import Cast, CastRequest, spawn
 from allgood.errors import ConfigError, DataError, ReferenceTableError
 from pipelines.best_of_k import CachedSplits, CandidateFile, Choosing, choose
 from pipelines.cast_request import reward_parts
+from pipelines.config.objectives import NormaliseThenSumObjective
 from pipelines.config.run import RunConfig
 from pipelines.data import prepare
 from tests.pipelines.test_score import WORDS, write_candidates
@@ -160,13 +161,26 @@ def test_one_answer_per_prompt_is_refused(config: RunConfig, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("choosing", "sentence"),
     [
-        (Choosing(max_k=9), "--max-k 9 exceeds the scored answers of every prompt; the most are 8"),
-        (Choosing(select_from=20), "--select-from 20 exceeds the scored answers of every prompt; the most are 8"),
+        (Choosing(max_k=9), "--max-k 9 exceeds the answers of every prompt; the most are 8"),
+        (Choosing(select_from=20), "--select-from 20 exceeds the answers of every prompt; the most are 8"),
     ],
 )
 def test_more_than_there_are_is_refused(config: RunConfig, tmp_path: Path, choosing: Choosing, sentence: str) -> None:
     with pytest.raises(ConfigError, match=sentence):
         choose(config, CACHED, choosing, tmp_path)
+
+
+def test_a_k_that_no_prompt_of_a_file_reaches_is_refused_before_scoring(config: RunConfig, tmp_path: Path) -> None:
+    path = write_candidates(tmp_path / "candidates.jsonl", num_prompts=1)
+    with pytest.raises(ConfigError, match="--max-k 7 exceeds the answers of every prompt; the most are 6"):
+        choose(config, CandidateFile(path, "answers"), Choosing(max_k=7), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_objective_without_a_utility_is_refused(config: RunConfig, tmp_path: Path) -> None:
+    changed = config.model_copy(update={"objective": NormaliseThenSumObjective()})
+    with pytest.raises(ConfigError, match="normalise_then_sum is a rule for advantages"):
+        choose(changed, CACHED, Choosing(), tmp_path)
 
 
 def test_samples_with_rewards_of_another_model_are_refused(config: RunConfig, tmp_path: Path) -> None:
