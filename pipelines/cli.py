@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable, Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ParamSpec
 
@@ -32,6 +33,26 @@ Overrides = Annotated[
 ]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="run folder, such as runs/quickstart", show_default=False)]
 
+
+class ReferencesFrom(StrEnum):
+    """Where reference points come from."""
+
+    table = "table"
+    answers = "answers"
+
+
+class RowFormat(StrEnum):
+    """Files that the data loader reads."""
+
+    jsonl = "jsonl"
+    parquet = "parquet"
+
+
+References = Annotated[
+    ReferencesFrom,
+    typer.Option(help="reference points: of the run's table, or quantiles and means of each prompt's own responses"),
+]
+
 app = typer.Typer(
     help="Align a language model to several preferences at once.",
     no_args_is_help=True,
@@ -46,11 +67,13 @@ def main() -> None:
     app(prog_name="allgood")
 
 
-def command(panel: str) -> Callable[[Callable[Parameters, None]], Callable[Parameters, None]]:
+def command(
+    panel: str, *, name: str | None = None
+) -> Callable[[Callable[Parameters, None]], Callable[Parameters, None]]:
     """Register a command in a help panel, and turn the ends that a user may meet into one line and a status."""
 
     def register(function: Callable[Parameters, None]) -> Callable[Parameters, None]:
-        @app.command(rich_help_panel=panel)
+        @app.command(name, rich_help_panel=panel)
         @functools.wraps(function)
         def guarded(*args: Parameters.args, **kwargs: Parameters.kwargs) -> None:
             try:
@@ -226,6 +249,64 @@ def report(run: Run) -> None:
 
 
 @command(LOOK)
+def score(
+    config: Config,
+    source: Annotated[Path, typer.Option("--input", help="prompts with responses (.jsonl, .jsonl.gz, .parquet)")],
+    output: Annotated[Path, typer.Option("--output", help="where the scored rows go (same endings)")],
+    overrides: Overrides = None,
+    references: References = ReferencesFrom.table,
+) -> None:
+    """Score any prompts and responses with the reward models and the objective of a run; resumable."""
+    run = _load(config, overrides)
+    from pipelines.score import score_file
+
+    _show(score_file(run, source, output, references=references.value))
+    _results(output)
+
+
+@command(LOOK, name="best-of-k")
+def best_of_k(
+    config: Config,
+    overrides: Overrides = None,
+    candidates: Annotated[
+        Path | None, typer.Option(help="file of candidates; absent: the run's cached samples")
+    ] = None,
+    references: Annotated[
+        ReferencesFrom | None, typer.Option(help="reference points of candidates; absent: answers")
+    ] = None,
+    splits: Annotated[str | None, typer.Option(help="of the cached samples; absent: references.splits")] = None,
+    max_k: Annotated[
+        int | None, typer.Option(min=1, help="end of the curve; absent: what half of the prompts reach")
+    ] = None,
+    select_from: Annotated[
+        int | None, typer.Option(min=2, help="select among the first so many answers of a prompt; absent: all")
+    ] = None,
+    min_utility: Annotated[
+        float | None, typer.Option(help="leave out prompts whose best answer is below (rejection sampling)")
+    ] = None,
+    output: Annotated[Path | None, typer.Option(help="folder; absent: best_of_k in the run folder")] = None,
+    row_format: Annotated[RowFormat, typer.Option("--format", help="of the selected responses")] = RowFormat.jsonl,
+) -> None:
+    """Best-of-k by the run's objective: the frontier over k, and the selected responses, ready for SFT."""
+    run = _load(config, overrides)
+    from pipelines.best_of_k import CachedSplits, CandidateFile, Choosing, choose
+
+    if candidates is not None and splits is not None:
+        raise AllgoodError("--splits chooses among the run's cached samples; leave it out with --candidates")
+    if candidates is None and references is not None:
+        raise AllgoodError("--references is for --candidates; cached samples have the references of the run's table")
+    source = (
+        CachedSplits(tuple(splits.split(",") if splits else run.references.splits))
+        if candidates is None
+        else CandidateFile(candidates, (references or ReferencesFrom.answers).value)
+    )
+    choosing = Choosing(max_k, select_from, min_utility, row_format.value)
+    folder = output or run.folder / "best_of_k"
+    choose(run, source, choosing, folder)
+    _results(folder)
+
+
+@command(LOOK)
 def generate(
     run: Run,
     prompt: Annotated[list[str] | None, typer.Option(help="A prompt; give it several times for several.")] = None,
@@ -312,6 +393,8 @@ def _results(path: Path) -> None:
 def _after_interrupt(name: str) -> str:
     if name in ("align", "resume", "chain"):
         return "nothing half-written is left; `allgood resume RUN` continues an alignment from its last checkpoint"
+    if name in ("score", "best_of_k"):
+        return "responses that are scored already are kept; run the command again to go on"
     return "nothing half-written is left; run the command again"
 
 

@@ -77,6 +77,11 @@ def _property_keys(config: RunConfig, name: str) -> dict[str, Any]:
     }
 
 
+def scorer_keys(config: RunConfig, name: str) -> dict[str, Any]:
+    """What raw rewards of a property depend on: model, tokenizer and template, scoring limit."""
+    return {key: value for key, value in _property_keys(config, name).items() if not key.startswith("temperature.")}
+
+
 def scorer_source(config: RunConfig, name: str) -> str:
     """What scores a property: a model's name or folder, "module:function", or an ensemble's members joined by +."""
     setting: Property = config.properties[name]

@@ -29,6 +29,8 @@ COMMANDS = (
     "resume",
     "evaluate",
     "report",
+    "score",
+    "best-of-k",
     "generate",
     "quickstart",
     "chain",
@@ -74,7 +76,8 @@ def test_schema_is_json() -> None:
 
 @pytest.mark.parametrize("command", [c for c in COMMANDS if c not in ("resume", "report", "generate")])
 def test_every_command_refuses_a_wrong_key_in_one_line_with_status_2(command: str) -> None:
-    status, shown, errors = run(command, QUICKSTART, "kl.coeficient=1")
+    needed = ["--input", "absent.jsonl", "--output", "absent.parquet"] if command == "score" else []
+    status, shown, errors = run(command, QUICKSTART, "kl.coeficient=1", *needed)
     assert status == 2
     assert shown == ""
     assert errors.startswith(
@@ -103,6 +106,19 @@ def test_a_run_without_a_model_to_train_says_so() -> None:
     assert (code, out) == (0, "nothing to do: no property of this run has a reward model that is trained here\n")
     code, out, _ = run("reward", "configs/quickstart.yaml", "--held-out")
     assert (code, out) == (0, "nothing to do: no property of this run has a held-out `evaluator`\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--candidates", "a.jsonl", "--splits", "test"], "--splits chooses among the run's cached samples"),
+        (["--references", "answers"], "--references is for --candidates"),
+    ],
+)
+def test_best_of_k_refuses_options_that_contradict_each_other(words: list[str], sentence: str) -> None:
+    status, _, errors = run("best-of-k", QUICKSTART, *words)
+    assert status == 2
+    assert errors.startswith(f"error: {sentence}")
 
 
 def test_config_without_a_file_says_what_to_give() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 import torch
@@ -10,6 +11,12 @@ import torch
 def short(prompts: Sequence[str], responses: Sequence[str]) -> list[float]:
     """Shorter is better."""
     return [2.0 - 0.1 * len(response) for response in responses]
+
+
+def slow_short(prompts: Sequence[str], responses: Sequence[str]) -> list[float]:
+    """As `short`, in half a second and more: long enough to be killed in."""
+    time.sleep(0.5)
+    return short(prompts, responses)
 
 
 def vowels(prompts: Sequence[str], responses: Sequence[str]) -> list[float]:

@@ -1,0 +1,1 @@
+"""Any prompts with any responses: read from files, scored by the reward actors, given the run's utilities."""

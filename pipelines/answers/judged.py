@@ -1,0 +1,227 @@
+"""What a run makes of raw rewards of any responses: references, margins, utilities, P(good), the combined utility.
+
+References come from the run's table, or from the answers themselves: then the prompt's own responses stand for samples
+of the policy that they are measured against, which is what a file of candidates by other models is. The same code as
+in training turns rewards into utilities.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from actors.messages import FloatRow
+from actors.treatment import treat
+from allgood.errors import ConfigError, DataError, ReferenceTableError
+from pipelines.answers.reading import Answered
+from pipelines.answers.rewards import RawRewards
+from pipelines.cached_samples import PropertyUtilities
+from pipelines.config.objectives import NormaliseThenSumObjective
+from pipelines.config.properties import Property
+from pipelines.config.references import DatasetReference, PredictedReference
+from pipelines.config.run import RunConfig
+from pipelines.config.transforms import LogSigmoidTransform
+from pipelines.files import atomic_path
+from pipelines.objective import CombinedUtility, combined_utility, is_log_prob
+from pipelines.reference_table import (
+    MANIFEST,
+    SAMPLES,
+    TABLE,
+    ReferenceTable,
+    canned_column,
+    needs_table,
+    sha256_of,
+)
+from pipelines.references import table_rows
+from pipelines.treatments import run_table, tabled, treatment_of
+
+ReferencesFrom = Literal["table", "answers"]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Answers with what each property says of every row, prompt by prompt, and the combined utility, [rows].
+
+    NaN where a needed score is missing. Rows of prompts that have no reference (fewer than two scored answers of
+    their own) are missing too.
+    """
+
+    answers: Sequence[Answered]
+    properties: Mapping[str, PropertyUtilities]
+    utilities: FloatRow
+
+    @property
+    def num_missing(self) -> int:
+        """Rows without a combined utility."""
+        return int(np.isnan(self.utilities).sum())
+
+
+def judged(config: RunConfig, answers: Sequence[Answered], raw: RawRewards, table: ReferenceTable | None) -> Judged:
+    """Apply the run's transforms, references and objective to raw rewards, as the run itself would.
+
+    Raises:
+        ConfigError, ReferenceTableError, RoleError: As the run would raise them.
+    """
+    views = {name: _property(config, answers, raw.rewards[name], table, name=name) for name in config.properties}
+    return Judged(answers, views, utility_of_responses(config).of(views, _was_cut(answers)))
+
+
+def utility_of_responses(config: RunConfig) -> CombinedUtility:
+    """The run's objective, as far as it says of a single response what it is worth.
+
+    A Lagrangian has its initial multipliers here: those that a run learns are known after it only.
+
+    Raises:
+        ConfigError: The objective does not fit the properties, or has no utility of a response (normalise_then_sum).
+    """
+    if isinstance(config.objective, NormaliseThenSumObjective):
+        raise ConfigError(
+            "objective.kind normalise_then_sum is a rule for advantages and gives no utility to a response; "
+            "choose another objective to score and select with"
+        )
+    return combined_utility(config.objective, config.properties, missing_eos_penalty=config.align.missing_eos_penalty)
+
+
+def _property(
+    config: RunConfig, answers: Sequence[Answered], rewards: FloatRow, table: ReferenceTable | None, *, name: str
+) -> PropertyUtilities:
+    """Margins and utilities [rows]; a row counts as a prompt of one sample, since prompts differ in their number."""
+    known = _with_reference(config.properties[name], answers, table, name=name)
+    ids = [answered.id for answered in answers for _ in answered.responses]
+    kept = np.array([prompt in known for prompt in ids])
+    rows = [prompt for prompt in ids if prompt in known]
+    treatment = treatment_of(config, name, table, rows, key="answers")
+    treated = treat(treatment, rewards[kept].astype(np.float32)[:, None], rows, property_name=name)
+
+    def spread(values: FloatRow) -> FloatRow:
+        whole = np.full(len(ids), np.nan, dtype=np.float32)
+        whole[kept] = values.ravel()
+        return whole
+
+    return PropertyUtilities(rewards, spread(treated.references), spread(treated.margins), spread(treated.utilities))
+
+
+def _with_reference(
+    setting: Property, answers: Sequence[Answered], table: ReferenceTable | None, *, name: str
+) -> set[str]:
+    """Prompts that can have a reference: all, but for those that a table of the answers themselves leaves out."""
+    ids = {answered.id for answered in answers}
+    if table is None or not tabled(setting) or isinstance(setting.reference, PredictedReference):
+        return ids
+    return ids & table.rows.get(name, {}).keys()
+
+
+def checked_table(config: RunConfig, answers: Sequence[Answered]) -> ReferenceTable | None:
+    """The run's reference table, if a property needs one; refused where it is another run's, or lacks a prompt.
+
+    Raises:
+        ReferenceTableError: Says which key differs, or which prompts have no row and what to do.
+    """
+    table = run_table(config)
+    if table is None:
+        return None
+    ids = [answered.id for answered in answers]
+    for name, setting in config.properties.items():
+        try:
+            treatment_of(config, name, table, ids, key="answers")
+        except ReferenceTableError as error:
+            missing = [answered for answered in answers if answered.id not in table.rows.get(name, {})]
+            if not missing or not needs_table(setting.reference):
+                raise
+            raise ReferenceTableError(
+                f"{len(missing)} of {len(answers)} prompts have no {name} reference in {table.folder}, the first is "
+                f"{_shown(missing[0].prompt)}; `allgood reference CONFIG --splits ...` makes them for prompts of this "
+                "run; for others give --references answers (each prompt's own responses, at least 2), or a reference "
+                f"that needs no table (properties.{name}.reference.kind=constant)"
+            ) from error
+    return table
+
+
+def refuse_what_answers_lack(config: RunConfig) -> None:
+    """ConfigError for a reference that needs more than the prompts' own responses."""
+    for name, setting in config.properties.items():
+        if isinstance(setting.reference, DatasetReference | PredictedReference):
+            raise ConfigError(
+                f"properties.{name}.reference is of kind {setting.reference.kind}, which answers alone cannot give; "
+                "use --references table, or another kind"
+            )
+
+
+def own_table(config: RunConfig, answers: Sequence[Answered], raw: RawRewards, folder: Path) -> ReferenceTable:
+    """A reference table like that of `allgood reference`, with each prompt's own responses in the place of samples.
+
+    A prompt with fewer than two scores has no row.
+    """
+    ids = [answered.id for answered in answers for _ in answered.responses]
+    columns = {f"reward.{name}": values.astype(np.float64) for name, values in raw.rewards.items()}
+    samples = pa.table({"prompt_id": ids, **columns})
+    canned = {}
+    for name, means in raw.canned.items():
+        reference = config.properties[name].reference
+        column = canned_column(reference.replies)  # type: ignore[union-attr]  # raw.canned holds canned ones only
+        canned[name] = {column: {a.id: float(mean) for a, mean in zip(answers, means, strict=True)}}
+    rows = [row for row in table_rows(samples.to_pylist(), canned, list(config.properties)) if row["n"] >= 2]
+    if not rows:
+        raise DataError("no prompt has two answers that could be scored, so none has a reference")
+    with atomic_path(folder) as temporary:
+        temporary.mkdir()
+        pq.write_table(pa.Table.from_pylist(rows), temporary / TABLE)
+        pq.write_table(samples, temporary / SAMPLES)
+        files = {name: sha256_of(temporary / name) for name in (TABLE, SAMPLES)}
+        manifest = {"schema": 1, "keys": {"policy": "the answers themselves"}, "files": files}
+        (temporary / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+    return ReferenceTable.load(folder)
+
+
+def p_good(config: RunConfig, name: str, scores: PropertyUtilities) -> FloatRow:
+    """P(good) of every row of a property: what a transform to log P says; sigma(z) for the others."""
+    transform = config.properties[name].transform
+    if is_log_prob(transform) and not isinstance(transform, LogSigmoidTransform):
+        return np.asarray(np.exp(scores.utilities), dtype=np.float32)
+    return np.asarray(0.5 * (1 + np.tanh(0.5 * scores.margins)), dtype=np.float32)
+
+
+def judged_rows(config: RunConfig, found: Judged, rows: Sequence[int] | None = None) -> list[dict[str, Any]]:
+    """One flat row per response (of `rows`; absent: all): prompt, response, fields of the file, the run's view."""
+    columns: dict[str, FloatRow] = {}
+    for name, view in found.properties.items():
+        columns |= {
+            f"reward.{name}": view.rewards,
+            f"reference.{name}": view.references,
+            f"margin.{name}": view.margins,
+            f"utility.{name}": view.utilities,
+            f"p_good.{name}": p_good(config, name, view),
+        }
+    columns["utility"] = found.utilities
+    asked = [(answered, sample) for answered in found.answers for sample in range(len(answered.responses))]
+    return [
+        {
+            **answered.fields[sample],
+            "prompt_id": answered.id,
+            **({"split": answered.split} if answered.split is not None else {}),
+            "sample": sample,
+            "prompt": answered.prompt,
+            "response": answered.responses[sample],
+            **{column: float(values[row]) for column, values in columns.items()},
+        }
+        for row in (range(len(asked)) if rows is None else rows)
+        for answered, sample in [asked[row]]
+    ]
+
+
+def _was_cut(answers: Sequence[Answered]) -> NDArray[np.bool_]:
+    """Rows that the file says were cut at the length limit, [rows]; a text of unknown origin ended by itself."""
+    return np.array([fields.get("finish_reason") == "length" for answered in answers for fields in answered.fields])
+
+
+def _shown(prompt: str) -> str:
+    text = " ".join(prompt.split())
+    return repr(text if len(text) <= 80 else f"{text[:77]}...")
