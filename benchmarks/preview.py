@@ -26,7 +26,13 @@ from pipelines.reference_table import ReferenceTable
 from pipelines.references import statistics
 
 NUM_PROMPTS, NUM_SAMPLES, MIN_SETTINGS, ALLOWED_S = 500, 64, 1000, 60.0
-WORDS = ("first mix it", "you should consult a professional", "1. stir 2. bake", "i can not help with that", "then wait")
+WORDS = (
+    "first mix it",
+    "you should consult a professional",
+    "1. stir 2. bake",
+    "i can not help with that",
+    "then wait",
+)
 
 
 def main() -> int:

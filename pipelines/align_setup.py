@@ -29,7 +29,9 @@ from pipelines.run_folder import RunFolder
 from pipelines.step_batch import assemble
 from pipelines.treatments import run_table, treatment_of
 
-_NOT_THE_RESULT = frozenset({"output_dir", "tracking", "placement", "preview"})  # keys that may change between start and resume
+_NOT_THE_RESULT = frozenset(
+    {"output_dir", "tracking", "placement", "preview"}
+)  # keys that may change between start and resume
 
 
 @dataclass(frozen=True)

@@ -168,7 +168,8 @@ def _only(name: str, properties: Sequence[str]) -> dict[str, float]:
 
 
 def _with_objective(treated: Sequence[RunConfig], objective: Objective) -> tuple[list[RunConfig], Counter[str]]:
-    fitting, reasons = [], Counter[str]()
+    fitting: list[RunConfig] = []
+    reasons = Counter[str]()
     if isinstance(objective, NormaliseThenSumObjective):
         reasons["normalise_then_sum is a rule for advantages and has no utility to tilt by"] += len(treated)
         return fitting, reasons

@@ -24,6 +24,10 @@ OPTIMIZER = OptimizerSpec(learning_rate=1e-3, weight_decay=0.01, max_grad_norm=0
 RLOO = ArmSpec(OPTIMIZER, Rloo(), total_steps=10, seed=0)
 PPO = ArmSpec(OPTIMIZER, Ppo(epochs=2, value_coefficient=0.7, discount=0.9, gae_lambda=0.8), total_steps=10, seed=0)
 
+# AdamW's first step divides a gradient by its own size, so that a gradient near zero has a step that rounding decides:
+# weights agree to a hundredth of the learning rate, whatever the processor.
+A_STEP = 0.01 * OPTIMIZER.learning_rate
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
@@ -84,7 +88,7 @@ def test_rloo_update_is_that_of_the_definition_computed_row_by_row(folder: str, 
     assert metrics["advantage_mean"] == pytest.approx(0.0, abs=1e-9)
     for name, parameter in model.named_parameters():
         torch.testing.assert_close(
-            torch.tensor(trained.weights().arrays[name]), parameter.detach(), rtol=1e-4, atol=2e-6
+            torch.tensor(trained.weights().arrays[name]), parameter.detach(), rtol=1e-4, atol=A_STEP
         )
 
 
@@ -168,7 +172,7 @@ def test_first_ppo_epoch_is_that_of_the_definition_computed_row_by_row(folder: s
     assert metrics["gradient_norm"] == pytest.approx(norm, rel=1e-4)
     for name, parameter in model.named_parameters():
         torch.testing.assert_close(
-            torch.tensor(trained.weights().arrays[name]), parameter.detach(), rtol=1e-4, atol=2e-6
+            torch.tensor(trained.weights().arrays[name]), parameter.detach(), rtol=1e-4, atol=A_STEP
         )
 
 
@@ -180,7 +184,7 @@ def test_update_does_not_depend_on_micro_batches(folder: str, model: PreTrainedM
     for name in first.keys() - {"seconds"}:
         assert first[name] == pytest.approx(second[name], rel=1e-4, abs=1e-7), name
     for name, array in at_once.weights().arrays.items():
-        np.testing.assert_allclose(array, one_by_one.weights().arrays[name], rtol=1e-4, atol=2e-6)
+        np.testing.assert_allclose(array, one_by_one.weights().arrays[name], rtol=1e-4, atol=A_STEP)
 
 
 @pytest.mark.parametrize("arm", [RLOO, PPO], ids=["rloo", "ppo"])
