@@ -26,6 +26,12 @@ def cluster_capacity() -> list[Node]:
     return [_node(node, node["Resources"]) for node in ray.nodes() if node["Alive"]]
 
 
+def accelerators_are_labelled() -> bool:
+    """Whether every node with GPUs carries the label of its accelerator, so that label selectors see it."""
+    nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("GPU")]
+    return all(ACCELERATOR_LABEL in node["Labels"] for node in nodes)
+
+
 def admit_when_free(requests: Sequence[Request]) -> list[Assignment]:
     """Admission on what is free now. Resources of a cast that was just closed take a moment to come back."""
     deadline = time.monotonic() + _RELEASE_WAIT_S

@@ -5,23 +5,13 @@ Whoever spawned them owns them: they go when that process goes, however it ends.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import ray
 
 from actors.cast import Cast, actor_name
-from actors.supervision import Who
+from actors.supervision import ActorNames, Who
 from allgood.errors import RoleError
-
-
-@dataclass(frozen=True)
-class ActorNames:
-    """What another process needs in order to find a cast: its name and who is in it. Travels."""
-
-    name: str
-    namespace: str
-    members: tuple[Who, ...]
 
 
 class NamedActors:
