@@ -85,7 +85,7 @@ def write_results(sweep: SweepConfig, run: RunConfig, space: Space) -> dict[str,
     with atomic_path(sweep.folder / TABLE) as temporary:
         pq.write_table(pa.Table.from_pandas(table, preserve_index=False), temporary)
     write_json(sweep.folder / SUMMARY, summary)
-    write_sweep_report(sweep, run, space, table, settings, summary)
+    write_sweep_report(sweep, run, table, settings, summary, judge_source(run))
     return summary
 
 

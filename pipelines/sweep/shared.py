@@ -32,6 +32,7 @@ from pipelines.cast_request import (
 from pipelines.chain import trained_properties
 from pipelines.comparison import sample_policy
 from pipelines.config.loading import load_config, save_config
+from pipelines.config.properties import Reference
 from pipelines.config.run import RunConfig
 from pipelines.data import Prompt, prepare
 from pipelines.evaluation.measure import PolicySamples
@@ -129,8 +130,20 @@ def make_references(config: RunConfig, trials: Sequence[RunConfig], shared: Shar
     if lacking is None:
         return
     say(f"building the references of all trials ({lacking})")
+    everything = config.references.model_copy(update={"also": _union(trials)})
     with _sampling(config, shared) as cast:
-        build_references(config, cast, also=trials)
+        build_references(config.model_copy(update={"references": everything}), cast)
+
+
+def _union(trials: Sequence[RunConfig]) -> dict[str, list[Reference]]:
+    """Every reference that some trial uses, per property."""
+    found: dict[str, list[Reference]] = {}
+    for trial in trials:
+        for name, setting in trial.properties.items():
+            known = found.setdefault(name, [])
+            if setting.reference not in known:
+                known.append(setting.reference)
+    return found
 
 
 def _lacking(config: RunConfig, trials: Sequence[RunConfig]) -> str | None:

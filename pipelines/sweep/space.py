@@ -162,13 +162,11 @@ def planned(space: Space, sweep: SweepConfig) -> list[Point] | None:
         points = list({point.name: point for point in points}.values())  # a draw may come twice
     else:
         return None
-    names: dict[str, Point] = {}
+    known: dict[str, Point] = {}
     for point in points:
-        if point.name in names:
-            raise ConfigError(
-                f"two points of the space are the same run: {point.labels} and {names[point.name].labels}"
-            )
-        names[point.name] = point
+        other = known.setdefault(json.dumps(point.changes, sort_keys=True), point)
+        if other is not point:
+            raise ConfigError(f"two points of the space are the same run: {other.labels} and {point.labels}")
     return points
 
 
