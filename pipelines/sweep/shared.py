@@ -66,7 +66,7 @@ def make_base(config: RunConfig, source: Source) -> None:
     """
     folder = RunFolder(config.base_folder)
     _refuse_another_base(config, folder)
-    if not folder.config.is_file():
+    if config.base is None and not folder.config.is_file():
         save_config(config, folder.config)
     if config.world is not None and not folder.world.is_dir():
         say(f"{folder.path} has no world yet: writing it")
