@@ -33,7 +33,7 @@ def pareto_front(gains: Sequence[Number], costs: Sequence[Number]) -> NDArray[np
     gain, cost = _checked(gains, costs)
     as_good = (gain[None, :] >= gain[:, None]) & (cost[None, :] <= cost[:, None])  # [point, other]
     better = (gain[None, :] > gain[:, None]) | (cost[None, :] < cost[:, None])
-    on_front: NDArray[np.bool_] = ~(as_good & better).any(axis=1)
+    on_front: NDArray[np.bool_] = np.logical_not((as_good & better).any(axis=1))
     return on_front
 
 
