@@ -328,6 +328,8 @@ def _results(path: Path) -> None:
 def _after_interrupt(name: str) -> str:
     if name in ("align", "resume", "chain"):
         return "nothing half-written is left; `allgood resume RUN` continues an alignment from its last checkpoint"
+    if name == "sweep":
+        return "nothing half-written is left; the same command with --resume continues the sweep"
     return "nothing half-written is left; run the command again"
 
 

@@ -65,6 +65,8 @@ class Board(Callback):
     ) -> None:
         """An evaluation of a trial."""
         row = self._row(trial)
+        if "step" not in result:  # it ended without a report, which Tune tells with an empty result
+            return
         row.step, row.win_rate, row.kl = int(result["step"]), float(result["win_rate"]), float(result["kl"])
         self._show()
 

@@ -14,7 +14,18 @@ from pipelines.config.sweep import SweepConfig
 from pipelines.config.sweep_loading import override_text
 from pipelines.files import atomic_path
 from pipelines.reporting import plots
-from pipelines.reporting.html import Markup, Picture, Section, code, items, number, page, paragraph, table, with_interval
+from pipelines.reporting.html import (
+    Markup,
+    Picture,
+    Section,
+    code,
+    items,
+    number,
+    page,
+    paragraph,
+    table,
+    with_interval,
+)
 from pipelines.run_folder import RunFolder
 from pipelines.sweep.predicted import Predicted, predictions, rank_correlation
 from pipelines.sweep.results import Setting, Value
@@ -52,9 +63,7 @@ def write_sweep_report(
         temporary.write_text(page(sweep.name, f"trials: {counted or 'none'}", sections), encoding="utf-8")
 
 
-def _recommended(
-    sweep: SweepConfig, summary: Mapping[str, Any], settings: Sequence[Setting]
-) -> list[Markup | Picture]:
+def _recommended(sweep: SweepConfig, summary: Mapping[str, Any], settings: Sequence[Setting]) -> list[Markup | Picture]:
     area = summary["hypervolume"]
     chosen = next((s for s in settings if summary["recommended"] and s.name == summary["recommended"]["setting"]), None)
     budget = "any KL" if sweep.kl_budget is None else f"at most {sweep.kl_budget:g} nats"
@@ -146,8 +155,14 @@ def _overlay(run: RunConfig, settings: Sequence[Setting], source: Source) -> lis
         f"{example.num_prompts} validation prompts. Filled: what training reached on the same prompts."
     )
     return [
-        Picture("predicted", plots.overlay(pairs), "Predicted and achieved win rate against KL, one pair per setting", said),
-        *([] if correlation is None else [paragraph(f"Rank correlation of win rates over settings: {correlation:.2f}.")]),
+        Picture(
+            "predicted", plots.overlay(pairs), "Predicted and achieved win rate against KL, one pair per setting", said
+        ),
+        *(
+            []
+            if correlation is None
+            else [paragraph(f"Rank correlation of win rates over settings: {correlation:.2f}.")]
+        ),
         table(
             ["setting", "KL, predicted", "KL, achieved", "win rate, predicted", "win rate, achieved", "tilt reliable"],
             [_pair_row(setting, predicted[setting.name]) for setting in settings],
@@ -168,12 +183,14 @@ def _pair_row(setting: Setting, predicted: Predicted) -> list[str]:
 
 
 def _unfinished(trials: pd.DataFrame) -> list[Markup | Picture]:
-    rows = [
-        [row["name"], row["status"], row["reason"] or f"ended at step {row.get('steps', 0):.0f}"]
-        for row in trials.to_dict("records")
-        if row["status"] != "finished"
-    ]
+    rows = [[row["name"], row["status"], _why(row)] for row in trials.to_dict("records") if row["status"] != "finished"]
     return [table(["trial", "status", "why"], rows, long_text=True) if rows else paragraph("None.")]
+
+
+def _why(row: Mapping[str, Any]) -> str:
+    if isinstance(row["reason"], str):
+        return row["reason"]
+    return f"ended early at step {row['steps']:.0f}" if row["status"] == "pruned" else "continue it with --resume"
 
 
 def _what_was_run(sweep: SweepConfig, run: RunConfig) -> list[Markup | Picture]:

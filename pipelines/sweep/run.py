@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -28,11 +29,12 @@ from pipelines.objective import combined_utility
 from pipelines.progress import say
 from pipelines.runtime import ray_session
 from pipelines.sweep import results
+from pipelines.sweep.final_table import final_table
 from pipelines.sweep.judge import judge_source, load_opponents
 from pipelines.sweep.placement import num_fitting, refuse_too_large
 from pipelines.sweep.report import write_sweep_report
 from pipelines.sweep.score import Source
-from pipelines.sweep.shared import Shared, frozen_actors, make_base, make_references, make_sft_samples
+from pipelines.sweep.shared import Shared, frozen_actors, make_base, make_samples
 from pipelines.sweep.space import Point, Space, checked, planned, space_of
 from pipelines.sweep.trial import SFT_SAMPLES, TrialPlan
 
@@ -54,14 +56,36 @@ def run_sweep(sweep: SweepConfig, run: RunConfig, *, source_name: str, resume: b
     trials = _checked_runs(space, points, run, source_name)
     source = judge_source(run)
     _refuse_unprunable(sweep, trials)
-    _open_folder(sweep, run, resume=resume)
-    with _only_driver(sweep.folder), ray_session():
+    _refuse_occupied(sweep, run, resume=resume)
+    with ray_session():
         refuse_too_large(run, evaluators=source == "evaluator")
-        make_base(run, source)
-        with frozen_actors(run, source, name=f"sweep.{sweep.name}") as shared:
-            _prepare(sweep, run, trials, source, shared)
-            _fit(sweep, run, space, points, source, shared, source_name)
-        return write_results(sweep, run, space)
+        with _only_driver(sweep, run):
+            return _run(sweep, run, space, points, trials, source, source_name)
+
+
+def _run(
+    sweep: SweepConfig,
+    run: RunConfig,
+    space: Space,
+    points: Sequence[Point] | None,
+    trials: Sequence[RunConfig],
+    source: Source,
+    source_name: str,
+) -> dict[str, Any]:
+    make_base(run, source)
+    with frozen_actors(run, source, name=_actors_name(sweep)) as shared:
+        samples = sweep.folder / SFT_SAMPLES
+        make_samples(run, trials, test_prompts(run), shared, source=source, sft_samples=samples)
+        load_opponents(run, source)
+        _fit(sweep, run, space, points, source, shared, source_name)
+    summary = write_results(sweep, run, space)
+    say(final_table(summary))
+    return summary
+
+
+def _actors_name(sweep: SweepConfig) -> str:
+    """Another name for each folder: two people's sweeps of one name may share a cluster."""
+    return f"sweep.{sweep.name}.{hashlib.sha256(str(sweep.folder).encode()).hexdigest()[:6]}"
 
 
 def write_results(sweep: SweepConfig, run: RunConfig, space: Space) -> dict[str, Any]:
@@ -113,12 +137,6 @@ def _refuse_unprunable(sweep: SweepConfig, trials: Sequence[RunConfig]) -> None:
             )
 
 
-def _prepare(sweep: SweepConfig, run: RunConfig, trials: Sequence[RunConfig], source: Source, shared: Shared) -> None:
-    make_references(run, trials, shared)
-    load_opponents(run, source)
-    make_sft_samples(run, test_prompts(run), source, shared, sweep.folder / SFT_SAMPLES)
-
-
 def _fit(
     sweep: SweepConfig,
     run: RunConfig,
@@ -151,20 +169,21 @@ def _fit(
         board.close()
 
 
-def _open_folder(sweep: SweepConfig, run: RunConfig, *, resume: bool) -> None:
-    """Claim the sweep's folder. ConfigError: it holds a sweep and `resume` is not set, or it holds another one."""
+def _refuse_occupied(sweep: SweepConfig, run: RunConfig, *, resume: bool) -> None:
+    """ConfigError: the folder holds a sweep and `resume` is not set, or it holds another one."""
     path = sweep.folder / CONFIG
-    content = {"sweep": sweep.model_dump(mode="json"), "run": run.model_dump(mode="json")}
     if path.is_file():
         if not resume:
             raise ConfigError(
                 f"{sweep.folder} already holds a sweep; continue it with --resume, or choose another `name`"
             )
-        _refuse_other_sweep(path, content)
+        _refuse_other_sweep(path, _content(sweep, run))
     elif resume:
         say(f"{sweep.folder} holds no sweep yet; starting it")
-    with atomic_path(path) as temporary:
-        temporary.write_text(yaml12.dump(content), encoding="utf-8")
+
+
+def _content(sweep: SweepConfig, run: RunConfig) -> dict[str, Any]:
+    return {"sweep": sweep.model_dump(mode="json"), "run": run.model_dump(mode="json")}
 
 
 def _refuse_other_sweep(path: Path, content: dict[str, Any]) -> None:
@@ -179,12 +198,16 @@ def _refuse_other_sweep(path: Path, content: dict[str, Any]) -> None:
 
 
 @contextlib.contextmanager
-def _only_driver(folder: Path) -> Iterator[None]:
-    with (folder / ".lock").open("w") as lock:
+def _only_driver(sweep: SweepConfig, run: RunConfig) -> Iterator[None]:
+    """Claim the folder for this process, and write what is about to run."""
+    sweep.folder.mkdir(parents=True, exist_ok=True)
+    with (sweep.folder / ".lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise ConfigError(f"another process is running the sweep in {folder}") from error
+            raise ConfigError(f"another process is running the sweep in {sweep.folder}") from error
+        with atomic_path(sweep.folder / CONFIG) as temporary:
+            temporary.write_text(yaml12.dump(_content(sweep, run)), encoding="utf-8")
         yield
 
 

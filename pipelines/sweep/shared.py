@@ -118,8 +118,18 @@ def _sampling(config: RunConfig, shared: Shared) -> Iterator[Actors]:
         yield SharedActors(own=rollouts, shared=shared.actors)
 
 
-def make_references(config: RunConfig, trials: Sequence[RunConfig], shared: Shared) -> None:
-    """Build the reference table and the cached samples, unless what is there serves every trial.
+def make_samples(
+    config: RunConfig,
+    trials: Sequence[RunConfig],
+    prompts: Sequence[Prompt],
+    shared: Shared,
+    *,
+    source: Source,
+    sft_samples: Path,
+) -> None:
+    """The reference table with the cached samples, and the SFT policy's samples on the test prompts `prompts`.
+
+    A table that serves every trial stays; so do the SFT samples, which every test win rate compares with.
 
     Raises:
         ConfigError: The validation prompts are not among those that get samples.
@@ -127,12 +137,16 @@ def make_references(config: RunConfig, trials: Sequence[RunConfig], shared: Shar
     if "validation" not in config.references.splits:
         raise ConfigError("a sweep chooses on validation prompts: add validation to references.splits")
     lacking = _lacking(config, trials)
-    if lacking is None:
+    if lacking is None and sft_samples.is_file():
         return
-    say(f"building the references of all trials ({lacking})")
-    everything = config.references.model_copy(update={"also": _union(trials)})
     with _sampling(config, shared) as cast:
-        build_references(config.model_copy(update={"references": everything}), cast)
+        if lacking is not None:
+            say(f"building the references of all trials ({lacking})")
+            everything = config.references.model_copy(update={"also": _union(trials)})
+            build_references(config.model_copy(update={"references": everything}), cast)
+        if not sft_samples.is_file():
+            policy = sample_policy(config, cast, prompts, policy_version=0, is_reference=True)
+            save_samples(judged_samples(config, source, cast, prompts, policy), sft_samples)
 
 
 def _union(trials: Sequence[RunConfig]) -> dict[str, list[Reference]]:
@@ -161,15 +175,6 @@ def _lacking(config: RunConfig, trials: Sequence[RunConfig]) -> str | None:
 
 def _reference_key(config: RunConfig) -> object:
     return {name: setting.reference.model_dump(mode="json") for name, setting in config.properties.items()}
-
-
-def make_sft_samples(config: RunConfig, prompts: Sequence[Prompt], source: Source, shared: Shared, path: Path) -> None:
-    """The SFT policy's samples on test prompts, which every trial's test win rate compares with; kept on a resume."""
-    if path.is_file():
-        return
-    with _sampling(config, shared) as cast:
-        policy = sample_policy(config, cast, prompts, policy_version=0, is_reference=True)
-        save_samples(judged_samples(config, source, cast, prompts, policy), path)
 
 
 def judged_samples(

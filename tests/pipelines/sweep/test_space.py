@@ -36,11 +36,14 @@ def points_of(tmp_path: Path, **sections: Any) -> tuple[Space, list[RunConfig], 
 
 def refused(tmp_path: Path, **sections: Any) -> str:
     with pytest.raises(ConfigError) as caught:
-        sweep, run = load(tmp_path, **sections)
-        space = space_of(sweep, run)
-        points = planned(space, sweep) or [space.point(choice) for choice in space.corners()]
-        checked(points, run, source="sweep.yaml")
+        load_and_check(tmp_path, sections)
     return str(caught.value)
+
+
+def load_and_check(tmp_path: Path, sections: dict[str, Any]) -> None:
+    sweep, run = load(tmp_path, **sections)
+    space = space_of(sweep, run)
+    checked(planned(space, sweep) or [space.point(choice) for choice in space.corners()], run, source="sweep.yaml")
 
 
 def test_a_grid_is_every_combination_and_a_star_is_every_property(tmp_path: Path) -> None:
@@ -72,7 +75,10 @@ def test_arms_set_several_keys_at_once(tmp_path: Path) -> None:
 
 
 def test_every_point_has_a_name_of_its_own_that_never_changes(tmp_path: Path) -> None:
-    space = {"kl.coefficient": {"kind": "values", "values": [0.1, 0.10001]}, "seed": {"kind": "values", "values": [0, 1]}}
+    space = {
+        "kl.coefficient": {"kind": "values", "values": [0.1, 0.10001]},
+        "seed": {"kind": "values", "values": [0, 1]},
+    }
     _, _, points = points_of(tmp_path, space={**space, "kl.coefficient": KL})
     names = [point.name for point in points]
     assert len(set(names)) == 4

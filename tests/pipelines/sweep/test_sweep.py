@@ -88,7 +88,7 @@ def test_the_table_has_a_row_per_trial_with_validation_and_test_numbers(
     for arm in ("mean", "canned"):
         assert 0.0 <= table.loc[arm, "validation.win_rate"] <= 1.0
         assert table.loc[arm, "test.win_rate.low"] <= table.loc[arm, "test.win_rate"] <= 1.0
-        logged = [row for row in map(json.loads, (trial(sweep, arm) / "metrics.jsonl").read_text().splitlines())]
+        logged = [json.loads(line) for line in (trial(sweep, arm) / "metrics.jsonl").read_text().splitlines()]
         assert table.loc[arm, "validation.win_rate"] == logged[-1]["validation.win_rate"]
         mean = (logged[-1]["validation.win_rate.short"] + logged[-1]["validation.win_rate.vowels"]) / 2
         assert logged[-1]["validation.win_rate"] == pytest.approx(mean)
@@ -135,7 +135,9 @@ def test_a_trial_that_the_cluster_can_never_hold_is_refused_with_a_table(folder:
 
 
 def test_a_sweep_without_a_judge_is_refused(folder: Path) -> None:
-    base = tiny_base(folder).model_copy(update={"evaluate": tiny_base(folder).evaluate.model_copy(update={"gold": None})})
+    base = tiny_base(folder).model_copy(
+        update={"evaluate": tiny_base(folder).evaluate.model_copy(update={"gold": None})}
+    )
     with pytest.raises(ConfigError, match="cannot judge themselves"):
         run_sweep(tiny_sweep(folder, "unjudged", arms=ARMS), base, source_name="tiny.yaml")
 
