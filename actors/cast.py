@@ -171,8 +171,8 @@ class Cast:
 def spawn(request: CastRequest, *, name: str | None = None) -> Cast:
     """Start every role of the request on the running Ray cluster.
 
-    With `name`, other processes find the actors (`named_actors.attach`), and Ray starts one that died again. That is
-    right for frozen models alone: they come back as they were, and miss nothing but treatments, which they ask for.
+    With `name`, other processes find the actors (`named_actors.attach`), and Ray starts one that died again: only right
+    for frozen models, which come back as they were and refuse to score until they have their treatments.
 
     Raises:
         PlacementError: The cluster cannot hold the roles, or no longer can once they were admitted.
@@ -188,10 +188,7 @@ def spawn(request: CastRequest, *, name: str | None = None) -> Cast:
 def spawn_in_group(request: CastRequest, group: PlacementGroup, *, first_bundle: int) -> Cast:
     """Start every role in bundles of a placement group that is there, one replica each, from `first_bundle` on.
 
-    Closing the cast kills the actors and leaves the group to whoever made it.
-
-    Raises:
-        RoleError, AllgoodError: As `spawn`.
+    Closing the cast kills the actors and leaves the group to whoever made it. Raises as `spawn`.
     """
     node_of = ray.util.placement_group_table(group)["bundles_to_node_id"]
     names = {node["NodeID"]: node["NodeManagerAddress"] for node in ray.nodes()}

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from allgood.errors import ConfigError
 from allgood.tilting import tilt
 from pipelines.cached_samples import CachedSamples, cached_utilities, load_cached_samples
 from pipelines.config.loading import changed_config
@@ -37,8 +38,8 @@ class Predicted:
     num_samples: int
 
 
-def predictions(run: RunConfig, settings: Sequence[Setting], source: Source) -> dict[str, Predicted]:
-    """One prediction per setting, by name."""
+def predictions(run: RunConfig, settings: Sequence[Setting], source: Source) -> dict[str, Predicted | str]:
+    """By setting: its prediction, or why there is none."""
     base = RunFolder(run.base_folder)
     validation = prompts_of(run, load_prepared(base.data).prompts, "validation")[: run.align.max_evaluation_prompts]
     cached = load_cached_samples(run, "validation", prompt_ids=[prompt.id for prompt in validation])
@@ -61,8 +62,11 @@ def _config(run: RunConfig, setting: Setting) -> RunConfig:
     return changed_config(run, [override_text(key, value) for key, value in setting.changes.items()])
 
 
-def _predicted(config: RunConfig, cached: CachedSamples, table: ReferenceTable, wins: Tensor) -> Predicted:
-    utilities = cached_utilities(config, cached, table).combined
+def _predicted(config: RunConfig, cached: CachedSamples, table: ReferenceTable, wins: Tensor) -> Predicted | str:
+    try:
+        utilities = cached_utilities(config, cached, table).combined
+    except ConfigError as error:  # an advantage rule has no utility to tilt with
+        return str(error)
     known = torch.isfinite(utilities).all(-1) & torch.isfinite(wins).all(-1)  # the tilt needs every sample of a prompt
     tilted = tilt(utilities[known], config.kl.coefficient)
     return Predicted(
@@ -74,14 +78,18 @@ def _predicted(config: RunConfig, cached: CachedSamples, table: ReferenceTable, 
     )
 
 
-def rank_correlation(predicted: Mapping[str, Predicted], settings: Sequence[Setting]) -> float | None:
-    """Spearman's correlation of predicted and achieved win rates over settings; None below 3 settings or without spread.
+def rank_correlation(predicted: Mapping[str, Predicted | str], settings: Sequence[Setting]) -> float | None:
+    """Spearman's correlation of predicted and achieved win rates; None below 3 settings or without spread.
 
     Over settings of unlike KL coefficients it mostly says that more KL wins more.
     """
     from scipy.stats import rankdata
 
-    pairs = [(predicted[s.name].win_rate, s.validation["win_rate"].value) for s in settings if s.name in predicted]
+    pairs = [
+        (found.win_rate, setting.validation["win_rate"].value)
+        for setting in settings
+        if isinstance(found := predicted[setting.name], Predicted)
+    ]
     if len(pairs) < 3:
         return None
     first, second = (rankdata(values) for values in zip(*pairs, strict=True))

@@ -72,14 +72,14 @@ def _recommended(sweep: SweepConfig, summary: Mapping[str, Any], settings: Seque
     overrides = " ".join(f"'{override_text(key, value)}'" for key, value in chosen.changes.items())
     return [
         paragraph(
-            f"For {budget}: {chosen.name}. Chosen by its validation win rate of {_shown(chosen.validation['win_rate'])} "
+            f"For {budget}: {chosen.name}. Chosen by its validation win rate, {_shown(chosen.validation['win_rate'])} "
             f"at {_shown(chosen.validation['kl'], 2)} nats; on test prompts it wins {_shown(chosen.test['win_rate'])} "
             f"at {_shown(chosen.test['kl'], 2)} nats."
         ),
         code(f"allgood align {sweep.run} {overrides}", summary="its overrides of the run file"),
         paragraph(
-            f"Hypervolume of the front (win rate above one half, integrated over KL up to {number(area['worst_kl'], 2)} "
-            f"nats): {number(area['validation'])} on validation prompts, {number(area['test'])} on test prompts."
+            f"Hypervolume of the front (win rate above one half, integrated over KL up to {number(area['worst_kl'], 2)}"
+            f" nats): {number(area['validation'])} on validation prompts, {number(area['test'])} on test prompts."
         ),
     ]
 
@@ -140,29 +140,27 @@ def _overlay(run: RunConfig, settings: Sequence[Setting], source: Source) -> lis
         predicted = predictions(run, settings, source)
     except AllgoodError as error:
         return [paragraph(f"No prediction: {error}.")]
+    known = {name: found for name, found in predicted.items() if isinstance(found, Predicted)}
+    if not known:
+        return [paragraph(f"No prediction: {next(iter(predicted.values()))}.")]
     pairs = [
         plots.Pair(
-            _line(s),
-            (predicted[s.name].kl, predicted[s.name].win_rate),
-            (s.validation["kl"].value, s.validation["win_rate"].value),
+            _line(setting),
+            (known[setting.name].kl, known[setting.name].win_rate),
+            (setting.validation["kl"].value, setting.validation["win_rate"].value),
         )
-        for s in settings
+        for setting in settings
+        if setting.name in known
     ]
-    example = next(iter(predicted.values()))
+    example = next(iter(known.values()))
     correlation = rank_correlation(predicted, settings)
-    said = (
+    caption = (
         f"Hollow: the optimum of each setting, by tilting {example.num_samples} cached SFT samples of "
         f"{example.num_prompts} validation prompts. Filled: what training reached on the same prompts."
     )
     return [
-        Picture(
-            "predicted", plots.overlay(pairs), "Predicted and achieved win rate against KL, one pair per setting", said
-        ),
-        *(
-            []
-            if correlation is None
-            else [paragraph(f"Rank correlation of win rates over settings: {correlation:.2f}.")]
-        ),
+        Picture("predicted", plots.overlay(pairs), "Predicted and achieved win rate against KL per setting", caption),
+        *([] if correlation is None else [paragraph(_correlation(correlation))]),
         table(
             ["setting", "KL, predicted", "KL, achieved", "win rate, predicted", "win rate, achieved", "tilt reliable"],
             [_pair_row(setting, predicted[setting.name]) for setting in settings],
@@ -171,15 +169,19 @@ def _overlay(run: RunConfig, settings: Sequence[Setting], source: Source) -> lis
     ]
 
 
-def _pair_row(setting: Setting, predicted: Predicted) -> list[str]:
-    return [
-        setting.name,
-        number(predicted.kl, 2),
-        number(setting.validation["kl"].value, 2),
-        number(predicted.win_rate),
-        number(setting.validation["win_rate"].value),
-        "yes" if predicted.reliable else "no",
-    ]
+def _correlation(value: float) -> str:
+    return (
+        f"Rank correlation of predicted and achieved win rates over settings: {value:.2f}. Where the settings differ in "
+        "gamma it mostly says that more KL wins more."
+    )
+
+
+def _pair_row(setting: Setting, predicted: Predicted | str) -> list[str]:
+    kl, rate = (number(setting.validation[name].value, digits) for name, digits in (("kl", 2), ("win_rate", 3)))
+    if isinstance(predicted, str):
+        return [setting.name, "–", kl, "–", rate, predicted]
+    reliable = "yes" if predicted.reliable else "no"
+    return [setting.name, number(predicted.kl, 2), kl, number(predicted.win_rate), rate, reliable]
 
 
 def _unfinished(trials: pd.DataFrame) -> list[Markup | Picture]:

@@ -1,9 +1,9 @@
 """One trial: an alignment on actors of its own and the sweep's frozen ones, then its samples on test prompts.
 
-A trial's run folder is the only truth about it. `result.json` says that it is finished, `pruned.json` that it was ended
-early, `failed.json` why it cannot go on; whoever runs the trial again (Ray Tune after a crash, a resumed sweep) reports
-from these files and repeats nothing. Otherwise it goes on from its last whole checkpoint. So nothing depends on what Ray
-Tune had written of its own state, which may lag by seconds.
+A trial's run folder is the only truth about it. `result.json` says that it is finished, `pruned.json` that it was
+ended early, `failed.json` why it cannot go on; whoever runs the trial again (Ray Tune after a crash, a resumed sweep)
+reports from these files and repeats nothing. Otherwise it goes on from its last whole checkpoint. So nothing depends on
+what Ray Tune had written of its own state, which may lag by seconds.
 """
 
 from __future__ import annotations
