@@ -171,7 +171,7 @@ def _overlay(run: RunConfig, settings: Sequence[Setting], source: Source) -> lis
 
 def _correlation(value: float) -> str:
     return (
-        f"Rank correlation of predicted and achieved win rates over settings: {value:.2f}. Where the settings differ in "
+        f"Rank correlation of predicted and achieved win rates over settings: {value:.2f}. Where settings differ in "
         "gamma it mostly says that more KL wins more."
     )
 
