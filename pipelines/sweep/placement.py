@@ -12,8 +12,9 @@ from dataclasses import replace
 from typing import Any
 
 from actors.cluster import accelerators_are_labelled, cluster_capacity, cluster_nodes
-from actors.placement import ACCELERATOR_LABEL, ACCELERATOR_RESOURCE, Request, admit
+from actors.placement import ACCELERATOR_LABEL, ACCELERATOR_RESOURCE, Request, Resources, admit
 from allgood.errors import PlacementError
+from pipelines.config.placement import Placement
 from pipelines.config.properties import ModelProperty
 from pipelines.config.run import RunConfig
 from pipelines.runtime import joins_cluster
@@ -44,7 +45,7 @@ def num_fitting(config: RunConfig, limit: int) -> int:
     while low < high:
         middle = (low + high + 1) // 2
         try:
-            admit([replace(request, replicas=request.replicas * middle) for request in _trial(config)], nodes)
+            admit([_times(request, middle) for request in _trial(config)], nodes)
             low = middle
         except PlacementError:
             high = middle - 1
@@ -59,51 +60,58 @@ def trial_group(config: RunConfig) -> Any:
     """
     from ray.tune import PlacementGroupFactory
 
-    requests = [request for request in _trial(config) for _ in range(request.replicas)]
-    bundles = [_bundle(request) for request in requests]
-    if any(request.accelerator for request in requests) and accelerators_are_labelled():
-        selectors = [{ACCELERATOR_LABEL: request.accelerator} if request.accelerator else {} for request in requests]
+    replicas = [request for request in _trial(config) for _ in range(request.resources.replicas)]
+    bundles = [_bundle(request.resources) for request in replicas]
+    wanted = [request.resources.accelerator for request in replicas]
+    if any(wanted) and accelerators_are_labelled():
+        selectors = [{ACCELERATOR_LABEL: accelerator} if accelerator else {} for accelerator in wanted]
         return PlacementGroupFactory(bundles, strategy="PACK", bundle_label_selector=selectors)
-    for bundle, request in zip(bundles, requests, strict=True):
-        if request.accelerator:
-            bundle[_resource(request)] = 0.001
+    for bundle, request in zip(bundles, replicas, strict=True):
+        if request.resources.accelerator:
+            bundle[_resource(request.role, request.resources.accelerator)] = 0.001
     return PlacementGroupFactory(bundles, strategy="PACK")
 
 
 def _shared(config: RunConfig, *, evaluators: bool) -> list[Request]:
-    rewards = [
-        Request(f"reward.{name}", **setting.placement.model_dump()) for name, setting in config.properties.items()
-    ]
+    rewards = [Request(f"reward.{name}", _resources(setting.placement)) for name, setting in config.properties.items()]
     judges = [
-        Request(f"reward.evaluator.{name}", **setting.placement.model_dump())
+        Request(f"reward.evaluator.{name}", _resources(setting.placement))
         for name, setting in config.properties.items()
         if evaluators and isinstance(setting, ModelProperty) and setting.evaluator is not None
     ]
-    return [*rewards, *judges, Request("reference_policy", **config.placement.reference_policy.model_dump())]
+    return [*rewards, *judges, Request("reference_policy", _resources(config.placement.reference_policy))]
 
 
 def _trial(config: RunConfig) -> list[Request]:
     return [
-        Request("trial", cpus=HEAD_CPUS),
-        Request("rollout", **config.placement.rollout.model_dump()),
-        Request("learner", **config.placement.learner.model_dump()),
+        Request("trial", Resources(cpus=HEAD_CPUS)),
+        Request("rollout", _resources(config.placement.rollout)),
+        Request("learner", _resources(config.placement.learner)),
     ]
 
 
-def _bundle(request: Request) -> dict[str, float]:
-    bundle: dict[str, float] = {"CPU": max(request.cpus, _SMALLEST_CPU)}
-    if request.gpus:
-        bundle["GPU"] = request.gpus
-    if request.memory_gb:
-        bundle["memory"] = int(request.memory_gb * _GB)
+def _resources(placement: Placement) -> Resources:
+    return Resources(**placement.model_dump())
+
+
+def _times(request: Request, count: int) -> Request:
+    resources = replace(request.resources, replicas=request.resources.replicas * count)
+    return replace(request, resources=resources)
+
+
+def _bundle(resources: Resources) -> dict[str, float]:
+    bundle: dict[str, float] = {"CPU": max(resources.cpus, _SMALLEST_CPU)}
+    if resources.gpus:
+        bundle["GPU"] = resources.gpus
+    if resources.memory_gb:
+        bundle["memory"] = int(resources.memory_gb * _GB)
     return bundle
 
 
-def _resource(request: Request) -> str:
-    assert request.accelerator is not None
-    if not re.fullmatch(r"[\w./+-]+", request.accelerator):
+def _resource(role: str, accelerator: str) -> str:
+    if not re.fullmatch(r"[\w./+-]+", accelerator):
         raise PlacementError(
-            f"role {request.role!r} asks for accelerator {request.accelerator}, but not every GPU node of this cluster "
-            f"has the label {ACCELERATOR_LABEL}; name one type, or start the nodes with labels"
+            f"role {role!r} asks for accelerator {accelerator}, but not every GPU node of this cluster has the label "
+            f"{ACCELERATOR_LABEL}; name one type, or start the nodes with labels"
         )
-    return f"{ACCELERATOR_RESOURCE}{request.accelerator}"
+    return f"{ACCELERATOR_RESOURCE}{accelerator}"

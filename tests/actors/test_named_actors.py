@@ -10,8 +10,9 @@ import pytest
 import ray
 from ray.util.placement_group import placement_group, remove_placement_group
 
-from actors.cast import CastRequest, Part, Resources, spawn, spawn_in_group
+from actors.cast import CastRequest, Part, spawn, spawn_in_group
 from actors.named_actors import attach, names_of
+from actors.placement import Resources
 from actors.reward import RewardSpec
 from allgood.errors import RoleError
 
