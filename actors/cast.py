@@ -2,7 +2,7 @@
 
 `spawn` first asks `placement.admit` where each replica goes, then reserves exactly that (each bundle names its node),
 starts the actors, and waits until each has answered. Who does not start is named, and everything is taken down again.
-Actors are never restarted by Ray: a restarted one would silently hold its first weights.
+Ray restarts none but the frozen ones of a named cast: any other would silently hold its first weights again.
 """
 
 from __future__ import annotations
@@ -17,18 +17,10 @@ import ray
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
+from actors.cluster import admit_when_free
 from actors.learner import Learner
 from actors.learner_specs import LearnerSpec
-from actors.placement import (
-    ACCELERATOR_LABEL,
-    ACCELERATOR_RESOURCE,
-    Assignment,
-    Node,
-    Request,
-    Resources,
-    admit,
-    render_table,
-)
+from actors.placement import Assignment, Request, Resources, render_table
 from actors.reference_policy import ReferencePolicySpec, ReferencePolicyWorker
 from actors.reward import RewardSpec, RewardWorker
 from actors.rollout import RolloutSpec, RolloutWorker
@@ -39,7 +31,6 @@ NODE_LABEL = "ray.io/node-id"
 _GB = 1e9
 _SMALLEST_CPU = 0.001  # Ray refuses a bundle of nothing
 _JOIN_TIMEOUT_S = 120.0
-_RELEASE_WAIT_S = 5.0
 
 Spec = RolloutSpec | RewardSpec | ReferencePolicySpec | LearnerSpec
 _CLASSES: dict[type[Spec], type] = {
@@ -79,11 +70,11 @@ class Cast:
     """Running actors. A context manager: leaving it kills them and frees their resources."""
 
     def __init__(
-        self, actors: Mapping[str, Sequence[Any]], assignments: Sequence[Assignment], group: PlacementGroup
+        self, actors: Mapping[str, Sequence[Any]], assignments: Sequence[Assignment], group: PlacementGroup | None
     ) -> None:
         self._actors = {role: list(handles) for role, handles in actors.items()}
         self._assignments = list(assignments)
-        self._group = group
+        self._group = group  # None: it belongs to somebody else
         self._places: dict[tuple[str, int], dict[str, Any]] = {}
 
     @property
@@ -130,7 +121,7 @@ class Cast:
             return
         for handle in handles:
             ray.kill(handle)
-        if handles:
+        if handles and self._group is not None:
             remove_placement_group(self._group)
 
     def __enter__(self) -> Cast:
@@ -177,8 +168,11 @@ class Cast:
             wait_for(join, who=self.who("learner", rank), phase="join", deadline_s=_JOIN_TIMEOUT_S)
 
 
-def spawn(request: CastRequest) -> Cast:
+def spawn(request: CastRequest, *, name: str | None = None) -> Cast:
     """Start every role of the request on the running Ray cluster.
+
+    With `name`, other processes find the actors (`named_actors.attach`), and Ray starts one that died again: only right
+    for frozen models, which come back as they were and refuse to score until they have their treatments.
 
     Raises:
         PlacementError: The cluster cannot hold the roles, or no longer can once they were admitted.
@@ -186,64 +180,57 @@ def spawn(request: CastRequest) -> Cast:
         AllgoodError: What a role's constructor raised, such as ModelError for a folder without weights.
     """
     parts = request.parts()
-    assignments = _admit([Request(role, part.resources) for role, part in parts.items()])
+    assignments = admit_when_free([Request(role, part.resources) for role, part in parts.items()])
     group = _reserve(assignments, request.timeout_s)
+    return _start_all(request, assignments, group, name=name)
+
+
+def spawn_in_group(request: CastRequest, group: PlacementGroup, *, first_bundle: int) -> Cast:
+    """Start every role in bundles of a placement group that is there, one replica each, from `first_bundle` on.
+
+    Closing the cast kills the actors and leaves the group to whoever made it. Raises as `spawn`.
+    """
+    node_of = ray.util.placement_group_table(group)["bundles_to_node_id"]
+    names = {node["NodeID"]: node["NodeManagerAddress"] for node in ray.nodes()}
+    replicas = [
+        (role, part.resources, i) for role, part in request.parts().items() for i in range(part.resources.replicas)
+    ]
+    assignments = [
+        Assignment(
+            role=role,
+            replica=replica,
+            node_id=node_of[bundle],
+            node=names[node_of[bundle]],
+            accelerators=frozenset(),
+            cpus=resources.cpus,
+            gpus=resources.gpus,
+            memory_gb=resources.memory_gb,
+        )
+        for bundle, (role, resources, replica) in enumerate(replicas, start=first_bundle)
+    ]
+    return _start_all(request, assignments, group, first_bundle=first_bundle)
+
+
+def _start_all(
+    request: CastRequest,
+    assignments: Sequence[Assignment],
+    group: PlacementGroup,
+    *,
+    first_bundle: int | None = None,
+    name: str | None = None,
+) -> Cast:
+    """One actor per assignment, all answering, or none. With `first_bundle` the group is somebody else's."""
+    parts = request.parts()
     actors: dict[str, list[Any]] = {role: [] for role in parts}
-    for bundle, assignment in enumerate(assignments):
-        actors[assignment.role].append(_start(parts[assignment.role].spec, assignment, group, bundle))
-    cast = Cast(actors, assignments, group)
+    for bundle, assignment in enumerate(assignments, start=first_bundle or 0):
+        actors[assignment.role].append(_start(parts[assignment.role].spec, assignment, group, bundle, name))
+    cast = Cast(actors, assignments, group if first_bundle is None else None)
     try:
         cast._meet(request.timeout_s)
     except BaseException:
         cast.close()
         raise
     return cast
-
-
-def cluster_nodes() -> list[Node]:
-    """The living nodes of the running Ray cluster and what is free on them now."""
-    free = ray._private.state.available_resources_per_node()  # Ray has no public call for free resources per node
-    return [_node(node, free.get(node["NodeID"], {})) for node in ray.nodes() if node["Alive"]]
-
-
-def cluster_capacity() -> list[Node]:
-    """The living nodes of the running Ray cluster as if nobody used them."""
-    return [_node(node, node["Resources"]) for node in ray.nodes() if node["Alive"]]
-
-
-def _admit(requests: Sequence[Request]) -> list[Assignment]:
-    """Admission on what is free now. Resources of a cast that was just closed take a moment to come back."""
-    deadline = time.monotonic() + _RELEASE_WAIT_S
-    while True:
-        try:
-            return admit(requests, cluster_nodes())
-        except PlacementError:
-            admit(requests, cluster_capacity())  # an empty cluster could not hold it either: say so at once
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.1)
-
-
-def _node(node: Mapping[str, Any], free: Mapping[str, float]) -> Node:
-    total, labels = node["Resources"], node["Labels"]
-    accelerators = {key.removeprefix(ACCELERATOR_RESOURCE) for key in total if key.startswith(ACCELERATOR_RESOURCE)}
-    if ACCELERATOR_LABEL in labels:
-        accelerators.add(labels[ACCELERATOR_LABEL])
-    return Node(
-        node_id=node["NodeID"],
-        name=node["NodeManagerAddress"],
-        cpus=free.get("CPU", 0.0),
-        gpus=_gpu_shares(int(total.get("GPU", 0)), free.get("GPU", 0.0)),
-        memory_gb=free.get("memory", 0.0) / _GB,
-        accelerators=frozenset(accelerators),
-    )
-
-
-def _gpu_shares(count: int, free: float) -> tuple[float, ...]:
-    """Free share per GPU. Ray tells only the sum, so it is read as whole free GPUs and one that is shared."""
-    whole = min(count, int(free + 1e-6))
-    shares = [1.0] * whole + [max(0.0, free - whole)] * (whole < count)
-    return tuple(shares + [0.0] * (count - len(shares)))
 
 
 def _reserve(assignments: Sequence[Assignment], timeout_s: float) -> PlacementGroup:
@@ -272,7 +259,7 @@ def _bundle(assignment: Assignment) -> dict[str, float]:
     return bundle
 
 
-def _start(spec: Spec, assignment: Assignment, group: PlacementGroup, bundle: int) -> Any:
+def _start(spec: Spec, assignment: Assignment, group: PlacementGroup, bundle: int, name: str | None) -> Any:
     # Without GPUs of its own a Ray actor sees all of the node's, and would use them.
     hide_gpus = {} if assignment.gpus else {"runtime_env": {"env_vars": {"CUDA_VISIBLE_DEVICES": ""}}}
     actor_class: Any = ray.remote(_CLASSES[type(spec)]).options(
@@ -280,11 +267,17 @@ def _start(spec: Spec, assignment: Assignment, group: PlacementGroup, bundle: in
         num_gpus=assignment.gpus,
         memory=int((assignment.memory_gb or 0.0) * _GB) or None,
         scheduling_strategy=PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=bundle),
-        max_restarts=0,
+        name=None if name is None else actor_name(name, assignment.role, assignment.replica),
+        max_restarts=0 if name is None else -1,
         max_task_retries=0,
         **hide_gpus,
     )
     return actor_class.remote(spec)
+
+
+def actor_name(name: str, role: str, replica: int) -> str:
+    """The name of one actor of a named cast."""
+    return f"{name}.{role}.{replica}"
 
 
 def _seen(assignment: Assignment, place: Mapping[str, Any]) -> Iterator[str]:

@@ -42,6 +42,15 @@ class Who:
         return f"{self.role} {self.replica}" + (f" on {self.node}" if self.node else "")
 
 
+@dataclass(frozen=True)
+class ActorNames:
+    """What another process needs in order to find a cast: its name and who is in it. Travels."""
+
+    name: str
+    namespace: str
+    members: tuple[Who, ...]
+
+
 async def ask(method: Any, *arguments: Any, who: Who, phase: str, deadline_s: float) -> Any:
     """Call an actor method and await its answer for at most `deadline_s` seconds.
 

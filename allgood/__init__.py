@@ -22,6 +22,7 @@ _MODULES = frozenset(
         "kl_controllers",
         "losses",
         "named_transforms",
+        "pareto",
         "reference_head",
         "references",
         "shortcuts",

@@ -17,6 +17,7 @@ from typer.main import get_command
 from allgood.errors import ConfigError
 from pipelines.cli import app
 from pipelines.config.loading import load_config
+from pipelines.config.sweep_loading import load_sweep
 
 ROOT = Path(__file__).parent.parent
 FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
@@ -110,7 +111,10 @@ def _check_overrides(words: list[str]) -> None:
     options = {words[i] for i in range(1, len(words)) if words[i - 1].startswith("--")}
     overrides = [word for word in words if "=" in word and not word.startswith("-") and word not in options]
     try:
-        load_config(files[0], overrides)
+        if words[0] == "sweep":
+            load_sweep(files[0], overrides)
+        else:
+            load_config(files[0], overrides)
     except ConfigError as error:
         raise ValueError(str(error)) from error
 

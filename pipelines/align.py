@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,10 +31,20 @@ from pipelines.model_card import write_model_card
 from pipelines.progress import say, track
 from pipelines.run_folder import RunFolder
 from pipelines.table_keys import copy_tokenizer
-from pipelines.validation import Validator
+from pipelines.validation import Judge, Validator
 
 
-def run_align(config: RunConfig, cast: Actors | None = None, *, overwrite: bool = False) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Watch:
+    """Who looks on while a run is made: a judge of every evaluation, and whoever is told of every finished step."""
+
+    judge: Judge
+    observe: Callable[[Step], None]
+
+
+def run_align(
+    config: RunConfig, cast: Actors | None = None, *, overwrite: bool = False, watch: Watch | None = None
+) -> dict[str, Any]:
     """Align from the SFT weights; returns what `summary.json` holds. With `cast`, its actors are used and kept.
 
     Raises:
@@ -44,10 +55,10 @@ def run_align(config: RunConfig, cast: Actors | None = None, *, overwrite: bool 
     _make_room(folder, overwrite=overwrite)
     setup = set_up(config)
     save_config(config, folder.config)
-    return _run(setup, folder, cast, checkpoint=None)
+    return _run(setup, folder, cast, checkpoint=None, watch=watch)
 
 
-def resume(run_folder: Path, cast: Actors | None = None) -> dict[str, Any]:
+def resume(run_folder: Path, cast: Actors | None = None, *, watch: Watch | None = None) -> dict[str, Any]:
     """Continue a run from its last whole checkpoint to the same end that it would have had without the interruption.
 
     With `cast`, its actors are used and kept.
@@ -68,10 +79,12 @@ def resume(run_folder: Path, cast: Actors | None = None) -> dict[str, Any]:
     else:
         checkpoints.refuse_other_run(checkpoint, setup.hashes)
         say(f"continuing {run_folder} after step {checkpoint.state.step}")
-    return _run(setup, folder, cast, checkpoint=checkpoint)
+    return _run(setup, folder, cast, checkpoint=checkpoint, watch=watch)
 
 
-def _run(setup: Setup, folder: RunFolder, cast: Actors | None, *, checkpoint: Checkpoint | None) -> dict[str, Any]:
+def _run(
+    setup: Setup, folder: RunFolder, cast: Actors | None, *, checkpoint: Checkpoint | None, watch: Watch | None
+) -> dict[str, Any]:
     notice = kl_notice(setup.config)
     if notice is not None:
         say(notice)
@@ -79,7 +92,7 @@ def _run(setup: Setup, folder: RunFolder, cast: Actors | None, *, checkpoint: Ch
         with cast_for(align_request(setup.config), cast) as kept:
             after_step = checkpoint.state.step if checkpoint else 0
             with AlignJournal(folder, setup.config, after_step=after_step) as journal:
-                arm = _Arm(setup, folder, journal, kept, is_own_cast=cast is None)
+                arm = _Arm(setup, folder, journal, kept, is_own_cast=cast is None, watch=watch)
                 state = asyncio.run(arm.run(checkpoint))
                 return _summarise(setup, folder, journal, state)
     except KeyboardInterrupt:
@@ -96,6 +109,7 @@ class _Arm:
     journal: AlignJournal
     cast: Actors
     is_own_cast: bool
+    watch: Watch | None
 
     async def run(self, checkpoint: Checkpoint | None) -> State:
         setup, config = self.setup, self.setup.config
@@ -113,6 +127,8 @@ class _Arm:
 
             def observe(step: Step) -> None:
                 self.journal.write(step)
+                if self.watch is not None:
+                    self.watch.observe(step)
                 bar.advance(status=f"KL {step.metrics['kl_k1_sum']:.2f} utility {step.metrics['utility.mean']:.2f}")
 
             state = await align(setup.plan(), self._roles(lane), state, observe)
@@ -133,6 +149,7 @@ class _Arm:
             seed=self.setup.validation_seed,
             samples_per_prompt=config.align.evaluation_samples,
             prompts_per_chunk=config.align.prompts_per_chunk,
+            judge=self.watch.judge if self.watch else None,
         )
 
     async def _commit(self, lane: Lane, state: State) -> None:

@@ -342,6 +342,36 @@ def chain(
     _results(run.folder)
 
 
+@command(WHOLE)
+def sweep(
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help="sweep file (YAML), such as tune_configs/smoke.yaml", show_default=False),
+    ],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[KEY=VALUE]...",
+            help="overrides of the run file, or of the sweep file with the prefix `sweep.`",
+            show_default=False,
+        ),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the sweep that is there.")] = False,
+    kl_budget: Annotated[
+        float | None, typer.Option("--kl-budget", help="nats that the recommended setting may spend")
+    ] = None,
+) -> None:
+    """Search settings (references, KL coefficients, objectives) with Ray Tune, on shared frozen models."""
+    from pipelines.config.sweep_loading import load_sweep
+
+    budget = [] if kl_budget is None else [f"sweep.kl_budget={kl_budget}"]
+    settings, run = load_sweep(file, [*(overrides or []), *budget])
+    from pipelines.sweep.run import run_sweep
+
+    run_sweep(settings, run, source_name=str(file), resume=resume)
+    _results(settings.folder)
+
+
 @command(TOOLS)
 def config(
     file: Annotated[Path | None, typer.Argument(metavar="[CONFIG]", help="run file (YAML)", show_default=False)] = None,
@@ -395,6 +425,8 @@ def _after_interrupt(name: str) -> str:
         return "nothing half-written is left; `allgood resume RUN` continues an alignment from its last checkpoint"
     if name in ("score", "best_of_k"):
         return "responses that are scored already are kept; run the command again to go on"
+    if name == "sweep":
+        return "nothing half-written is left; the same command with --resume continues the sweep"
     return "nothing half-written is left; run the command again"
 
 

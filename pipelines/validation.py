@@ -6,7 +6,7 @@ possible on the embedded world), else the mean utility minus gamma times the KL.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,9 @@ from pipelines.gold import Gold, GoldScores
 from pipelines.objective import CombinedUtility
 from pipelines.rollouts import collect_all, make_chunks, texts
 from pipelines.step_batch import merged_scores, rollout_metrics, score_metrics, sequence_kl
+
+Judge = Callable[[Sequence[Experience]], Awaitable[Mapping[str, float]]]
+"""Further metrics of an evaluation, from everything that was sampled."""
 
 NUM_SHOWN = 16  # sample rows kept of each evaluation
 
@@ -34,6 +37,7 @@ class Validator:
     seed: int
     samples_per_prompt: int
     prompts_per_chunk: int
+    judge: Judge | None = None
 
     async def __call__(self, state: State) -> Validation:
         """Sample, score and measure the policy of `state`, which the rollout actors must hold."""
@@ -55,6 +59,7 @@ class Validator:
             **self._gold_metrics(gold),
             "utility.mean": float(np.nanmean(utilities)) if np.isfinite(utilities).any() else float("nan"),
             "kl_k1_mean": float(kl.mean()),
+            **(await self.judge(experience) if self.judge else {}),
         }
         score = metrics["both_good"] if gold else metrics["utility.mean"] - state.kl_coefficient * metrics["kl_k1_mean"]
         samples = sample_rows(experience, utilities, kl, gold, step=state.step)

@@ -28,7 +28,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     Raises:
         ConfigError: names the file (or the override), the key, the value, and what is allowed.
     """
-    raw = _read(path)
+    raw = read_yaml(path)
     origin: dict[str, str] = {}
     for override in overrides:
         key = _apply(raw, override)
@@ -47,7 +47,23 @@ def config_yaml(config: RunConfig) -> str:
     return yaml12.dump(config.model_dump(mode="json"))
 
 
-def _read(path: Path) -> Raw:
+def changed_config(config: RunConfig, overrides: Sequence[str]) -> RunConfig:
+    """A resolved configuration with `key.sub=value` overrides, checked again.
+
+    Raises:
+        ConfigError: As `load_config`.
+    """
+    raw: Raw = config.model_dump(mode="json")
+    origin = {_apply(raw, override): f"override `{override}`" for override in overrides}
+    return _validate(raw, source=lambda key: _origin_of(key, origin, config.name))
+
+
+def read_yaml(path: Path) -> Raw:
+    """The mapping that a YAML file holds, unchecked.
+
+    Raises:
+        ConfigError: There is no such file, or it is not YAML with keys at the top level.
+    """
     if path.is_dir():
         raise ConfigError(f"{path} is a folder; give a YAML file")
     try:

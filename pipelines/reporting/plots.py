@@ -47,6 +47,34 @@ class Panel:
     series: Sequence[Series] = field(default_factory=tuple)
 
 
+@dataclass(frozen=True)
+class Pair:
+    """A predicted and an achieved point, each (KL, rate), of a member of `group`."""
+
+    group: str
+    predicted: tuple[float, float]
+    achieved: tuple[float, float]
+
+
+def overlay(pairs: Sequence[Pair]) -> bytes:
+    """Predicted points hollow, achieved points filled, a thin line between the two of a pair; on validation prompts."""
+    figure = Figure(figsize=(6.8, 4.4), layout="constrained")
+    axes = figure.add_subplot()
+    axes.axhline(0.5, color=GREY, linewidth=1.0, linestyle="--")
+    for index, group in enumerate(dict.fromkeys(pair.group for pair in pairs)):
+        members = [pair for pair in pairs if pair.group == group]
+        for pair in members:
+            axes.plot(*zip(pair.predicted, pair.achieved, strict=True), color=_color(index), linewidth=0.7, alpha=0.6)
+        style = {"color": _color(index), "marker": _marker(index), "s": 38}
+        axes.scatter(*zip(*[pair.predicted for pair in members], strict=True), **style | {"facecolors": "none"})
+        axes.scatter(*zip(*[pair.achieved for pair in members], strict=True), **style, label=group)
+    axes.set(xlabel="KL(policy ‖ SFT) on validation prompts [nats per response]", ylabel="win rate against SFT")
+    axes.set_xlim(left=0.0)
+    _finish(axes)
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8, frameon=False)
+    return _png(figure)
+
+
 def frontier(groups: Mapping[str, Sequence[Point]], *, y_label: str, baseline: tuple[str, float] | None) -> bytes:
     """Rate against KL with 95 % intervals, one line per objective; `baseline` is a level to compare with."""
     figure = Figure(figsize=(6.4, 4.2), layout="constrained")

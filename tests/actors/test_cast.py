@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 import ray
 
-from actors.cast import Cast, CastRequest, Part, cluster_capacity, cluster_nodes, spawn
+from actors.cast import Cast, CastRequest, Part, spawn
+from actors.cluster import cluster_capacity, cluster_nodes
 from actors.learner import ArmSpec, LearnerSpec, OptimizerSpec, Rloo
 from actors.messages import Chunk
 from actors.placement import Resources

@@ -34,6 +34,7 @@ COMMANDS = (
     "generate",
     "quickstart",
     "chain",
+    "sweep",
     "config",
 )
 
@@ -74,7 +75,7 @@ def test_schema_is_json() -> None:
     assert "kl" in json.loads(shown)["properties"]
 
 
-@pytest.mark.parametrize("command", [c for c in COMMANDS if c not in ("resume", "report", "generate")])
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c not in ("resume", "report", "generate", "sweep")])
 def test_every_command_refuses_a_wrong_key_in_one_line_with_status_2(command: str) -> None:
     needed = ["--input", "absent.jsonl", "--output", "absent.parquet"] if command == "score" else []
     status, shown, errors = run(command, QUICKSTART, "kl.coeficient=1", *needed)

@@ -1,0 +1,47 @@
+"""What the terminal shows at the end of a sweep: the front, and the recommended setting with its overrides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from actors.placement import render_table
+from pipelines.config.sweep_loading import override_text
+
+_HEADER = ("front", "seeds", "KL, validation", "win rate, validation", "KL, test", "win rate, test [95 %]")
+
+
+def final_table(summary: Mapping[str, Any]) -> str:
+    """Plain text."""
+    return "\n".join(_lines(summary))
+
+
+def _lines(summary: Mapping[str, Any]) -> Iterator[str]:
+    counted = ", ".join(f"{number} {status}" for status, number in summary["trials"].items())
+    yield f"\ntrials: {counted or 'none'}"
+    for name, reason in summary["failed"].items():
+        yield f"  {name} failed: {reason}"
+    if summary["front"]:
+        yield render_table(_HEADER, [_row(setting) for setting in summary["front"]])
+    budget = "" if summary["kl_budget"] is None else f" for at most {summary['kl_budget']:g} nats"
+    chosen = summary["recommended"]
+    if chosen is None:
+        yield f"no finished setting is recommended{budget}; its validation KL must be within the budget"
+    else:
+        yield f"recommended{budget}: {chosen['setting']}"
+        yield "  " + " ".join(f"'{override_text(key, value)}'" for key, value in chosen["changes"].items())
+    yield f"report: {summary['report']}"
+
+
+def _row(setting: Mapping[str, Any]) -> tuple[str, ...]:
+    validation, test = setting["validation"], setting["test"]
+    rate = test["win_rate"]
+    ends = "" if rate["low"] is None else f" [{rate['low']:.3f}, {rate['high']:.3f}]"
+    return (
+        setting["setting"],
+        str(setting["seeds"]),
+        f"{validation['kl']['value']:.2f}",
+        f"{validation['win_rate']['value']:.3f}",
+        f"{test['kl']['value']:.2f}",
+        f"{rate['value']:.3f}{ends}",
+    )

@@ -1,0 +1,127 @@
+"""Win rates of a policy against the SFT policy: by gold where it exists, else by the held-out preference models.
+
+Never by the reward models that train it: a trial that games them would look best, so a sweep that chose or pruned on
+its own reward would choose the worst hacker. Validation prompts meet the cached SFT samples of the reference table;
+test prompts meet SFT samples that the sweep draws once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from actors.messages import Experience
+from allgood.errors import ConfigError, DataError
+from pipelines.cast_request import EVALUATOR, Actors
+from pipelines.chain import trained_properties
+from pipelines.config.run import RunConfig
+from pipelines.evaluation.estimates import PerPrompt
+from pipelines.evaluation.measure import FloatGrid
+from pipelines.evaluation.scorers import win_rate
+from pipelines.gold import gold_of
+from pipelines.lane import Lane
+from pipelines.reference_table import SAMPLES
+from pipelines.rollouts import texts
+from pipelines.run_folder import RunFolder
+from pipelines.sweep.score import Source
+from pipelines.validation import Judge
+
+
+@dataclass(frozen=True)
+class Opponents:
+    """Scores of the SFT policy's samples on validation prompts: property -> prompt id -> scores."""
+
+    source: Source
+    scores: Mapping[str, Mapping[str, Sequence[float]]]
+
+
+def judge_source(config: RunConfig) -> Source:
+    """Who says which response is better.
+
+    Raises:
+        ConfigError: Nobody but the reward models themselves.
+    """
+    if gold_of(config) is not None:
+        return "gold"
+    if trained_properties(config, held_out=True):
+        return "evaluator"
+    raise ConfigError(
+        "a sweep chooses by win rate, and nobody here can judge one: give `evaluate.gold`, or a held-out preference "
+        "model (`properties.<name>.evaluator`); the reward models that are trained on cannot judge themselves"
+    )
+
+
+def load_opponents(config: RunConfig, source: Source) -> Opponents:
+    """The cached SFT samples of the validation prompts.
+
+    Raises:
+        DataError: There are none.
+    """
+    path = RunFolder(config.base_folder).references / SAMPLES
+    prefix = "gold." if source == "gold" else EVALUATOR
+    table = pq.read_table(path, filters=[("split", "=", "validation")])
+    names = [column for column in table.column_names if column.startswith(prefix)]
+    if not len(table) or not names:
+        raise DataError(
+            f"{path} holds no validation prompts with {prefix}* scores; add validation to references.splits and make "
+            "it again with `allgood reference CONFIG`"
+        )
+    prompts = table["prompt_id"].to_pylist()
+    scores: dict[str, dict[str, list[float]]] = {name.removeprefix(prefix): {} for name in names}
+    for name in names:
+        for prompt, value in zip(prompts, table[name].to_pylist(), strict=True):
+            scores[name.removeprefix(prefix)].setdefault(prompt, []).append(np.nan if value is None else value)
+    return Opponents(source, scores)
+
+
+def validation_judge(config: RunConfig, opponents: Opponents, cast: Actors) -> Judge:
+    """Win rates of an evaluation: `win_rate`, the mean over properties, and `win_rate.<property>`."""
+
+    async def judge(experience: Sequence[Experience]) -> Mapping[str, float]:
+        prompts, responses = texts(experience)
+        scores = await scored(config, opponents.source, cast, prompts, responses)
+        ids = [prompt for chunk in experience for prompt in chunk.rollout.chunk.prompt_ids]
+        unknown = [prompt for prompt in ids if any(prompt not in known for known in opponents.scores.values())]
+        if unknown:
+            raise DataError(
+                f"{len(unknown)} of {len(ids)} validation prompts have no cached SFT samples; raise "
+                "references.max_prompts.validation to at least align.max_evaluation_prompts"
+            )
+        rates = {
+            name: win_rate(
+                np.reshape(scores[name], (len(ids), -1)), np.array([known[prompt] for prompt in ids], dtype=np.float64)
+            )
+            for name, known in opponents.scores.items()
+        }
+        return mean_win_rates(rates)
+
+    return judge
+
+
+async def scored(
+    config: RunConfig, source: Source, cast: Actors, prompts: Sequence[str], responses: Sequence[str]
+) -> dict[str, FloatGrid]:
+    """Scores of any responses by whoever judges, per property, [rows]."""
+    if source == "gold":
+        gold = gold_of(config)
+        assert gold is not None
+        return {name: np.asarray(values, dtype=np.float64) for name, values in gold.score(prompts, responses).items()}
+    names = [name for name in cast.rewards if name.startswith(EVALUATOR)]
+    lane = Lane(cast, key="judge", scorers=names, deadline_s=config.align.deadline_s)
+    return {
+        name.removeprefix(EVALUATOR): (await lane.score_texts(name, prompts, responses)).astype(np.float64)
+        for name in names
+    }
+
+
+def mean_win_rates(by_prompt: Mapping[str, PerPrompt]) -> dict[str, float]:
+    """Means over prompts that have a score; NaN where none has, which ends the trial rather than passing for a rate."""
+    means = {f"win_rate.{name}": _mean(rates) for name, rates in by_prompt.items()}
+    return {"win_rate": float(np.mean(list(means.values()))), **means}
+
+
+def _mean(rates: PerPrompt) -> float:
+    return float(np.nanmean(rates)) if np.isfinite(rates).any() else float("nan")

@@ -1,0 +1,117 @@
+"""Where a sweep runs: one set of frozen actors for all trials, and a placement group of its own for every trial.
+
+A trial's group has one bundle for the trial itself and one per replica of its rollout and learner roles, in that
+order. Ray Tune makes the groups as resources come free; what can never be placed is refused before anything starts.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import replace
+from typing import Any
+
+from actors.cluster import accelerators_are_labelled, cluster_capacity, cluster_nodes
+from actors.placement import ACCELERATOR_LABEL, ACCELERATOR_RESOURCE, Request, Resources, admit
+from allgood.errors import PlacementError
+from pipelines.config.placement import Placement
+from pipelines.config.properties import ModelProperty
+from pipelines.config.run import RunConfig
+from pipelines.runtime import joins_cluster
+
+HEAD_CPUS = 0.1  # of the trial's own process, which waits for its actors most of the time
+FIRST_BUNDLE = 1  # of a trial's actors; bundle 0 is the trial itself
+_SMALLEST_CPU = 0.001
+_GB = 1e9
+
+
+def refuse_too_large(config: RunConfig, *, evaluators: bool) -> None:
+    """PlacementError with a table when the empty cluster could not hold the frozen actors and one trial.
+
+    `evaluators` says that held-out preference models stand in for gold.
+    """
+    admit([*_shared(config, evaluators=evaluators), *_trial(config)], cluster_capacity())
+
+
+def num_fitting(config: RunConfig, limit: int) -> int:
+    """How many trials fit beside what is running now, at least 1 and at most `limit`.
+
+    On a Ray of our own, whose CPUs are only numbers, no more than the machine has cores.
+    """
+    nodes = cluster_nodes()
+    if not joins_cluster():
+        limit = min(limit, max(1, os.cpu_count() or 1))
+    low, high = 1, max(1, limit)
+    while low < high:
+        middle = (low + high + 1) // 2
+        try:
+            admit([_times(request, middle) for request in _trial(config)], nodes)
+            low = middle
+        except PlacementError:
+            high = middle - 1
+    return low
+
+
+def trial_group(config: RunConfig) -> Any:
+    """The placement group of one trial, as Ray Tune wants it.
+
+    Raises:
+        PlacementError: An accelerator expression that this cluster, without accelerator labels, cannot follow.
+    """
+    from ray.tune import PlacementGroupFactory
+
+    replicas = [request for request in _trial(config) for _ in range(request.resources.replicas)]
+    bundles = [_bundle(request.resources) for request in replicas]
+    wanted = [request.resources.accelerator for request in replicas]
+    if any(wanted) and accelerators_are_labelled():
+        selectors = [{ACCELERATOR_LABEL: accelerator} if accelerator else {} for accelerator in wanted]
+        return PlacementGroupFactory(bundles, strategy="PACK", bundle_label_selector=selectors)
+    for bundle, request in zip(bundles, replicas, strict=True):
+        if request.resources.accelerator:
+            bundle[_resource(request.role, request.resources.accelerator)] = 0.001
+    return PlacementGroupFactory(bundles, strategy="PACK")
+
+
+def _shared(config: RunConfig, *, evaluators: bool) -> list[Request]:
+    rewards = [Request(f"reward.{name}", _resources(setting.placement)) for name, setting in config.properties.items()]
+    judges = [
+        Request(f"reward.evaluator.{name}", _resources(setting.placement))
+        for name, setting in config.properties.items()
+        if evaluators and isinstance(setting, ModelProperty) and setting.evaluator is not None
+    ]
+    return [*rewards, *judges, Request("reference_policy", _resources(config.placement.reference_policy))]
+
+
+def _trial(config: RunConfig) -> list[Request]:
+    return [
+        Request("trial", Resources(cpus=HEAD_CPUS)),
+        Request("rollout", _resources(config.placement.rollout)),
+        Request("learner", _resources(config.placement.learner)),
+    ]
+
+
+def _resources(placement: Placement) -> Resources:
+    return Resources(**placement.model_dump())
+
+
+def _times(request: Request, count: int) -> Request:
+    resources = replace(request.resources, replicas=request.resources.replicas * count)
+    return replace(request, resources=resources)
+
+
+def _bundle(resources: Resources) -> dict[str, float]:
+    bundle: dict[str, float] = {"CPU": max(resources.cpus, _SMALLEST_CPU)}
+    if resources.gpus:
+        bundle["GPU"] = resources.gpus
+    if resources.memory_gb:
+        bundle["memory"] = int(resources.memory_gb * _GB)
+    return bundle
+
+
+def _resource(role: str, accelerator: str) -> str:
+    if not re.fullmatch(r"[\w./+-]+", accelerator):
+        raise PlacementError(
+            f"role {role!r} asks for accelerator {accelerator}, but not every GPU node of this cluster has the label "
+            f"{ACCELERATOR_LABEL}; name one type, or start the nodes with labels"
+        )
+    return f"{ACCELERATOR_RESOURCE}{accelerator}"

@@ -1,0 +1,98 @@
+"""What each setting's optimum is worth without training: tilting of the cached SFT samples on validation prompts.
+
+The achieved points of a sweep are laid over these. Where training fell short of its prediction, more steps or another
+learning rate may help; where the prediction itself is poor, only another objective will.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from allgood.errors import ConfigError
+from allgood.tilting import tilt
+from pipelines.cached_samples import CachedSamples, cached_utilities, load_cached_samples
+from pipelines.config.loading import changed_config
+from pipelines.config.run import RunConfig
+from pipelines.config.sweep_loading import override_text
+from pipelines.data import load_prepared
+from pipelines.prompt_order import prompts_of
+from pipelines.reference_table import ReferenceTable
+from pipelines.run_folder import RunFolder
+from pipelines.sweep.results import Setting
+from pipelines.sweep.score import Source
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """The tilt of one setting. `reliable` is false where the samples cannot show that much KL."""
+
+    kl: float
+    win_rate: float
+    reliable: bool
+    num_prompts: int
+    num_samples: int
+
+
+def predictions(run: RunConfig, settings: Sequence[Setting], source: Source) -> dict[str, Predicted | str]:
+    """By setting: its prediction, or why there is none."""
+    base = RunFolder(run.base_folder)
+    validation = prompts_of(run, load_prepared(base.data).prompts, "validation")[: run.align.max_evaluation_prompts]
+    cached = load_cached_samples(run, "validation", prompt_ids=[prompt.id for prompt in validation])
+    table = ReferenceTable.load(base.references)
+    scores = cached.gold if source == "gold" else cached.evaluators
+    wins = torch.stack([chance_to_win(grid) for grid in scores.values()]).mean(0)
+    return {setting.name: _predicted(_config(run, setting), cached, table, wins) for setting in settings}
+
+
+def chance_to_win(scores: Tensor) -> Tensor:
+    """Of each sample against the other samples of its prompt, ties one half, [prompts, samples] in float64."""
+    others = scores.shape[1] - 1
+    ordered = scores.sort(-1).values
+    less = torch.searchsorted(ordered, scores, right=False)
+    not_above = torch.searchsorted(ordered, scores, right=True)
+    return (less + 0.5 * (not_above - less - 1)).double() / others  # -1: a response never competes with itself
+
+
+def _config(run: RunConfig, setting: Setting) -> RunConfig:
+    return changed_config(run, [override_text(key, value) for key, value in setting.changes.items()])
+
+
+def _predicted(config: RunConfig, cached: CachedSamples, table: ReferenceTable, wins: Tensor) -> Predicted | str:
+    try:
+        utilities = cached_utilities(config, cached, table).combined
+    except ConfigError as error:  # an advantage rule has no utility to tilt with
+        return str(error)
+    known = torch.isfinite(utilities).all(-1) & torch.isfinite(wins).all(-1)  # the tilt needs every sample of a prompt
+    tilted = tilt(utilities[known], config.kl.coefficient)
+    return Predicted(
+        kl=float(tilted.kl.mean()),
+        win_rate=float(tilted.expect(wins[known]).mean()),
+        reliable=tilted.reliable,
+        num_prompts=int(known.sum()),
+        num_samples=utilities.shape[1],
+    )
+
+
+def rank_correlation(predicted: Mapping[str, Predicted | str], settings: Sequence[Setting]) -> float | None:
+    """Spearman's correlation of predicted and achieved win rates; None below 3 settings or without spread.
+
+    Over settings of unlike KL coefficients it mostly says that more KL wins more.
+    """
+    from scipy.stats import rankdata
+
+    pairs = [
+        (found.win_rate, setting.validation["win_rate"].value)
+        for setting in settings
+        if isinstance(found := predicted[setting.name], Predicted)
+    ]
+    if len(pairs) < 3:
+        return None
+    first, second = (rankdata(values) for values in zip(*pairs, strict=True))
+    if np.std(first) == 0 or np.std(second) == 0:
+        return None
+    return float(np.corrcoef(first, second)[0, 1])

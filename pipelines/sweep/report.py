@@ -1,0 +1,224 @@
+"""The page of a sweep: the recommended setting, the front, predicted against achieved, what failed, what was run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from allgood.errors import AllgoodError
+from pipelines.config import yaml12
+from pipelines.config.run import RunConfig
+from pipelines.config.sweep import SweepConfig
+from pipelines.config.sweep_loading import override_text
+from pipelines.files import atomic_path
+from pipelines.reporting import plots
+from pipelines.reporting.html import (
+    Markup,
+    Picture,
+    Section,
+    code,
+    items,
+    number,
+    page,
+    paragraph,
+    table,
+    with_interval,
+)
+from pipelines.run_folder import RunFolder
+from pipelines.sweep.predicted import Predicted, predictions, rank_correlation
+from pipelines.sweep.results import Setting, Value
+from pipelines.sweep.score import Source
+from pipelines.sweep.space import short_key
+
+GAMMA = "kl.coefficient"
+
+
+def write_sweep_report(
+    sweep: SweepConfig,
+    run: RunConfig,
+    trials: pd.DataFrame,
+    settings: Sequence[Setting],
+    summary: Mapping[str, Any],
+    source: Source,
+) -> None:
+    """Write `report.html` and `plots/` of a sweep's folder."""
+    folder = RunFolder(sweep.folder)
+    sections = [
+        Section("Recommended", _recommended(sweep, summary, settings)),
+        Section("Front", _front(settings)),
+        Section("Predicted and achieved", _overlay(run, settings, source)),
+        Section("Trials that did not finish", _unfinished(trials)),
+        Section("What was run", _what_was_run(sweep, run)),
+        Section("Notes", [items(_notes(sweep, settings, source))]),
+    ]
+    for section in sections:
+        for part in section.body:
+            if isinstance(part, Picture):
+                with atomic_path(folder.plots / f"{part.name}.png") as temporary:
+                    temporary.write_bytes(part.png)
+    counted = ", ".join(f"{count} {status}" for status, count in summary["trials"].items())
+    with atomic_path(folder.report) as temporary:
+        temporary.write_text(page(sweep.name, f"trials: {counted or 'none'}", sections), encoding="utf-8")
+
+
+def _recommended(sweep: SweepConfig, summary: Mapping[str, Any], settings: Sequence[Setting]) -> list[Markup | Picture]:
+    area = summary["hypervolume"]
+    chosen = next((s for s in settings if summary["recommended"] and s.name == summary["recommended"]["setting"]), None)
+    budget = "any KL" if sweep.kl_budget is None else f"at most {sweep.kl_budget:g} nats"
+    if chosen is None:
+        return [paragraph(f"No finished setting spends {budget} on validation prompts; raise the budget or gamma.")]
+    overrides = " ".join(f"'{override_text(key, value)}'" for key, value in chosen.changes.items())
+    return [
+        paragraph(
+            f"For {budget}: {chosen.name}. Chosen by its validation win rate, {_shown(chosen.validation['win_rate'])} "
+            f"at {_shown(chosen.validation['kl'], 2)} nats; on test prompts it wins {_shown(chosen.test['win_rate'])} "
+            f"at {_shown(chosen.test['kl'], 2)} nats."
+        ),
+        code(f"allgood align {sweep.run} {overrides}", summary="its overrides of the run file"),
+        paragraph(
+            f"Hypervolume of the front (win rate above one half, integrated over KL up to {number(area['worst_kl'], 2)}"
+            f" nats): {number(area['validation'])} on validation prompts, {number(area['test'])} on test prompts."
+        ),
+    ]
+
+
+def _front(settings: Sequence[Setting]) -> list[Markup | Picture]:
+    if not settings:
+        return [paragraph("No trial finished.")]
+    ordered = sorted(settings, key=lambda s: (not s.on_front, s.validation["kl"].value))
+    has_gold = all("both_good" in setting.test for setting in settings)
+    columns = ["", "setting", "seeds", "KL, validation", "win rate, validation", "KL, test", "win rate, test"]
+    rows = [
+        [
+            "*" if setting.on_front else "",
+            setting.name,
+            str(setting.seeds),
+            _shown(setting.validation["kl"], 2),
+            _shown(setting.validation["win_rate"]),
+            _shown(setting.test["kl"], 2),
+            _shown(setting.test["win_rate"]),
+            *([_shown(setting.test["both_good"])] if has_gold else []),
+        ]
+        for setting in ordered
+    ]
+    caption = (
+        "* on the front of the validation means. Intervals: over seeds where there are several, "
+        "else from resampled test prompts."
+    )
+    return [
+        table(columns + (["both good, test"] if has_gold else []), rows, caption=caption),
+        Picture(
+            "front",
+            plots.frontier(_groups(settings), y_label="win rate against SFT", baseline=("SFT policy", 0.5)),
+            "Win rate on test prompts against KL, one line per setting, points labelled with gamma",
+            "Win rate against the SFT policy on test prompts. Points of one line differ in gamma alone.",
+        ),
+    ]
+
+
+def _groups(settings: Sequence[Setting]) -> dict[str, list[plots.Point]]:
+    groups: dict[str, list[plots.Point]] = {}
+    for setting in settings:
+        rate = setting.test["win_rate"]
+        low, high = rate.low if rate.low is not None else rate.value, rate.high if rate.high is not None else rate.value
+        point = plots.Point(setting.test["kl"].value, rate.value, low, high, setting.labels.get(GAMMA, ""))
+        groups.setdefault(_line(setting), []).append(point)
+    return groups
+
+
+def _line(setting: Setting) -> str:
+    words = [label for axis, label in setting.labels.items() if axis != GAMMA]
+    return ", ".join(words) or f"over {short_key(GAMMA)}"
+
+
+def _overlay(run: RunConfig, settings: Sequence[Setting], source: Source) -> list[Markup | Picture]:
+    if not settings:
+        return [paragraph("No trial finished.")]
+    try:
+        predicted = predictions(run, settings, source)
+    except AllgoodError as error:
+        return [paragraph(f"No prediction: {error}.")]
+    known = {name: found for name, found in predicted.items() if isinstance(found, Predicted)}
+    if not known:
+        return [paragraph(f"No prediction: {next(iter(predicted.values()))}.")]
+    pairs = [
+        plots.Pair(
+            _line(setting),
+            (known[setting.name].kl, known[setting.name].win_rate),
+            (setting.validation["kl"].value, setting.validation["win_rate"].value),
+        )
+        for setting in settings
+        if setting.name in known
+    ]
+    example = next(iter(known.values()))
+    correlation = rank_correlation(predicted, settings)
+    caption = (
+        f"Hollow: the optimum of each setting, by tilting {example.num_samples} cached SFT samples of "
+        f"{example.num_prompts} validation prompts. Filled: what training reached on the same prompts."
+    )
+    return [
+        Picture("predicted", plots.overlay(pairs), "Predicted and achieved win rate against KL per setting", caption),
+        *([] if correlation is None else [paragraph(_correlation(correlation))]),
+        table(
+            ["setting", "KL, predicted", "KL, achieved", "win rate, predicted", "win rate, achieved", "tilt reliable"],
+            [_pair_row(setting, predicted[setting.name]) for setting in settings],
+            caption="Where the tilt is not reliable, its samples cannot show that much KL: its KL reads too low.",
+        ),
+    ]
+
+
+def _correlation(value: float) -> str:
+    return (
+        f"Rank correlation of predicted and achieved win rates over settings: {value:.2f}. Where settings differ in "
+        "gamma it mostly says that more KL wins more."
+    )
+
+
+def _pair_row(setting: Setting, predicted: Predicted | str) -> list[str]:
+    kl, rate = (number(setting.validation[name].value, digits) for name, digits in (("kl", 2), ("win_rate", 3)))
+    if isinstance(predicted, str):
+        return [setting.name, "–", kl, "–", rate, predicted]
+    reliable = "yes" if predicted.reliable else "no"
+    return [setting.name, number(predicted.kl, 2), kl, number(predicted.win_rate), rate, reliable]
+
+
+def _unfinished(trials: pd.DataFrame) -> list[Markup | Picture]:
+    rows = [[row["name"], row["status"], _why(row)] for row in trials.to_dict("records") if row["status"] != "finished"]
+    return [table(["trial", "status", "why"], rows, long_text=True) if rows else paragraph("None.")]
+
+
+def _why(row: Mapping[str, Any]) -> str:
+    if isinstance(row["reason"], str):
+        return row["reason"]
+    return f"ended early at step {row['steps']:.0f}" if row["status"] == "pruned" else "continue it with --resume"
+
+
+def _what_was_run(sweep: SweepConfig, run: RunConfig) -> list[Markup | Picture]:
+    return [
+        code(yaml12.dump(sweep.model_dump(mode="json")), summary="the sweep file, with every default"),
+        code(yaml12.dump(run.model_dump(mode="json")), summary="the base run, with every default"),
+    ]
+
+
+def _notes(sweep: SweepConfig, settings: Sequence[Setting], source: Source) -> list[str]:
+    judge = "gold" if source == "gold" else "held-out preference models"
+    notes = [
+        f"Win rates are judged by {judge}, never by the reward models that training maximises. Choices (front, "
+        "recommendation, early stopping) use validation prompts; test prompts only report.",
+    ]
+    if any(setting.seeds > 1 for setting in settings):
+        notes.append(
+            "Seeds repeat the alignment on one world, one SFT policy and one set of reward models: their intervals "
+            "show the noise of training, not of the models."
+        )
+    else:
+        notes.append("One seed per setting: intervals come from resampled test prompts and show no noise of training.")
+    if sweep.mode.early_stopping.kind == "asha":
+        notes.append("Trials were ended early on the validation win rate within the KL budget, by ASHA.")
+    return notes
+
+
+def _shown(value: Value, digits: int = 3) -> str:
+    return with_interval(value.value, value.low, value.high, digits)

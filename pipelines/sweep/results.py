@@ -1,0 +1,184 @@
+"""What a sweep found, read from the trials' folders: one row per trial, settings averaged over seeds, their front.
+
+A setting is chosen by its validation numbers alone: they say which settings are on the front and which one is
+recommended for a KL budget. Its test numbers are what is reported. Seeds repeat the alignment on one world, one SFT
+policy and one set of reward models, so intervals over them show the noise of training and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from allgood.intervals import t_interval
+from allgood.pareto import hypervolume, pareto_front
+from pipelines.sweep.space import SEED, Space
+from pipelines.sweep.trial import FAILED, POINT, PRUNED, RESULT, trial_folders
+
+CHANCE = 0.5  # win rate of the SFT policy against itself: the corner of the hypervolume
+
+
+@dataclass(frozen=True)
+class Value:
+    """A mean with its 95 % interval: over seeds where there are several, else over prompts where there are any."""
+
+    value: float
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A setting with all its finished seeds. `validation` may choose, `test` is reported."""
+
+    name: str
+    labels: dict[str, str]
+    changes: dict[str, Any]  # of the run file, without the seed
+    seeds: int
+    validation: dict[str, Value]
+    test: dict[str, Value]
+    on_front: bool = False
+
+
+def trial_table(sweep: Path, space: Space) -> pd.DataFrame:
+    """One row per trial that was started, in the order of their start."""
+    return pd.DataFrame([_trial_row(folder, space) for folder in trial_folders(sweep)])
+
+
+def _trial_row(folder: Path, space: Space) -> dict[str, Any]:
+    entry = _read(folder / POINT)
+    point = space.point(entry["choice"])
+    row: dict[str, Any] = {
+        "name": point.name,
+        "setting": point.setting,
+        **{f"axis.{axis}": label for axis, label in point.labels.items()},
+        "status": _status(folder),
+        "reason": _read(folder / FAILED).get("reason") if (folder / FAILED).is_file() else None,
+        "folder": str(folder),
+    }
+    if (folder / RESULT).is_file():
+        result = _read(folder / RESULT)
+        row |= {"steps": result["steps"], "seconds": result["seconds"], "stopped": result["stopped"]}
+        row |= {f"validation.{name}": value for name, value in result["validation"].items()}
+        row["validation.kl"] = result["validation"]["kl_k1_mean"]
+        for name, estimate in result["test"].items():
+            row |= {f"test.{name}": estimate["value"]}
+            row |= {f"test.{name}.low": estimate["low"], f"test.{name}.high": estimate["high"]}
+    elif (folder / PRUNED).is_file():
+        pruned = _read(folder / PRUNED)
+        row |= {"steps": pruned["step"], "validation.win_rate": pruned["win_rate"], "validation.kl": pruned["kl"]}
+    return row
+
+
+def _status(folder: Path) -> str:
+    for name, status in ((RESULT, "finished"), (PRUNED, "pruned"), (FAILED, "failed")):
+        if (folder / name).is_file():
+            return status
+    return "unfinished"
+
+
+def settings_of(sweep: Path, space: Space) -> list[Setting]:
+    """Every setting with a finished trial; those on the front of the validation means are marked."""
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for folder in trial_folders(sweep):
+        if (folder / RESULT).is_file():
+            result = _read(folder / RESULT)
+            groups.setdefault(space.point(result["choice"]).setting, []).append(result)
+    settings = [_setting(name, results, space) for name, results in groups.items()]
+    on_front = pareto_front(
+        [setting.validation["win_rate"].value for setting in settings],
+        [setting.validation["kl"].value for setting in settings],
+    )
+    return [Setting(**{**vars(setting), "on_front": bool(f)}) for setting, f in zip(settings, on_front, strict=True)]
+
+
+def _setting(name: str, results: Sequence[Mapping[str, Any]], space: Space) -> Setting:
+    point = space.point(results[0]["choice"])
+    validation = {"win_rate": "win_rate", "kl": "kl_k1_mean", "both_good": "both_good", "utility": "utility.mean"}
+    validation |= {key: key for key in results[0]["validation"] if key.startswith("win_rate.")}
+    shown = {ours: key for ours, key in validation.items() if all(key in result["validation"] for result in results)}
+    return Setting(
+        name=name,
+        labels={axis: label for axis, label in point.labels.items() if axis != SEED},
+        changes={key: value for key, value in point.changes.items() if key != SEED},
+        seeds=len(results),
+        validation={
+            ours: _over_seeds([result["validation"][key] for result in results]) for ours, key in shown.items()
+        },
+        test={key: _reported([result["test"][key] for result in results]) for key in results[0]["test"]},
+    )
+
+
+def _over_seeds(values: Sequence[float]) -> Value:
+    if len(values) < 2:
+        return Value(float(values[0]), None, None)
+    interval = t_interval([float(value) for value in values])
+    return Value(interval.value, interval.low, interval.high)
+
+
+def _reported(estimates: Sequence[Mapping[str, float]]) -> Value:
+    """Over seeds, or for one seed the interval from resampled test prompts."""
+    if len(estimates) < 2:
+        return Value(estimates[0]["value"], estimates[0]["low"], estimates[0]["high"])
+    return _over_seeds([estimate["value"] for estimate in estimates])
+
+
+def front_area(settings: Sequence[Setting], kl_budget: float | None) -> dict[str, Any]:
+    """Hypervolume of the front, on validation and on test prompts: win rate above one half times nats saved.
+
+    The corner is win rate 0.5 at the budget, or without one at the largest mean KL of any setting.
+    """
+    if not settings:
+        return {"validation": 0.0, "test": 0.0, "worst_win_rate": CHANCE, "worst_kl": kl_budget}
+    worst = kl_budget or max(setting.validation["kl"].value for setting in settings)
+    front = [setting for setting in settings if setting.on_front]
+
+    def area(numbers: Sequence[Mapping[str, Value]]) -> float:
+        gains, costs = [n["win_rate"].value for n in numbers], [n["kl"].value for n in numbers]
+        return hypervolume(gains, costs, worst_gain=CHANCE, worst_cost=worst)
+
+    return {
+        "validation": area([setting.validation for setting in front]),
+        "test": area([setting.test for setting in front]),
+        "worst_win_rate": CHANCE,
+        "worst_kl": worst,
+    }
+
+
+def recommended(settings: Sequence[Setting], kl_budget: float | None) -> Setting | None:
+    """The setting with the highest mean validation win rate whose mean validation KL is within the budget."""
+    affordable = [s for s in settings if kl_budget is None or s.validation["kl"].value <= kl_budget]
+    return max(affordable, key=lambda s: (s.validation["win_rate"].value, -s.validation["kl"].value), default=None)
+
+
+def counts(table: pd.DataFrame) -> dict[str, int]:
+    """Number of trials per status."""
+    return {str(status): int(number) for status, number in table["status"].value_counts().items()} if len(table) else {}
+
+
+def as_json(setting: Setting) -> dict[str, Any]:
+    """A setting as plain values."""
+    return {
+        "setting": setting.name,
+        "labels": setting.labels,
+        "changes": setting.changes,
+        "seeds": setting.seeds,
+        "on_front": setting.on_front,
+        "validation": {name: vars(value) for name, value in setting.validation.items()},
+        "test": {name: _finite(vars(value)) for name, value in setting.test.items()},
+    }
+
+
+def _finite(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value if value is not None and np.isfinite(value) else None for name, value in values.items()}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content

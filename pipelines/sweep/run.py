@@ -1,0 +1,218 @@
+"""`allgood sweep`: alignment runs over a search space, on shared frozen models, with a front at the end.
+
+Everything that can be wrong is told before anything starts: every point of a grid (or the corners of a range) as a run
+of its own, who judges, whether the cluster can ever hold one trial. Then the base is completed, the frozen actors
+start, and Ray Tune runs the trials. `results.parquet`, `summary.json` and `report.html` are written from the trials'
+folders.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import uuid
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from allgood.errors import ConfigError
+from pipelines.config import yaml12
+from pipelines.config.run import RunConfig
+from pipelines.config.sweep import OptunaSearch, SweepConfig
+from pipelines.evaluation.samples import test_prompts
+from pipelines.files import atomic_path, write_json
+from pipelines.objective import combined_utility
+from pipelines.progress import say
+from pipelines.runtime import ray_session
+from pipelines.sweep import results
+from pipelines.sweep.final_table import final_table
+from pipelines.sweep.judge import judge_source, load_opponents
+from pipelines.sweep.placement import num_fitting, refuse_too_large
+from pipelines.sweep.report import write_sweep_report
+from pipelines.sweep.score import Source
+from pipelines.sweep.shared import Shared, frozen_actors, make_base, make_samples
+from pipelines.sweep.space import Point, Space, checked, planned, space_of
+from pipelines.sweep.trial import SFT_SAMPLES, TrialPlan
+
+CONFIG, SUMMARY, TABLE = "sweep.yaml", "summary.json", "results.parquet"
+_MAY_CHANGE = frozenset({"kl_budget", "retries", "max_concurrent", "output_dir"})  # between start and resume
+
+
+def run_sweep(sweep: SweepConfig, run: RunConfig, *, source_name: str, resume: bool = False) -> dict[str, Any]:
+    """Run a sweep, or continue it, and return what `summary.json` holds.
+
+    Raises:
+        ConfigError: The space, the judge or the folder is not what a sweep needs; names what to change.
+        PlacementError: The cluster can never hold a trial.
+    """
+    sweep = sweep.model_copy(update={"output_dir": sweep.output_dir.resolve()})
+    run = _absolute(run)
+    space = space_of(sweep, run)
+    points = planned(space, sweep)
+    trials = _checked_runs(space, points, run, source_name)
+    source = judge_source(run)
+    _refuse_unprunable(sweep, trials)
+    _refuse_occupied(sweep, run, resume=resume)
+    with ray_session():
+        refuse_too_large(run, evaluators=source == "evaluator")
+        with _only_driver(sweep, run):
+            return _run(sweep, run, space, points, trials, source, source_name)
+
+
+def _run(
+    sweep: SweepConfig,
+    run: RunConfig,
+    space: Space,
+    points: Sequence[Point] | None,
+    trials: Sequence[RunConfig],
+    source: Source,
+    source_name: str,
+) -> dict[str, Any]:
+    make_base(run, source)
+    with frozen_actors(run, source, name=_actors_name(sweep)) as shared:
+        samples = sweep.folder / SFT_SAMPLES
+        make_samples(run, trials, test_prompts(run), shared, source=source, sft_samples=samples)
+        load_opponents(run, source)
+        _fit(sweep, run, space, points, source, shared, source_name)
+    summary = write_results(sweep, run, space)
+    say(final_table(summary))
+    return summary
+
+
+def _actors_name(sweep: SweepConfig) -> str:
+    """Another name for each folder: two people's sweeps of one name may share a cluster."""
+    return f"sweep.{sweep.name}.{hashlib.sha256(str(sweep.folder).encode()).hexdigest()[:6]}"
+
+
+def write_results(sweep: SweepConfig, run: RunConfig, space: Space) -> dict[str, Any]:
+    """Table, summary and report of the trials that are there."""
+    table = results.trial_table(sweep.folder, space)
+    settings = results.settings_of(sweep.folder, space)
+    chosen = results.recommended(settings, sweep.kl_budget)
+    summary: dict[str, Any] = {
+        "name": sweep.name,
+        "trials": results.counts(table),
+        "failed": {row["name"]: row["reason"] for _, row in table.iterrows() if row["status"] == "failed"}
+        if len(table)
+        else {},
+        "kl_budget": sweep.kl_budget,
+        "hypervolume": results.front_area(settings, sweep.kl_budget),
+        "recommended": results.as_json(chosen) if chosen else None,
+        "front": [results.as_json(setting) for setting in settings if setting.on_front],
+        "settings": [results.as_json(setting) for setting in settings],
+        "report": str(sweep.folder / "report.html"),
+    }
+    with atomic_path(sweep.folder / TABLE) as temporary:
+        pq.write_table(pa.Table.from_pandas(table, preserve_index=False), temporary)
+    write_json(sweep.folder / SUMMARY, summary)
+    write_sweep_report(sweep, run, table, settings, summary, judge_source(run))
+    return summary
+
+
+def _checked_runs(space: Space, points: Sequence[Point] | None, run: RunConfig, source_name: str) -> list[RunConfig]:
+    """The run of every point that is known, else of the corners of the space."""
+    known = points if points is not None else [space.point(choice) for choice in space.corners()]
+    trials = checked(known, run, source=source_name)
+    for point, trial in zip(known, trials, strict=True):
+        try:
+            combined_utility(trial.objective, trial.properties)
+        except ConfigError as error:
+            raise ConfigError(f"{source_name}: at {point.labels}: {error}") from error
+    return trials
+
+
+def _refuse_unprunable(sweep: SweepConfig, trials: Sequence[RunConfig]) -> None:
+    if sweep.mode.early_stopping.kind == "none":
+        return
+    for trial in trials:
+        if trial.align.evaluate_every >= trial.align.steps:
+            raise ConfigError(
+                f"early stopping needs evaluations before the end, but align.evaluate_every is "
+                f"{trial.align.evaluate_every} of {trial.align.steps} steps; evaluate more often, or set "
+                "mode.early_stopping.kind to none"
+            )
+
+
+def _fit(
+    sweep: SweepConfig,
+    run: RunConfig,
+    space: Space,
+    points: Sequence[Point] | None,
+    source: Source,
+    shared: Shared,
+    source_name: str,
+) -> None:
+    from pipelines.sweep.board import Board
+    from pipelines.sweep.tuning import fit
+
+    plan = TrialPlan(
+        space=space,
+        run=run,
+        folder=sweep.folder,
+        shared=shared.names,
+        source=source,
+        kl_budget=sweep.kl_budget,
+        session=uuid.uuid4().hex,
+        source_name=source_name,
+    )
+    total = sweep.search.trials if isinstance(sweep.search, OptunaSearch) else len(points or [])
+    concurrent = num_fitting(run, min(total, sweep.max_concurrent or total))
+    say(f"{total} trials, {concurrent} at a time")
+    board = Board(space, sweep.folder, plan.session, total)
+    try:
+        fit(sweep, plan, points, concurrent=concurrent, callback=board)
+    finally:
+        board.close()
+
+
+def _refuse_occupied(sweep: SweepConfig, run: RunConfig, *, resume: bool) -> None:
+    """ConfigError: the folder holds a sweep and `resume` is not set, or it holds another one."""
+    path = sweep.folder / CONFIG
+    if path.is_file():
+        if not resume:
+            raise ConfigError(
+                f"{sweep.folder} already holds a sweep; continue it with --resume, or choose another `name`"
+            )
+        _refuse_other_sweep(path, _content(sweep, run))
+    elif resume:
+        say(f"{sweep.folder} holds no sweep yet; starting it")
+
+
+def _content(sweep: SweepConfig, run: RunConfig) -> dict[str, Any]:
+    return {"sweep": sweep.model_dump(mode="json"), "run": run.model_dump(mode="json")}
+
+
+def _refuse_other_sweep(path: Path, content: dict[str, Any]) -> None:
+    earlier = yaml12.parse(path.read_text(encoding="utf-8"), source=str(path))
+    for part in ("sweep", "run"):
+        for key, value in content[part].items():
+            if key not in _MAY_CHANGE and earlier[part].get(key) != value:
+                raise ConfigError(
+                    f"{path.parent} was started with another `{key}` of the {part} file; put it back, "
+                    "or choose another `name`"
+                )
+
+
+@contextlib.contextmanager
+def _only_driver(sweep: SweepConfig, run: RunConfig) -> Iterator[None]:
+    """Claim the folder for this process, and write what is about to run."""
+    sweep.folder.mkdir(parents=True, exist_ok=True)
+    with (sweep.folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ConfigError(f"another process is running the sweep in {sweep.folder}") from error
+        with atomic_path(sweep.folder / CONFIG) as temporary:
+            temporary.write_text(yaml12.dump(_content(sweep, run)), encoding="utf-8")
+        yield
+
+
+def _absolute(run: RunConfig) -> RunConfig:
+    # A trial's process may have another current directory.
+    return run.model_copy(
+        update={"output_dir": run.output_dir.resolve(), "base": run.base.resolve() if run.base else None}
+    )

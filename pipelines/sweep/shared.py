@@ -1,0 +1,188 @@
+"""What all trials of a sweep share, made before the first trial starts: data, models, references, frozen actors.
+
+The base run's folder is used as it is; what it lacks is made first, with the stages of the chain. The reference table
+is built once for everything that any trial needs. The frozen actors live as long as the sweep's own process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from actors.cast import CastRequest, spawn
+from actors.named_actors import names_of
+from actors.supervision import ActorNames
+from allgood.errors import ConfigError, ReferenceTableError
+from pipelines.align_setup import set_up
+from pipelines.cast_request import (
+    EVALUATOR,
+    Actors,
+    SharedActors,
+    align_request,
+    evaluator_parts,
+    reward_parts,
+    rollout_part,
+)
+from pipelines.chain import trained_properties
+from pipelines.comparison import sample_policy
+from pipelines.config.loading import load_config, save_config
+from pipelines.config.properties import Reference
+from pipelines.config.run import RunConfig
+from pipelines.data import Prompt, prepare
+from pipelines.evaluation.measure import PolicySamples
+from pipelines.evaluation.samples import ScoredSamples, save_samples
+from pipelines.progress import say
+from pipelines.reference_table import SAMPLES
+from pipelines.references import build_references
+from pipelines.run_folder import RunFolder
+from pipelines.sft import train_sft
+from pipelines.sweep.judge import scored
+from pipelines.sweep.score import Source
+from pipelines.training.parallel import train_rewards
+from pipelines.world.write import write_world
+
+_MODELS = ("world", "data", "tokenizer", "policy", "sft")  # sections that decide what the base folder holds
+
+
+@dataclass(frozen=True)
+class Shared:
+    """The frozen actors of a sweep: handles for its own process, names for its trials."""
+
+    actors: Actors
+    names: ActorNames
+
+
+def make_base(config: RunConfig, source: Source) -> None:
+    """Make whatever the base folder lacks up to the reward models.
+
+    Raises:
+        ConfigError: The folder belongs to a run with other data or another policy.
+    """
+    folder = RunFolder(config.base_folder)
+    _refuse_another_base(config, folder)
+    if config.base is None and not folder.config.is_file():
+        save_config(config, folder.config)
+    if config.world is not None and not folder.world.is_dir():
+        say(f"{folder.path} has no world yet: writing it")
+        write_world(config)
+    prepare(config)
+    if not (folder.sft / "best").is_dir():
+        say(f"{folder.path} has no SFT policy yet: training it")
+        train_sft(config)
+    if any(not (folder.reward(name) / "best").is_dir() for name in trained_properties(config)):
+        say(f"{folder.path} lacks reward models: training them")
+        train_rewards(config)
+    held_out = trained_properties(config, held_out=True) if source == "evaluator" else []
+    if any(not (folder.evaluator(name) / "best").is_dir() for name in held_out):
+        say(f"{folder.path} lacks held-out preference models: training them")
+        train_rewards(config, held_out=True)
+
+
+def _refuse_another_base(config: RunConfig, folder: RunFolder) -> None:
+    if not folder.config.is_file():
+        return
+    made = load_config(folder.config).model_dump(mode="json")
+    wanted = config.model_dump(mode="json")
+    differing = [name for name in _MODELS if made[name] != wanted[name]]
+    if differing:
+        raise ConfigError(
+            f"{folder.path} was made with another `{differing[0]}`; give the sweep a base of its own, such as "
+            "name=another_name, or use the run file that made this one"
+        )
+
+
+@contextmanager
+def frozen_actors(config: RunConfig, source: Source, *, name: str) -> Iterator[Shared]:
+    """Reward and reference-policy actors for all trials, and the held-out models where they judge."""
+    request = CastRequest(
+        rewards=reward_parts(config) | (evaluator_parts(config) if source == "evaluator" else {}),
+        reference_policy=align_request(config).reference_policy,
+        timeout_s=config.placement.timeout_s,
+    )
+    with spawn(request, name=name) as cast:
+        say(cast.where())
+        yield Shared(cast, names_of(cast, name))
+
+
+@contextmanager
+def _sampling(config: RunConfig, shared: Shared) -> Iterator[Actors]:
+    """The frozen actors with rollout actors that hold the SFT policy, for as long as the block runs."""
+    request = CastRequest(rollout=rollout_part(config), timeout_s=config.placement.timeout_s)
+    with spawn(request) as rollouts:
+        yield SharedActors(own=rollouts, shared=shared.actors)
+
+
+def make_samples(
+    config: RunConfig,
+    trials: Sequence[RunConfig],
+    prompts: Sequence[Prompt],
+    shared: Shared,
+    *,
+    source: Source,
+    sft_samples: Path,
+) -> None:
+    """The reference table with the cached samples, and the SFT policy's samples on the test prompts `prompts`.
+
+    A table that serves every trial stays; so do the SFT samples, which every test win rate compares with.
+
+    Raises:
+        ConfigError: The validation prompts are not among those that get samples.
+    """
+    if "validation" not in config.references.splits:
+        raise ConfigError("a sweep chooses on validation prompts: add validation to references.splits")
+    lacking = _lacking(config, trials)
+    if lacking is None and sft_samples.is_file():
+        return
+    with _sampling(config, shared) as cast:
+        if lacking is not None:
+            say(f"building the references of all trials ({lacking})")
+            everything = config.references.model_copy(update={"also": _union(trials)})
+            build_references(config.model_copy(update={"references": everything}), cast)
+        if not sft_samples.is_file():
+            policy = sample_policy(config, cast, prompts, policy_version=0, is_reference=True)
+            save_samples(judged_samples(config, source, cast, prompts, policy), sft_samples)
+
+
+def _union(trials: Sequence[RunConfig]) -> dict[str, list[Reference]]:
+    """Every reference that some trial uses, per property."""
+    found: dict[str, list[Reference]] = {}
+    for trial in trials:
+        for name, setting in trial.properties.items():
+            known = found.setdefault(name, [])
+            if setting.reference not in known:
+                known.append(setting.reference)
+    return found
+
+
+def _lacking(config: RunConfig, trials: Sequence[RunConfig]) -> str | None:
+    """Why the table that is there will not do; None if it will."""
+    if not (RunFolder(config.base_folder).references / SAMPLES).is_file():
+        return "there are none yet"
+    unlike = {json.dumps(_reference_key(trial), sort_keys=True): trial for trial in trials}
+    try:
+        for trial in unlike.values():
+            set_up(trial)
+    except ReferenceTableError as error:
+        return str(error)
+    return None
+
+
+def _reference_key(config: RunConfig) -> object:
+    return {name: setting.reference.model_dump(mode="json") for name, setting in config.properties.items()}
+
+
+def judged_samples(
+    config: RunConfig, source: Source, cast: Actors, prompts: Sequence[Prompt], policy: PolicySamples
+) -> ScoredSamples:
+    """Samples on test prompts with the scores of whoever judges; gold is in the samples already."""
+    asked = [prompt.text for prompt, row in zip(prompts, policy.responses, strict=True) for _ in row]
+    responses = [response for row in policy.responses for response in row]
+    scores = asyncio.run(scored(config, source, cast, asked, responses)) if source == "evaluator" else {}
+    grids = {f"{EVALUATOR}{name}": np.reshape(values, policy.kl.shape) for name, values in scores.items()}
+    return ScoredSamples(tuple(prompt.text for prompt in prompts), policy, grids)

@@ -1,0 +1,241 @@
+"""The search space as values: axes, points, and each point as a checked run configuration.
+
+An axis is a dotted key of the run file, or `arm`, whose choices set several keys at once. A *choice* says, per axis,
+which value (its position) or, on a range, which number; it is what Ray Tune and Optuna see. A *point* is a choice with
+its words and its changes of the run file. The same point always has the same name, and so the same folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import random
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from allgood.errors import ConfigError
+from pipelines.config.loading import changed_config
+from pipelines.config.run import RunConfig
+from pipelines.config.sweep import Axis, GridSearch, LogUniformAxis, RandomSearch, SweepConfig, ValuesAxis
+from pipelines.config.sweep_loading import override_text
+
+Choice = Mapping[str, int | float]
+
+ARM, SEED = "arm", "seed"
+_SEARCHABLE = re.compile(r"seed|(kl|align|objective)(\..+)?|properties\.[^.]+\.(reference|transform)(\..+)?")
+_MAX_CORNERS = 512
+_MAX_NAME = 60
+
+
+@dataclass(frozen=True)
+class Point:
+    """One setting with its seed. `labels` are words per axis; `changes` are dotted keys of the run file."""
+
+    choice: dict[str, int | float]
+    labels: dict[str, str]
+    changes: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Of its run folder: readable, and different for every point."""
+        words = "_".join(f"s{label}" if axis == SEED else label for axis, label in self.labels.items())
+        digest = hashlib.sha256(json.dumps(self.changes, sort_keys=True).encode()).hexdigest()[:6]
+        return f"{re.sub(r'[^A-Za-z0-9._=]+', '-', words).strip('-.')[:_MAX_NAME]}-{digest}"
+
+    @property
+    def setting(self) -> str:
+        """The point without its seed, in words: what is averaged over seeds."""
+        return ", ".join(
+            label if axis == ARM else f"{short_key(axis)} {label}"
+            for axis, label in self.labels.items()
+            if axis != SEED
+        )
+
+
+@dataclass(frozen=True)
+class Space:
+    """Every axis with its choices. `arms` and value lists are label -> changes; the rest are ranges."""
+
+    values: Mapping[str, Mapping[str, Mapping[str, Any]]]  # axis -> label -> changes
+    ranges: Mapping[str, Axis]
+    order: tuple[str, ...]  # axes as they stand in the file
+    keys: Mapping[str, tuple[str, ...]]  # range axis -> the keys that it sets
+
+    def point(self, choice: Choice) -> Point:
+        """The point of a choice."""
+        labels: dict[str, str] = {}
+        changes: dict[str, Any] = {}
+        for axis in self.order:
+            if axis in self.ranges:
+                number = float(choice[axis])
+                labels[axis] = f"{number:.4g}"
+                changes |= dict.fromkeys(self.keys[axis], number)
+            else:
+                label, change = list(self.values[axis].items())[int(choice[axis])]
+                labels[axis] = label
+                changes |= change
+        return Point({axis: choice[axis] for axis in self.order}, labels, changes)
+
+    def grid(self) -> Iterator[Choice]:
+        """Every combination of the values."""
+        sizes = [range(len(self.values[axis])) for axis in self.order]
+        return (dict(zip(self.order, chosen, strict=True)) for chosen in itertools.product(*sizes))
+
+    def draws(self, trials: int, seed: int) -> Iterator[Choice]:
+        """Independent settings, each with every seed."""
+        generator = random.Random(seed)
+        repeats = range(len(self.values[SEED])) if SEED in self.values else [None]
+        for _ in range(trials):
+            drawn = {axis: self._draw(axis, generator) for axis in self.order if axis != SEED}
+            for repeat in repeats:
+                yield drawn if repeat is None else {**drawn, SEED: repeat}
+
+    def corners(self) -> Iterator[Choice]:
+        """Every value and both ends of every range: all combinations, or one axis at a time where they are too many."""
+        ends: dict[str, list[int | float]] = {axis: self._ends(axis) for axis in self.order}
+        size = 1
+        for values in ends.values():
+            size *= len(values)
+        if size <= _MAX_CORNERS:
+            yield from (dict(zip(ends, chosen, strict=True)) for chosen in itertools.product(*ends.values()))
+            return
+        first = {axis: values[0] for axis, values in ends.items()}
+        for axis, values in ends.items():
+            yield from ({**first, axis: value} for value in values)
+
+    def _ends(self, axis: str) -> list[int | float]:
+        if axis in self.ranges:
+            found = self.ranges[axis]
+            assert not isinstance(found, ValuesAxis)
+            return [found.low, found.high]
+        return list(range(len(self.values[axis])))
+
+    def _draw(self, axis: str, generator: random.Random) -> int | float:
+        if axis not in self.ranges:
+            return generator.randrange(len(self.values[axis]))
+        found = self.ranges[axis]
+        assert not isinstance(found, ValuesAxis)
+        share = generator.random()
+        if isinstance(found, LogUniformAxis):
+            return float(found.low * (found.high / found.low) ** share)
+        return found.low + (found.high - found.low) * share
+
+
+def space_of(sweep: SweepConfig, run: RunConfig) -> Space:
+    """The axes of a sweep over `run`.
+
+    Raises:
+        ConfigError: A key belongs to what all trials share, or two values of an axis look the same.
+    """
+    values: dict[str, dict[str, dict[str, Any]]] = {}
+    keys: dict[str, tuple[str, ...]] = {}
+    if sweep.arms:
+        values[ARM] = {
+            name: {key: value for pattern, value in changes.items() for key in _expanded(pattern, run)}
+            for name, changes in sweep.arms.items()
+        }
+    for pattern, axis in sweep.space.items():
+        expanded = _expanded(pattern, run)
+        if isinstance(axis, ValuesAxis):
+            values[pattern] = {
+                label: dict.fromkeys(expanded, value) for label, value in _labelled(pattern, axis).items()
+            }
+        else:
+            keys[pattern] = expanded
+    order = ((ARM,) if sweep.arms else ()) + tuple(sweep.space)
+    return Space(values, {key: sweep.space[key] for key in keys}, order, keys)
+
+
+def planned(space: Space, sweep: SweepConfig) -> list[Point] | None:
+    """All points of a grid or of random draws; None where Optuna chooses as it goes.
+
+    Raises:
+        ConfigError: Two points are the same run.
+    """
+    if isinstance(sweep.search, GridSearch):
+        points = [space.point(choice) for choice in space.grid()]
+    elif isinstance(sweep.search, RandomSearch):
+        points = [space.point(choice) for choice in space.draws(sweep.search.trials, sweep.search.seed)]
+        points = list({point.name: point for point in points}.values())  # a draw may come twice
+    else:
+        return None
+    known: dict[str, Point] = {}
+    for point in points:
+        other = known.setdefault(json.dumps(point.changes, sort_keys=True), point)
+        if other is not point:
+            raise ConfigError(f"two points of the space are the same run: {other.labels} and {point.labels}")
+    return points
+
+
+def checked(points: Sequence[Point], run: RunConfig, *, source: str) -> list[RunConfig]:
+    """The run of every point, before anything starts.
+
+    Raises:
+        ConfigError: Names the point and what is wrong with it; an unknown key with the nearest known one.
+    """
+    return [point_config(point, run, source=source) for point in points]
+
+
+def point_config(point: Point, run: RunConfig, *, source: str) -> RunConfig:
+    """The run file's configuration with the changes of a point; name and folders are still the base run's."""
+    try:
+        return changed_config(run, [override_text(key, value) for key, value in point.changes.items()])
+    except ConfigError as error:
+        raise ConfigError(f"{source}: at {point.labels}: {error}") from error
+
+
+def short_key(axis: str) -> str:
+    """The last words of a key, enough to tell it from the others: `kl.coefficient` -> `coefficient`."""
+    parts = [part for part in axis.split(".") if part not in ("properties", "*")]
+    return "gamma" if axis == "kl.coefficient" else " ".join(parts[-2:] if len(parts) > 1 else parts)
+
+
+def _expanded(pattern: str, run: RunConfig) -> tuple[str, ...]:
+    """The keys behind a key with `*`, one per property. ConfigError: it is nothing that a trial has for itself."""
+    keys = (
+        tuple(pattern.replace("properties.*", f"properties.{name}", 1) for name in run.properties)
+        if pattern.startswith("properties.*")
+        else (pattern,)
+    )
+    for key in keys:
+        if not _SEARCHABLE.fullmatch(key):
+            _refuse(key, run)
+    return keys
+
+
+def _refuse(key: str, run: RunConfig) -> None:
+    from pipelines.config import explain, schema
+
+    known = set(schema.dotted_keys())
+    plain = re.sub(r"^properties\.[^.]+", "properties.*", key)
+    if plain in known and key.split(".")[0] in RunConfig.model_fields:
+        raise ConfigError(
+            f"`{key}` cannot be searched: all trials share data, models, sampling and placement. Put it under "
+            "`overrides` for all of them; a trial may differ in seed, kl, align, objective, and in the reference and "
+            "transform of a property"
+        )
+    section = ".".join(key.split(".")[:-1])
+    nearest = explain.nearest_key(key, [], section=section)
+    raise ConfigError(f"unknown key `{key}` in the search space" + (f"; did you mean `{nearest}`?" if nearest else ""))
+
+
+def _labelled(key: str, axis: ValuesAxis) -> dict[str, Any]:
+    if isinstance(axis.values, dict):
+        return dict(axis.values)
+    labels: dict[str, Any] = {}
+    for value in axis.values:
+        label = _label(value)
+        if label in labels:
+            raise ConfigError(f"space.{key}: two values read {label!r}; name them, as `values: {{name: value}}`")
+        labels[label] = value
+    return labels
+
+
+def _label(value: Any) -> str:
+    if isinstance(value, Mapping):
+        shown = [_label(entry) for entry in value.values() if isinstance(entry, str | int | float)]
+        return " ".join(shown)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

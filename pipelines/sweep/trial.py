@@ -1,0 +1,166 @@
+"""One trial: an alignment on actors of its own and the sweep's frozen ones, then its samples on test prompts.
+
+A trial's run folder is the only truth about it. `result.json` says that it is finished, `pruned.json` that it was
+ended early, `failed.json` why it cannot go on; whoever runs the trial again (Ray Tune after a crash, a resumed sweep)
+reports from these files and repeats nothing. Otherwise it goes on from its last whole checkpoint. So nothing depends on
+what Ray Tune had written of its own state, which may lag by seconds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from actors.supervision import ActorNames
+from allgood.errors import AllgoodError, CheckpointError, RoleError, TrainingError
+from pipelines.align_journal import VALIDATION
+from pipelines.align_loop import Step
+from pipelines.config.run import RunConfig
+from pipelines.files import write_json
+from pipelines.metrics_log import MetricsLog
+from pipelines.run_folder import RunFolder
+from pipelines.sweep.score import Source, trial_score
+from pipelines.sweep.space import Point, Space, point_config
+
+RESULT, PRUNED, FAILED, POINT, LOG = "result.json", "pruned.json", "failed.json", "point.json", "log.txt"
+TRIALS, SFT_SAMPLES = "trials", "sft_samples.parquet"
+
+
+@dataclass(frozen=True)
+class TrialPlan:
+    """What every trial is told. Travels to the trial's process; `run` has absolute folders."""
+
+    space: Space
+    run: RunConfig
+    folder: Path  # of the sweep
+    shared: ActorNames
+    source: Source
+    kl_budget: float | None
+    session: str  # of the sweep's process: failures of an earlier one may be tried again
+    source_name: str  # the sweep file, for messages
+
+
+def run_trial(config: Mapping[str, Any], plan: TrialPlan) -> None:
+    """What Ray Tune calls for one point of the space.
+
+    Raises:
+        AllgoodError: Why the trial failed; its last line in `log.txt` too.
+    """
+    from ray import tune
+
+    point = plan.space.point(config["choice"])
+    folder = RunFolder(plan.folder / TRIALS / point.name)
+    folder.path.mkdir(parents=True, exist_ok=True)
+    with _alone(folder.path), _logged(folder.path / LOG):
+        for row in reported_rows(folder):
+            tune.report(report_of(row, plan.kl_budget))
+        if (folder.path / RESULT).is_file() or (folder.path / PRUNED).is_file():
+            return
+        _refuse_failed(folder.path, plan.session)
+        write_json(folder.path / POINT, point_entry(point))
+        try:
+            _finish(point, folder, plan, tune.report)
+        except AllgoodError as error:
+            print(f"error: {error}", flush=True)
+            if not isinstance(error, RoleError | CheckpointError):  # those are worth another try
+                mark_failed(folder.path, str(error), plan.session, permanent=isinstance(error, TrainingError))
+            raise
+
+
+def trial_config(point: Point, plan: TrialPlan) -> RunConfig:
+    """The run of a trial: the base run with the point's changes, in a folder of its own."""
+    config = point_config(point, plan.run, source=plan.source_name)
+    return config.model_copy(
+        update={
+            "name": point.name,
+            "output_dir": plan.folder / TRIALS,
+            "base": plan.run.base_folder,
+            "comparison": None,
+            "tracking": config.tracking.model_copy(update={"group": config.tracking.group or plan.folder.name}),
+        }
+    )
+
+
+def point_entry(point: Point) -> dict[str, Any]:
+    """A point as JSON."""
+    return {"name": point.name, "choice": point.choice, "labels": point.labels, "changes": point.changes}
+
+
+def reported_rows(folder: RunFolder) -> list[dict[str, Any]]:
+    """The evaluated steps in a trial's own log, oldest first."""
+    rows = MetricsLog(folder.metrics).read()
+    return [row for row in rows if f"{VALIDATION}win_rate" in row]
+
+
+def report_of(row: Mapping[str, Any], kl_budget: float | None) -> dict[str, float]:
+    """What Ray Tune is told of an evaluated step. `score` is what a single-objective sweep maximises."""
+    win_rate, kl = float(row[f"{VALIDATION}win_rate"]), float(row[f"{VALIDATION}kl_k1_mean"])
+    return {
+        "step": float(row["step"]),
+        "win_rate": win_rate,
+        "kl": kl,
+        "score": trial_score(win_rate, kl, kl_budget),
+        "utility": float(row.get(f"{VALIDATION}utility.mean", np.nan)),
+    }
+
+
+def mark_failed(folder: Path, reason: str, session: str, *, permanent: bool) -> None:
+    """Write down why a trial will not go on; a permanent failure would happen again at the same step."""
+    write_json(folder / FAILED, {"reason": reason, "permanent": permanent, "session": session})
+
+
+def _finish(point: Point, folder: RunFolder, plan: TrialPlan, report: Any) -> None:
+    # Heavy imports only now: a finished trial that reports again needs neither torch nor models.
+    from pipelines.sweep.execution import align_and_measure
+
+    def observe(step: Step) -> None:
+        if step.validation is not None:
+            row = {f"{VALIDATION}{name}": value for name, value in step.validation.metrics.items()}
+            if f"{VALIDATION}win_rate" not in row:
+                raise TrainingError(f"step {step.state.step}: the validation win rate is not a number")
+            report(report_of({"step": step.state.step, **row}, plan.kl_budget))
+
+    started = time.monotonic()
+    config = trial_config(point, plan)
+    found = align_and_measure(config, plan, observe)
+    write_json(folder.path / RESULT, {**point_entry(point), "seconds": time.monotonic() - started, **found})
+    shutil.rmtree(folder.checkpoints, ignore_errors=True)  # the model is there, and there is nothing to go on with
+
+
+def _refuse_failed(folder: Path, session: str) -> None:
+    if not (folder / FAILED).is_file():
+        return
+    failed = json.loads((folder / FAILED).read_text(encoding="utf-8"))
+    if failed["permanent"] or failed["session"] == session:
+        raise TrainingError(failed["reason"])
+    (folder / FAILED).unlink()
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock. A trial process of a killed sweep may live on for seconds, and holds it as long."""
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextlib.contextmanager
+def _logged(path: Path) -> Iterator[None]:
+    """What the run says goes to a file of its own."""
+    with path.open("a", encoding="utf-8") as log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
+        yield
+
+
+def trial_folders(sweep: Path) -> Sequence[Path]:
+    """The run folders of all trials that were started, in the order of their start."""
+    points = list((sweep / TRIALS).glob(f"*/{POINT}"))
+    return [path.parent for path in sorted(points, key=lambda path: path.stat().st_mtime_ns)]

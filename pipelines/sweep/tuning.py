@@ -1,0 +1,129 @@
+"""Ray Tune's part: who proposes points, who ends trials early, where each trial runs, how often it is tried again.
+
+Tune executes; what happened stands in the trials' own folders. A resumed sweep therefore starts a new Tuner over the
+same points instead of restoring Tune's pickled state: finished trials report again from their results, interrupted ones
+go on from their checkpoints, and Optuna is first asked for the points that it proposed before.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from allgood.errors import AllgoodError
+from pipelines.config.sweep import Asha, MultiObjective, OptunaSearch, SweepConfig, UniformAxis, ValuesAxis
+from pipelines.sweep.placement import trial_group
+from pipelines.sweep.space import Point, Space
+from pipelines.sweep.trial import POINT, TrialPlan, run_trial, trial_folders
+
+TUNE = "tune"  # folder of Ray Tune's own files
+
+
+def fit(sweep: SweepConfig, plan: TrialPlan, points: Sequence[Point] | None, *, concurrent: int, callback: Any) -> None:
+    """Run every trial; a trial that fails is marked in its folder and does not end the sweep.
+
+    Raises:
+        AllgoodError: The disk is full.
+    """
+    _settle_environment()
+    from ray import tune
+
+    shutil.rmtree(plan.folder / TUNE, ignore_errors=True)
+    trainable = tune.with_resources(tune.with_parameters(run_trial, plan=plan), trial_group(plan.run))
+    tuner = tune.Tuner(
+        trainable,
+        param_space=_param_space(plan.space, points),
+        tune_config=tune.TuneConfig(
+            search_alg=_searcher(sweep, plan) if points is None else None,
+            scheduler=_scheduler(sweep, plan.run.align.steps),
+            num_samples=sweep.search.trials if isinstance(sweep.search, OptunaSearch) else 1,
+            max_concurrent_trials=concurrent,
+        ),
+        run_config=tune.RunConfig(
+            name=TUNE,
+            storage_path=str(plan.folder),
+            failure_config=tune.FailureConfig(max_failures=sweep.retries),
+            callbacks=[callback],
+            verbose=0,
+        ),
+    )
+    try:
+        tuner.fit()
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise AllgoodError(
+                f"the disk is full while writing {plan.folder}; free some space and continue with --resume"
+            ) from error
+        raise
+
+
+def _settle_environment() -> None:
+    # Relative paths of a run file are meant from where the user stands; Tune would move each trial to its own folder.
+    os.environ["RAY_CHDIR_TO_TRIAL_DIR"] = "0"
+    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"  # the trials' own logs say all that Tune's would
+    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # Ctrl-C ends the sweep as it ends every command
+    os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "0")
+    for name in ("ray.tune", "ray.train"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def _param_space(space: Space, points: Sequence[Point] | None) -> dict[str, Any]:
+    from ray import tune
+
+    if points is not None:
+        return {"choice": tune.grid_search([dict(point.choice) for point in points])}
+    return {"choice": {axis: _domain(space, axis) for axis in space.order}}
+
+
+def _domain(space: Space, axis: str) -> Any:
+    from ray import tune
+
+    if axis not in space.ranges:
+        return tune.choice(list(range(len(space.values[axis]))))
+    found = space.ranges[axis]
+    assert not isinstance(found, ValuesAxis)
+    draw = tune.uniform if isinstance(found, UniformAxis) else tune.loguniform
+    return draw(found.low, found.high)
+
+
+def _searcher(sweep: SweepConfig, plan: TrialPlan) -> Any:
+    import optuna
+    from ray.tune.search.optuna import OptunaSearch as Searcher
+
+    assert isinstance(sweep.search, OptunaSearch)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    several = isinstance(sweep.mode, MultiObjective)
+    earlier = [_read(folder / POINT)["choice"] for folder in trial_folders(plan.folder)]
+    return Searcher(
+        metric=["win_rate", "kl"] if several else "score",
+        mode=["max", "min"] if several else "max",
+        seed=sweep.search.seed,
+        points_to_evaluate=[{f"choice/{axis}": value for axis, value in choice.items()} for choice in earlier] or None,
+    )
+
+
+def _scheduler(sweep: SweepConfig, steps: int) -> Any:
+    from ray.tune.schedulers import ASHAScheduler, FIFOScheduler
+
+    stopping = sweep.mode.early_stopping
+    if not isinstance(stopping, Asha):
+        return FIFOScheduler()
+    return ASHAScheduler(
+        time_attr="step",
+        metric="score",
+        mode="max",
+        max_t=steps + 1,  # a trial that reaches its last step must live on to be measured on test prompts
+        grace_period=min(stopping.grace_steps, steps),
+        reduction_factor=stopping.reduction_factor,
+    )
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    content: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content

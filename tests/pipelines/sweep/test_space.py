@@ -1,0 +1,159 @@
+"""Search spaces: every point is a run, points have names of their own, and mistakes are told before anything starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from allgood.errors import ConfigError
+from pipelines.config import yaml12
+from pipelines.config.run import RunConfig
+from pipelines.config.sweep import SweepConfig
+from pipelines.config.sweep_loading import load_sweep
+from pipelines.sweep.space import Space, checked, planned, point_config, space_of
+
+QUICKSTART = "configs/quickstart.yaml"
+REFERENCES = {"mean": {"kind": "mean"}, "q85": {"kind": "quantile", "quantile": 0.85}}
+KL = {"kind": "values", "values": [0.1, 1.0]}
+RANGE = {"kind": "log_uniform", "low": 0.01, "high": 1.0}
+
+
+def load(tmp_path: Path, *overrides: str, **sections: Any) -> tuple[SweepConfig, RunConfig]:
+    path = tmp_path / "sweep.yaml"
+    path.write_text(yaml12.dump({"name": "tried", "run": QUICKSTART, **sections}))
+    return load_sweep(path, overrides)
+
+
+def points_of(tmp_path: Path, **sections: Any) -> tuple[Space, list[RunConfig], list[Any]]:
+    sweep, run = load(tmp_path, **sections)
+    space = space_of(sweep, run)
+    points = planned(space, sweep)
+    assert points is not None
+    return space, checked(points, run, source="sweep.yaml"), points
+
+
+def refused(tmp_path: Path, **sections: Any) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load_and_check(tmp_path, sections)
+    return str(caught.value)
+
+
+def load_and_check(tmp_path: Path, sections: dict[str, Any]) -> None:
+    sweep, run = load(tmp_path, **sections)
+    space = space_of(sweep, run)
+    checked(planned(space, sweep) or [space.point(choice) for choice in space.corners()], run, source="sweep.yaml")
+
+
+def test_a_grid_is_every_combination_and_a_star_is_every_property(tmp_path: Path) -> None:
+    space = {"properties.*.reference": {"kind": "values", "values": REFERENCES}, "kl.coefficient": KL}
+    _, runs, points = points_of(tmp_path, space=space)
+    assert [(run.properties["harmless"].reference.kind, run.kl.coefficient) for run in runs] == [
+        ("mean", 0.1),
+        ("mean", 1.0),
+        ("quantile", 0.1),
+        ("quantile", 1.0),
+    ]
+    assert all(run.properties["helpful"].reference == run.properties["harmless"].reference for run in runs)
+    assert [point.setting for point in points][:2] == ["reference mean, gamma 0.1", "reference mean, gamma 1"]
+
+
+def test_arms_set_several_keys_at_once(tmp_path: Path) -> None:
+    arms = {
+        "raw": {"objective": {"kind": "weighted_sum"}, "properties.*.transform": {"kind": "identity"}},
+        "lsc": {"objective": {"kind": "formula"}},
+    }
+    _, runs, points = points_of(tmp_path, arms=arms, space={"seed": {"kind": "values", "values": [4, 5]}})
+    assert [(run.objective.kind, run.seed) for run in runs] == [
+        ("weighted_sum", 4),
+        ("weighted_sum", 5),
+        ("formula", 4),
+        ("formula", 5),
+    ]
+    assert [point.setting for point in points] == ["raw", "raw", "lsc", "lsc"]  # seeds repeat a setting
+
+
+def test_every_point_has_a_name_of_its_own_that_never_changes(tmp_path: Path) -> None:
+    space = {
+        "kl.coefficient": {"kind": "values", "values": [0.1, 0.10001]},
+        "seed": {"kind": "values", "values": [0, 1]},
+    }
+    _, _, points = points_of(tmp_path, space={**space, "kl.coefficient": KL})
+    names = [point.name for point in points]
+    assert len(set(names)) == 4
+    assert names == [point.name for point in points_of(tmp_path, space={**space, "kl.coefficient": KL})[2]]
+    assert names[0].startswith("0.1_s0-")
+
+
+def test_random_draws_repeat_each_setting_with_every_seed(tmp_path: Path) -> None:
+    sections = {
+        "space": {"kl.coefficient": RANGE, "seed": {"kind": "values", "values": [0, 1, 2]}},
+        "search": {"kind": "random", "trials": 5, "seed": 7},
+    }
+    _, runs, points = points_of(tmp_path, **sections)
+    assert len(points) == 15
+    assert len({point.setting for point in points}) == 5
+    assert all(0.01 <= run.kl.coefficient <= 1.0 for run in runs)
+    assert [point.name for point in points] == [point.name for point in points_of(tmp_path, **sections)[2]]
+
+
+def test_optuna_has_no_plan_but_its_corners_are_runs(tmp_path: Path) -> None:
+    sweep, run = load(tmp_path, space={"kl.coefficient": RANGE}, search={"kind": "optuna"})
+    space = space_of(sweep, run)
+    assert planned(space, sweep) is None
+    corners = [point_config(space.point(choice), run, source="").kl.coefficient for choice in space.corners()]
+    assert corners == [0.01, 1.0]
+
+
+def test_overrides_concern_the_run_and_with_a_prefix_the_sweep(tmp_path: Path) -> None:
+    sweep, run = load(
+        tmp_path, "align.steps=7", "sweep.retries=0", "sweep.search.kind=random", "sweep.search.trials=3",
+        space={"kl.coefficient": RANGE},
+    )  # fmt: skip
+    assert run.align.steps == 7
+    assert sweep.retries == 0
+    assert sweep.search.model_dump() == {"kind": "random", "trials": 3, "seed": 0}
+
+
+@pytest.mark.parametrize(
+    ("sections", "words"),
+    [
+        ({"space": {"kl.coeficient": KL}}, ["kl.coeficient", "did you mean `kl.coefficient`?"]),
+        ({"space": {"kl_coefficient": KL}}, ["unknown key `kl_coefficient`", "did you mean `kl.coefficient`?"]),
+        ({"space": {"properties.*.refrence": KL}}, ["did you mean `properties.*.reference`?"]),
+        ({"space": {"sft.loss_on": KL}}, ["`sft.loss_on` cannot be searched", "`overrides`"]),
+        ({"space": {"placement.rollout.gpus": KL}}, ["cannot be searched"]),
+        ({"arms": {"a": {"name": "x"}}}, ["`name` cannot be searched"]),
+        ({"space": {"kl.coefficient": {"kind": "values", "values": [-1]}}}, ["'kl.coefficient': '-1'", "a number > 0"]),
+        ({"space": {"kl.coefficient": {"kind": "values", "values": [1, 1.0]}}}, ["two values read '1'"]),
+        ({"space": {"kl.coefficient": RANGE}}, ["is a range", "search.kind random"]),
+        ({"space": {"kl.coefficient": {**RANGE, "low": -1}}, "search": {"kind": "optuna"}}, ["above 0"]),
+        ({"space": {"kl.coefficient": {**RANGE, "low": 2}}, "search": {"kind": "optuna"}}, ["low must be below high"]),
+        ({"space": {"seed": KL}, "search": {"kind": "optuna"}}, ["luckiest seed"]),
+        ({}, ["nothing varies"]),
+        ({"spac": {"kl.coefficient": KL}}, ["unknown key `spac`", "did you mean `space`?"]),
+        ({"space": {"kl.coefficient": KL}, "overrides": {"kl.gamma": 1}}, ["is `kl.coefficient`"]),
+    ],
+)  # fmt: skip
+def test_a_wrong_sweep_is_refused_in_words(tmp_path: Path, sections: dict[str, Any], words: list[str]) -> None:
+    message = refused(tmp_path, **sections)
+    assert all(word in message for word in words), message
+
+
+def test_a_front_and_early_stopping_exclude_each_other_and_the_refusal_says_why(tmp_path: Path) -> None:
+    mode = {"kind": "multi_objective", "early_stopping": {"kind": "asha"}}
+    message = refused(tmp_path, space={"kl.coefficient": KL}, mode=mode)
+    assert "may still be on the front through its lower KL" in message
+
+
+def test_a_single_objective_needs_a_budget(tmp_path: Path) -> None:
+    message = refused(tmp_path, space={"kl.coefficient": KL}, mode={"kind": "single_objective"})
+    assert "needs `kl_budget`" in message
+
+
+def test_two_points_that_are_the_same_run_are_refused(tmp_path: Path) -> None:
+    arms = {"one": {"kl.coefficient": 0.2}, "other": {"kl.coefficient": 0.2}}
+    assert "two points of the space are the same run" in refused(
+        tmp_path, arms=arms, space={"kl.coefficient": {"kind": "values", "values": [0.3]}}
+    )
