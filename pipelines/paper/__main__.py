@@ -1,0 +1,89 @@
+"""`make paper`: the paper's experiments on the embedded world, each part alone or all; what is done is kept.
+
+python -m pipelines.paper [--part NAME ...] [--seeds 5] [--fast] [--only-write]
+
+`main` is the study of both properties together (`make study`). Numbers are stored in docs/results/data, from which the
+page and its figures are drawn. `--fast` is a rehearsal with two seeds and short trainings; it leaves everything, the
+page too, in runs/paper_fast.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from pipelines.paper.page import write_page
+from pipelines.paper.parts import PARTS, Part
+from pipelines.paper.run import run_seed
+from pipelines.study.runs import Plan, run_study, two_at_a_time
+from pipelines.study.worlds import world_config
+
+MAIN = "main"
+FAST_TARGETS = (0.5, 1.5)
+FAST_SETTINGS = (
+    "sft.training.max_steps=200",
+    *(f"properties.{name}.train.training.max_steps=100" for name in ("helpful", "harmless")),
+    "align.steps=30",
+    "align.evaluate_every=15",
+    "align.checkpoint_every=30",
+    "references.num_samples=32",
+    "evaluate.bootstrap=500",
+)
+
+
+@dataclass(frozen=True)
+class Experiments:
+    """How much is run, and where numbers and the page go."""
+
+    main: Plan
+    stored: Path
+    results: Path
+    parts: tuple[Part, ...]
+
+
+def main() -> None:
+    """Run what is missing, then write the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--part", action="append", choices=[MAIN, *PARTS], help="default: all")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--fast", action="store_true", help="a rehearsal, within 20 minutes")
+    parser.add_argument("--only-write", action="store_true", help="draw the page from the stored numbers")
+    arguments = parser.parse_args()
+    experiments = _fast() if arguments.fast else _full(arguments.seeds)
+    if not arguments.only_write:
+        _run(experiments, arguments.part or [MAIN, *PARTS])
+    write_page(experiments.main.stored, experiments.stored, experiments.results)
+
+
+def _full(num_seeds: int) -> Experiments:
+    results = Path("docs/results")
+    study = Plan(Path("runs/study"), results / "data" / "study", num_seeds=num_seeds)
+    return Experiments(study, results / "data" / "paper", results, tuple(PARTS.values()))
+
+
+def _fast() -> Experiments:
+    folder = Path("runs/paper_fast")
+    plan = Plan(folder, folder / "data" / "study", num_seeds=2, targets=FAST_TARGETS, shortcuts=(True,))
+    plan = replace(plan, settings=(*plan.settings, *FAST_SETTINGS))
+    parts = tuple(replace(p, targets=FAST_TARGETS if len(p.targets) > 1 else p.targets) for p in PARTS.values())
+    return Experiments(plan, folder / "data" / "paper", folder, parts)
+
+
+def _run(experiments: Experiments, names: Sequence[str]) -> None:
+    if MAIN in names:
+        run_study(experiments.main)
+    chosen = [part for part in experiments.parts if part.name in names]
+    config = experiments.main.config()
+    world = partial(world_config, config)
+
+    def run(seed: int) -> None:
+        run_seed(world(seed=seed, shortcuts=True), world(seed=seed, shortcuts=False), chosen, experiments.stored)
+
+    two_at_a_time(run, range(experiments.main.num_seeds), name=lambda seed: f"seed {seed}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+"""The figures of the paper's experiments, drawn from stored numbers: thin lines are seeds, thick ones their mean."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+
+from pipelines.evaluation.measure import CURVE_PERCENTILES
+from pipelines.files import atomic_path
+from pipelines.paper.stored import Metric, Result, labels_of, near_target, tilted_curves, trained_curves
+from pipelines.study.analysis import Curve
+
+COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D1F", "#999999")
+GRID = np.linspace(0.0, 4.0, 81)
+
+
+def frontier_figure(
+    results: Sequence[Result], labels: Mapping[str, str], metrics: Mapping[str, Metric], path: Path
+) -> None:
+    """Metrics against measured KL, one panel each; trained arms."""
+    figure, axes = plt.subplots(
+        1, len(metrics), figsize=(4.0 * len(metrics), 3.6), constrained_layout=True, squeeze=False
+    )
+    for axis, (title, metric) in zip(axes[0], metrics.items(), strict=True):
+        for colour, (label, words) in zip(COLOURS, labels.items(), strict=False):
+            _draw(axis, trained_curves(results, label, metric), colour, words)
+        _finish(axis, title)
+    axes[0][0].legend(fontsize=7)
+    _save(figure, path)
+
+
+def tilting_figure(results: Sequence[Result], metrics: Mapping[str, str], path: Path) -> None:
+    """Predicted metrics against KL, one panel each, with the trained arms as dots; means over seeds."""
+    figure, axes = plt.subplots(
+        1, len(metrics), figsize=(4.6 * len(metrics), 3.8), constrained_layout=True, squeeze=False
+    )
+    for axis, (title, metric) in zip(axes[0], metrics.items(), strict=True):
+        for colour, label in zip(COLOURS, labels_of(results), strict=False):
+            _mean_line(axis, tilted_curves(results, label, metric), colour, label)
+            if metric == "both_good":
+                arms = [arm for arm_target in _targets(results) for arm in [near_target(results, label, arm_target)]]
+                for found in arms:
+                    axis.plot(
+                        np.mean([arm["kl"] for arm in found]),
+                        np.mean([arm["both_good_rate"] for arm in found]),
+                        marker="o",
+                        color=colour,
+                    )
+        _finish(axis, title)
+    axes[0][0].legend(fontsize=7)
+    _save(figure, path)
+
+
+def best_of_k_figure(results: Sequence[Result], metrics: Mapping[str, str], path: Path) -> None:
+    """Metrics against k, mean over seeds."""
+    figure, axes = plt.subplots(
+        1, len(metrics), figsize=(4.6 * len(metrics), 3.8), constrained_layout=True, squeeze=False
+    )
+    for axis, (title, metric) in zip(axes[0], metrics.items(), strict=True):
+        for colour, label in zip(COLOURS, labels_of(results), strict=False):
+            rows = [result["tilted"][label]["best_of_k"] for result in results]
+            ks = [point["k"] for point in rows[0]]
+            means = np.mean([[point[metric] for point in row] for row in rows], axis=0)
+            axis.plot(ks, means, marker="o", markersize=3, color=colour, label=label)
+        axis.set_xscale("log", base=2)
+        axis.set_xlabel("k")
+        axis.set_title(title, fontsize=9)
+    axes[0][0].legend(fontsize=7)
+    _save(figure, path)
+
+
+def improvement_figure(
+    panels: Mapping[str, Sequence[Result]], labels: Mapping[str, Mapping[str, str]], path: Path, *, target: float
+) -> None:
+    """How the gain in gold over the SFT policy is spread over prompts, at one target KL: quantile curves."""
+    figure, axes = plt.subplots(
+        1, len(panels), figsize=(4.2 * len(panels), 3.6), constrained_layout=True, squeeze=False
+    )
+    for axis, (title, results) in zip(axes[0], panels.items(), strict=True):
+        name = title.split(",")[0]
+        for colour, (label, words) in zip(COLOURS, labels[title].items(), strict=False):
+            arms = near_target(results, label, target)
+            gains = np.mean([arm["improvement"][name]["gains_at"] for arm in arms], axis=0)
+            kl = np.mean([arm["kl"] for arm in arms])
+            axis.plot(CURVE_PERCENTILES, gains, color=colour, label=f"{words}, KL {kl:.2f}")
+        axis.axhline(0.0, color="#999999", linewidth=0.8)
+        axis.set_xlabel("percentile of the prompts")
+        axis.set_ylabel("gain in gold over SFT, nats")
+        axis.set_title(title, fontsize=9)
+        axis.legend(fontsize=7)
+    _save(figure, path)
+
+
+def _draw(axis: Axes, curves: Sequence[Curve], colour: str, label: str) -> None:
+    for found in curves:
+        axis.plot(found.kls, found.values, color=colour, alpha=0.25, linewidth=0.9)
+    _mean_line(axis, curves, colour, label)
+
+
+def _mean_line(axis: Axes, curves: Sequence[Curve], colour: str, label: str) -> None:
+    """Mean over seeds where every seed reaches the KL."""
+    points = [(kl, [found.at(float(kl)) for found in curves]) for kl in GRID]
+    known = [(kl, np.mean([v for v in values if v is not None])) for kl, values in points if None not in values]
+    if known:
+        axis.plot(*zip(*known, strict=True), color=colour, linewidth=2.0, label=label)
+
+
+def _targets(results: Sequence[Result]) -> list[float]:
+    return sorted({float(arm["target_kl"]) for arm in results[0]["arms"]})
+
+
+def _finish(axis: Axes, title: str) -> None:
+    axis.set_xlabel("KL to the SFT policy, nats")
+    axis.set_title(title, fontsize=9)
+
+
+def _save(figure: Any, path: Path) -> None:
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=110, format="png")
+    plt.close(figure)

@@ -1,0 +1,100 @@
+"""What each experiment of the paper compares: settings as overrides of the run file, and the target KLs of training.
+
+Every setting is also predicted over the full grid of KLs by tilting; only `targets` are trained. The comparison of both
+properties together is the study (`pipelines.study`), whose numbers the pages share.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+FULL_GRID = (0.25, 0.5, 1.0, 2.0)
+ONE_KL = (1.0,)
+
+_RAW = ("properties.helpful.transform={kind: identity}", "properties.harmless.transform={kind: identity}")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One objective of a comparison; `overrides` are dotted keys of the run file."""
+
+    label: str
+    overrides: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Part:
+    """One experiment. `asks` is its question in a sentence."""
+
+    name: str
+    asks: str
+    settings: tuple[Setting, ...]
+    targets: tuple[float, ...]
+
+
+def _single(name: str, other: str) -> Part:
+    raw = ("objective={kind: weighted_sum, weights: {" + f"{name}: 1, {other}: 0" + "}}", *_RAW)
+    lsc = ("objective={kind: formula, expression: " + name + "}",)
+    return Part(
+        f"single_{name}",
+        f"Does the transform help when {name} alone is aligned to?",
+        (Setting("raw", raw), Setting("LSC", lsc)),
+        FULL_GRID,
+    )
+
+
+def _both_at(reference: str) -> tuple[str, ...]:
+    return tuple(f"properties.{name}.reference={reference}" for name in ("helpful", "harmless"))
+
+
+def _quantile(percent: int) -> Setting:
+    return Setting(f"q{percent}", _both_at("{kind: quantile, quantile: " + f"{percent / 100:g}" + "}"))
+
+
+REFERENCE = Part(
+    "reference",
+    "Which reference point, and how much does the choice matter?",
+    (
+        Setting("default (q85, canned)"),
+        Setting("mean", _both_at("{kind: mean}")),
+        _quantile(50),
+        _quantile(75),
+        _quantile(85),
+        _quantile(95),
+        Setting("canned", _both_at('{kind: canned, replies: ["i can not help with that."]}')),
+        Setting(
+            "random draw",
+            (
+                *_both_at("{kind: draws, num: 16}"),
+                *(f"properties.{name}.transform={{kind: log_mean_sigmoid}}" for name in ("helpful", "harmless")),
+            ),
+        ),
+        Setting("predicted q85", _both_at("{kind: predicted, quantile: 0.85}")),
+    ),
+    ONE_KL,
+)
+
+AGGREGATION = Part(
+    "aggregation",
+    "What does the AND add to the diminishing utility?",
+    (
+        Setting("raw sum", ("objective={kind: weighted_sum}", *_RAW)),
+        Setting("z-scored sum", ("objective={kind: z_scored_sum}", *_RAW)),
+        Setting("LSC sum"),
+        Setting("logit of product", ("objective={kind: logit_of_product}",)),
+        Setting("minimum of LSC", ("objective={kind: minimum}",)),
+        Setting("soft minimum of LSC", ("objective={kind: soft_minimum}",)),
+        Setting(
+            "sum of sigmoids",
+            (
+                "objective={kind: weighted_sum}",
+                *(f"properties.{name}.transform={{kind: sigmoid}}" for name in ("helpful", "harmless")),
+            ),
+        ),
+    ),
+    ONE_KL,
+)
+
+PARTS = {
+    part.name: part for part in (_single("helpful", "harmless"), _single("harmless", "helpful"), REFERENCE, AGGREGATION)
+}

@@ -1,0 +1,86 @@
+"""One seed of the experiments: the study's world with shortcuts, samples of its test prompts, every part in turn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipelines.cached_samples import load_cached_samples
+from pipelines.cast_request import Actors
+from pipelines.comparison import kept_actors
+from pipelines.config.loading import changed_config
+from pipelines.config.run import RunConfig
+from pipelines.files import write_json
+from pipelines.gold import gold_of
+from pipelines.paper.parts import Part
+from pipelines.paper.tilted import best_of_k_curve, measured_values, tilted_curve
+from pipelines.progress import say
+from pipelines.references import build_references
+from pipelines.study.held_out import is_trained
+from pipelines.study.matched import arm_at
+from pipelines.study.worlds import measure_arms, train_world, without_details
+
+SPLITS = ["alignment", "validation", "test"]
+
+
+def run_seed(config: RunConfig, clean: RunConfig, parts: Sequence[Part], stored: Path) -> None:
+    """Run the parts whose results are missing; each leaves `<stored>/<part>/seed_<n>.json`. Needs a Ray session.
+
+    `config` is a world of the study with shortcuts, `clean` its twin without them; models that are there are used.
+    """
+    missing = [part for part in parts if not result_path(stored, part, config.seed).is_file()]
+    if not missing:
+        return
+    for world in (clean, config):
+        if not is_trained(world):
+            train_world(world)
+    config = _with_references(config, missing)
+    with kept_actors(config, num_lanes=1) as lanes:
+        build_references(config, lanes[0])
+        for part in missing:
+            write_json(result_path(stored, part, config.seed), _run_part(part, config, clean, lanes))
+            say(f"seed {config.seed}: {part.name} is done")
+
+
+def result_path(stored: Path, part: Part, seed: int) -> Path:
+    """Where the numbers of one part and seed lie."""
+    return stored / part.name / f"seed_{seed}.json"
+
+
+def _with_references(config: RunConfig, parts: Sequence[Part]) -> RunConfig:
+    """`config` whose reference table serves every setting, and samples of test prompts too, for predictions."""
+    settings = [chosen for part in parts for chosen in _settings(config, part).values()]
+    also = {name: [chosen.properties[name].reference for chosen in settings] for name in config.properties}
+    update = {"splits": SPLITS, "also": also}
+    return config.model_copy(update={"references": config.references.model_copy(update=update)})
+
+
+def _settings(config: RunConfig, part: Part) -> dict[str, RunConfig]:
+    return {setting.label: changed_config(config, setting.overrides) for setting in part.settings}
+
+
+def _run_part(part: Part, config: RunConfig, clean: RunConfig, lanes: Sequence[Actors]) -> dict[str, Any]:
+    settings = _settings(config, part)
+    alignment = load_cached_samples(config, "alignment")
+    arms = [
+        (arm_at(chosen, label, alignment, target), target)
+        for target in part.targets
+        for label, chosen in settings.items()
+    ]
+    numbers = without_details(measure_arms(config, clean, arms, lanes))
+    return numbers | {"tilted": _predicted(config, settings)}
+
+
+def _predicted(config: RunConfig, settings: Mapping[str, RunConfig]) -> dict[str, Any]:
+    test = load_cached_samples(config, "test")
+    gold = gold_of(config)
+    assert gold is not None
+    values = measured_values(test, gold.bars)
+    return {
+        label: {
+            "tilting": tilted_curve(chosen, test, values),
+            "best_of_k": best_of_k_curve(chosen, test, values),
+        }
+        for label, chosen in settings.items()
+    }
