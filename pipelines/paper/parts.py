@@ -11,7 +11,9 @@ from dataclasses import dataclass
 FULL_GRID = (0.25, 0.5, 1.0, 2.0)
 ONE_KL = (1.0,)
 
-_RAW = ("properties.helpful.transform={kind: identity}", "properties.harmless.transform={kind: identity}")
+
+def _transform(kind: str) -> tuple[str, ...]:
+    return tuple(f"properties.{name}.transform={{kind: {kind}}}" for name in ("helpful", "harmless"))
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Part:
 
 
 def _single(name: str, other: str) -> Part:
-    raw = ("objective={kind: weighted_sum, weights: {" + f"{name}: 1, {other}: 0" + "}}", *_RAW)
+    raw = ("objective={kind: weighted_sum, weights: {" + f"{name}: 1, {other}: 0" + "}}", *_transform("identity"))
     lsc = ("objective={kind: formula, expression: " + name + "}",)
     return Part(
         f"single_{name}",
@@ -66,7 +68,7 @@ REFERENCE = Part(
             "random draw",
             (
                 *_both_at("{kind: draws, num: 16}"),
-                *(f"properties.{name}.transform={{kind: log_mean_sigmoid}}" for name in ("helpful", "harmless")),
+                *_transform("log_mean_sigmoid"),
             ),
         ),
         Setting("predicted q85", _both_at("{kind: predicted, quantile: 0.85}")),
@@ -78,19 +80,13 @@ AGGREGATION = Part(
     "aggregation",
     "What does the AND add to the diminishing utility?",
     (
-        Setting("raw sum", ("objective={kind: weighted_sum}", *_RAW)),
-        Setting("z-scored sum", ("objective={kind: z_scored_sum}", *_RAW)),
+        Setting("raw sum", ("objective={kind: weighted_sum}", *_transform("identity"))),
+        Setting("z-scored sum", ("objective={kind: z_scored_sum}", *_transform("z_score"))),
         Setting("LSC sum"),
         Setting("logit of product", ("objective={kind: logit_of_product}",)),
         Setting("minimum of LSC", ("objective={kind: minimum}",)),
         Setting("soft minimum of LSC", ("objective={kind: soft_minimum}",)),
-        Setting(
-            "sum of sigmoids",
-            (
-                "objective={kind: weighted_sum}",
-                *(f"properties.{name}.transform={{kind: sigmoid}}" for name in ("helpful", "harmless")),
-            ),
-        ),
+        Setting("sum of sigmoids", ("objective={kind: weighted_sum}", *_transform("sigmoid"))),
     ),
     ONE_KL,
 )

@@ -1,0 +1,78 @@
+"""The page and its figures from stored numbers, some of them missing."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipelines.evaluation.measure import CURVE_PERCENTILES
+from pipelines.paper.page import write_page
+from pipelines.paper.parts import PARTS, Part
+
+TARGETS = (0.5, 1.0, 2.0)
+
+
+def entry(kl: float, good: float) -> dict[str, Any]:
+    scores = {"helpful": good, "harmless": good}
+    improvement = {
+        "share_improved": 0.8,
+        "worst_decile": -good,
+        "gains_at": list(np.linspace(-1, 2, len(CURVE_PERCENTILES))),
+    }
+    return {
+        "kl": kl,
+        "both_good_rate": good,
+        "gold_win_rates": scores,
+        "good_rates": scores,
+        "evaluator_1_win_rate": good,
+        "evaluator_2": {"evaluator": scores, "clean": scores},
+        "shortcut_rates": {"lists": 0.1 + good / 10, "consult": 0.2},
+        "improvement": dict.fromkeys(scores, improvement),
+    }
+
+
+def result(seed: int, labels: list[str]) -> dict[str, Any]:
+    arms = [
+        entry(target, 0.2 + 0.1 * target + 0.01 * seed + 0.05 * index)
+        | {"objective": label, "target_kl": target}
+        for index, label in enumerate(labels)
+        for target in TARGETS
+    ]
+    points = [
+        {"kl": kl, "both_good": kl / 5, "good.helpful": kl, "good.harmless": kl, "lists": 0.1, "consult": 0.2}
+        for kl in TARGETS
+    ]
+    best = [point | {"k": k} for k, point in zip((1, 2, 4), points, strict=True)]
+    tilted = {label: {"tilting": points, "best_of_k": best} for label in labels}
+    return {"seed": seed, "sft": entry(0.0, 0.2), "arms": arms, "tilted": tilted}
+
+
+def store(folder: Path, name: str, labels: list[str]) -> None:
+    folder.mkdir(parents=True)
+    for seed in range(3):
+        (folder / name.format(seed=seed)).write_text(json.dumps(result(seed, labels)), encoding="utf-8")
+
+
+def labels_of(part: Part) -> list[str]:
+    return [setting.label for setting in part.settings]
+
+
+def test_differences_are_those_of_the_stored_numbers(tmp_path: Path) -> None:
+    store(tmp_path / "study", "seed_{seed}_on.json", ["raw_sum", "lsc_sum", "raw_sum_tuned"])
+    for part in PARTS.values():
+        store(tmp_path / "paper" / part.name, "seed_{seed}.json", labels_of(part))
+    write_page(tmp_path / "study", tmp_path / "paper", tmp_path)
+    page = (tmp_path / "paper.md").read_text(encoding="utf-8")
+    assert "Not run yet" not in page
+    # 0.05 apart at every KL; the curves of a seed start at the same SFT policy
+    assert "| both good (gold) | +0.050 [+0.050, +0.050]" in page
+    assert len(list(tmp_path.glob("paper_*.png"))) == 11
+
+
+def test_a_part_that_was_not_run_is_said_so(tmp_path: Path) -> None:
+    store(tmp_path / "study", "seed_{seed}_on.json", ["raw_sum", "lsc_sum", "raw_sum_tuned"])
+    write_page(tmp_path / "study", tmp_path / "paper", tmp_path)
+    page = (tmp_path / "paper.md").read_text(encoding="utf-8")
+    assert page.count("Not run yet") == 5
+    assert (tmp_path / "paper_both.png").is_file()

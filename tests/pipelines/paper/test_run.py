@@ -1,0 +1,33 @@
+"""One experiment in miniature on real actors, and the page made from it."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pipelines.config.loading import load_config
+from pipelines.paper.page import write_page
+from pipelines.paper.parts import REFERENCE
+from pipelines.paper.run import result_path, run_seed
+from pipelines.paper.stored import labels_of, load_results
+from pipelines.study.worlds import world_config
+from tests.pipelines.test_quickstart import TINY
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_part_trains_and_predicts_every_setting_and_is_not_run_twice(tmp_path: Path) -> None:
+    overrides = [*TINY, "align.evaluate_every=1", "references.num_samples=24", f"output_dir={tmp_path}"]
+    config = load_config(Path("configs/quickstart.yaml"), overrides)
+    world, clean = (world_config(config, seed=0, shortcuts=on) for on in (True, False))
+    part = replace(REFERENCE, targets=(0.5,))
+    run_seed(world, clean, [part], tmp_path / "stored")
+    path = result_path(tmp_path / "stored", part, 0)
+    written = path.stat().st_mtime_ns
+    run_seed(world, clean, [part], tmp_path / "stored")
+    assert path.stat().st_mtime_ns == written
+    found = load_results(path.parent)
+    assert labels_of(found) == [setting.label for setting in part.settings]
+    assert all(len(found[0]["tilted"][label]["tilting"]) >= 3 for label in labels_of(found))
+    write_page(tmp_path / "nothing", tmp_path / "stored", tmp_path)
+    assert "random draw" in (tmp_path / "paper.md").read_text(encoding="utf-8")
