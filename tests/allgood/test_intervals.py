@@ -60,9 +60,9 @@ def test_many_prompts_are_resampled_in_pieces():
 
 def test_300_prompts_take_well_under_a_second():
     values = torch.rand(300, 4)
-    started = time.perf_counter()
+    started = time.process_time()
     cluster_bootstrap(values, seed=0)
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
 
 
 def test_a_single_prompt_shows_no_spread():

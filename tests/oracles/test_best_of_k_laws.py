@@ -82,9 +82,9 @@ def test_the_estimate_is_the_exact_kl_of_a_discrete_pi_0():
 def test_all_k_of_many_samples_take_little_more_than_linear_time():
     def seconds(num_samples: int) -> float:
         scores = torch.rand(1, num_samples, generator=torch.Generator().manual_seed(0))
-        started = time.perf_counter()
+        started = time.process_time()
         best_of_k(scores, scores)
-        return time.perf_counter() - started
+        return time.process_time() - started
 
     seconds(1000)
     assert seconds(16_000) < 8 * max(seconds(4000), 0.05)  # quadratic would be 16 times
