@@ -143,7 +143,7 @@ def test_free_mappings_take_any_key(run_file: Path) -> None:
         ("align.steps=true", "`align.steps` is true; allowed: a whole number >= 1"),
         ("align.steps=2.5", "`align.steps` is 2.5; allowed: a whole number >= 1"),
         ("device=gpu", "`device` is 'gpu'; did you mean 'cpu'? Allowed: 'auto', 'cpu' or 'cuda'"),
-        ("align.algorithm.kind=roo", "`align.algorithm.kind` is 'roo'; did you mean 'rloo'? Allowed: 'ppo' or 'rloo'"),
+        ("align.algorithm.kind=roo", "did you mean 'rloo'? Allowed: 'grpo', 'ppo', 'reinforce' or 'rloo'"),
         ("properties.helpfull.reference.kind=mean", "there is no `properties.helpfull` yet"),
         ("properties.x.kind=classifier", "`properties.x.model` is missing; it must be text"),
         ("align.steps.x=1", "`steps` has no keys below it; allowed: a whole number >= 1"),
