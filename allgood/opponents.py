@@ -121,6 +121,11 @@ def best_of_k_win_rate(scores: Tensor, ks: Sequence[int], shares: Tensor) -> Ten
     Raises:
         ValueError: Shapes do not fit, or a k is out of reach.
     """
+    if scores.ndim != 2 or scores.shape != shares.shape[:2] or shares.ndim not in (3, 4):
+        raise ValueError(
+            "scores must be [prompts, samples] of shares [prompts, samples, (comparisons,) folds], "
+            f"got shapes {tuple(scores.shape)} and {tuple(shares.shape)}"
+        )
     num_folds = shares.shape[-1]
     membership = _membership(scores.shape[1], num_folds)
     total = torch.zeros(())

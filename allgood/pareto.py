@@ -68,7 +68,7 @@ def hypervolume(gains: Sequence[Number], costs: Sequence[Number], *, worst_gain:
             break
         area += (best - worst_gain) * max(0.0, cost[index] - at)
         at, best = float(cost[index]), max(best, float(gain[index]))
-    return area + (best - worst_gain) * max(0.0, float(worst_cost) - at)
+    return float(area + (best - worst_gain) * max(0.0, float(worst_cost) - at))
 
 
 def _checked(gains: Sequence[Number], costs: Sequence[Number]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -75,6 +75,8 @@ def overlay(pairs: Sequence[Pair]) -> bytes:
                 color=color,
                 markerfacecolor=color if filled else "none",
                 label=group if filled else None,
+                clip_on=False,  # points on the edge stay whole
+                zorder=3,
             )
     axes.set(xlabel="KL(policy ‖ SFT) on validation prompts [nats per response]", ylabel="win rate against SFT")
     axes.set_xlim(left=0.0)

@@ -67,10 +67,11 @@ def _settle_environment() -> None:
     # Relative paths of a run file are meant from where the user stands; Tune would move each trial to its own folder.
     os.environ["RAY_CHDIR_TO_TRIAL_DIR"] = "0"
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"  # the trials' own logs say all that Tune's would
+    os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # it prints tables of its own even when told to be quiet
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # Ctrl-C ends the sweep as it ends every command
     os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "0")
-    for name in ("ray.tune", "ray.train"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+    for name in ("ray.tune", "ray.train"):  # the board says in one line what Tune would log as a traceback
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def _param_space(space: Space, points: Sequence[Point] | None) -> dict[str, Any]:

@@ -26,6 +26,8 @@ from allgood import (
     kl,
     losses,
     named_transforms,
+    opponents,
+    pareto,
     reference_head,
     references,
     resampling,
@@ -40,6 +42,8 @@ MODULES = (
     *(
         "losses",
         "named_transforms",
+        "opponents",
+        "pareto",
         "reference_head",
         "references",
         "resampling",
@@ -113,6 +117,7 @@ CASES: list[tuple[Callable[..., object], Call, str]] = [
     (best_of_k.best_of_k_by_prompt, lambda: best_of_k.best_of_k_by_prompt(P23, NAN23), "values must be finite"),
     (best_of_k.kl_bound, lambda: best_of_k.kl_bound(0), "k must be at least 1, got 0"),
     (best_of_k.kl_estimate, lambda: best_of_k.kl_estimate(P23, 4), r"k must lie in 1\.\.3, .* got 4"),
+    (best_of_k.selection_weights, lambda: best_of_k.selection_weights(P23, [4]), r"k must lie in 1\.\.3, .* got 4"),
     # calibration
     (calibration.reliability_curve, lambda: calibration.reliability_curve([1.0], num_bins=0), "num_bins .* got 0"),
     (
@@ -179,6 +184,23 @@ CASES: list[tuple[Callable[..., object], Call, str]] = [
         "weight_decay must be .* got -1",
     ),
     (reference_head.coverage, lambda: reference_head.coverage(PREDICTION, P23, [1.0]), r"quantile .* got 1\.0"),
+    # opponents
+    (opponents.win_shares, lambda: opponents.win_shares(P23[:, :1]), "at least 2"),
+    (opponents.both_win_shares, lambda: opponents.both_win_shares({}), "at least one property, got none"),
+    (opponents.both_win_shares, lambda: opponents.both_win_shares({"a": NAN23}), r"scores\['a'\] must be finite"),
+    (opponents.weighted_win_rate, lambda: opponents.weighted_win_rate(P23, P24), r"got shapes \(2, 3\) and \(2, 4\)"),
+    (
+        opponents.best_of_k_win_rate,
+        lambda: opponents.best_of_k_win_rate(P24, [1], torch.zeros(2, 3, 3)),
+        r"scores must be .* got shapes \(2, 4\) and \(2, 3, 3\)",
+    ),
+    # pareto
+    (pareto.pareto_front, lambda: pareto.pareto_front([1.0], [1.0, 2.0]), r"gains and costs .* \(1,\) and \(2,\)"),
+    (
+        pareto.hypervolume,
+        lambda: pareto.hypervolume([math.nan], [1.0], worst_gain=0, worst_cost=1),
+        "gains and costs must be finite",
+    ),
     # references
     (references.mean, lambda: references.mean(NAN23), "draws must be finite"),
     (references.median, lambda: references.median(P23[:, :1]), "at least 2 per prompt, got 1"),

@@ -34,8 +34,7 @@ def entry(kl: float, good: float) -> dict[str, Any]:
 
 def result(seed: int, labels: list[str]) -> dict[str, Any]:
     arms = [
-        entry(target, 0.2 + 0.1 * target + 0.01 * seed + 0.05 * index)
-        | {"objective": label, "target_kl": target}
+        entry(target, 0.2 + 0.1 * target + 0.01 * seed + 0.05 * index) | {"objective": label, "target_kl": target}
         for index, label in enumerate(labels)
         for target in TARGETS
     ]

@@ -36,7 +36,7 @@ def test_every_combination_that_means_something_stands_once_and_the_own_setting_
     assert grid.settings[0].is_own
     assert not any(setting.is_own for setting in grid.settings[1:])
     assert sum(grid.left_out.values()) == 6
-    assert "needs P(good)" in next(iter(grid.left_out))
+    assert "needs log P(good)" in next(iter(grid.left_out))
     words = {(s.objective, s.transform, *s.references.values()) for s in grid.settings[1:]}
     assert len(words) == 18
     assert ("short + vowels", "identity", "q85", "q50") in words
@@ -91,7 +91,7 @@ def test_a_classifier_keeps_its_own_transform_beside_the_others_of_the_grid(tmp_
         ),
         (
             {"transforms": [{"kind": "identity"}], "objectives": [{"kind": "formula"}]},
-            "no combination fits.*needs P.good.",
+            "no combination fits.*needs log P.good.",
         ),
         ({"target_kls": [0.5, -1.0]}, "target_kls holds -1.0, but every entry must be above 0"),
         ({"target_kls": []}, "give target_kls or coefficients"),
