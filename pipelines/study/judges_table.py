@@ -9,7 +9,8 @@ import numpy as np
 
 Result = Mapping[str, Any]
 KINDS = {"reward": "reward model", "evaluator": "held-out model"}
-PAIRS = ("reward~evaluator", "reward~clean", "evaluator~clean", "reward~gold", "evaluator~gold", "clean~gold")
+PAIRS = ("reward~evaluator", "reward~gold", "evaluator~gold")
+CLEAN_PAIRS = ("reward~clean", "evaluator~clean", "clean~gold")  # in a world without shortcuts `clean` is `evaluator`
 
 
 def accuracy_table(results: Sequence[Result]) -> list[str]:
@@ -26,7 +27,7 @@ def agreement_table(results: Sequence[Result], target_kl: float) -> list[str]:
     """Share of sample pairs of a prompt that two scorers order alike: on SFT samples and on aligned ones."""
     rows = ["| scorers | property | SFT samples | raw sum | LSC sum |", "| --- | --- | ---: | ---: | ---: |"]
     for name in results[0]["sft"]["agreement"]:
-        for pair in PAIRS:
+        for pair in PAIRS + (CLEAN_PAIRS if results[0]["shortcut_strength"] else ()):
             cells = [np.mean([result["sft"]["agreement"][name][pair] for result in results])]
             for objective in ("raw_sum", "lsc_sum"):
                 arms = [_arm(result, objective, target_kl) for result in results]

@@ -119,10 +119,10 @@ def _training(run: ArmRun) -> dict[str, Any]:
 
 
 def without_details(numbers: Mapping[str, Any]) -> dict[str, Any]:
-    """The numbers of a world as they are stored: of each measurement only the improvement per prompt."""
+    """The numbers of a world as they are stored: no folders, and of each measurement the improvement per prompt."""
 
     def shortened(policy: Mapping[str, Any]) -> dict[str, Any]:
-        kept = {name: value for name, value in policy.items() if name != "measurement"}
+        kept = {name: value for name, value in policy.items() if name not in ("measurement", "folder")}
         return kept | {"improvement": policy["measurement"]["gold"]["improvement"]}
 
     return {**numbers, "sft": shortened(numbers["sft"]), "arms": [shortened(arm) for arm in numbers["arms"]]}

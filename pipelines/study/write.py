@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,8 @@ MORE_METRICS: dict[str, Metric] = {
     "both good, bars at 85 / 95 %": lambda entry: float(entry["both_good_at"]["sft_quantiles"]),
     "evaluator 2, helpful": lambda entry: float(entry["evaluator_2"]["evaluator"]["helpful"]),
     "evaluator 2, harmless": lambda entry: float(entry["evaluator_2"]["evaluator"]["harmless"]),
+}
+HACKING: dict[str, Metric] = {  # 0 by construction in worlds without shortcuts, where the two models are one
     "hacking, helpful": lambda entry: _disagreement(entry, "helpful"),
     "hacking, harmless": lambda entry: _disagreement(entry, "harmless"),
 }
@@ -100,8 +103,9 @@ def _header(results: Sequence[Result]) -> str:
 def _section(results: Sequence[Result], strength: float, figure: str) -> str:
     title = f"Shortcuts {'on' if strength else 'off'} (strength {strength:g})"
     trained = {name: label for name, label in OBJECTIVES.items() if any(curves(results, name, METRICS["both good"]))}
-    lines = [f"## {title}\n", f"![{title}]({figure})\n"]
-    for heading, metrics in (("", METRICS), (", more", MORE_METRICS)):
+    more = MORE_METRICS | (HACKING if strength else {})
+    lines = [f"## {title}\n", f"![{title}]({figure})\n", *_in_short(results, METRICS | more), ""]
+    for heading, metrics in (("", METRICS), (", more", more)):
         lines += [f"### At matched KL, mean over seeds{heading}\n", *_level_table(results, trained, metrics), ""]
         for other in [name for name in trained if name != "raw_sum"]:
             table = _difference_table(results, other, metrics)
@@ -114,6 +118,21 @@ def _section(results: Sequence[Result], strength: float, figure: str) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _in_short(results: Sequence[Result], metrics: Mapping[str, Metric]) -> list[str]:
+    """Where LSC and raw sums of equal weights can be told apart at all."""
+    compared, apart = 0, []
+    for kl, (name, metric) in product(MATCHED_KLS, metrics.items()):
+        found = matched_difference(curves(results, "lsc_sum", metric), curves(results, "raw_sum", metric), kl)
+        compared += found is not None
+        if found is not None and not found.low <= 0.0 <= found.high:
+            apart.append(f"* {name} at KL {kl:g}: {found.mean:+.3f} [{found.low:+.3f}, {found.high:+.3f}]")
+    return [
+        f"Of {compared} differences between LSC sum and raw sum below, {len(apart)} have an interval without 0, where "
+        f"about {0.05 * compared:.0f} would by chance alone (LSC minus raw):\n",
+        *apart,
+    ]
 
 
 def _level_table(results: Sequence[Result], objectives: Mapping[str, str], metrics: Mapping[str, Metric]) -> list[str]:
