@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -65,7 +66,13 @@ def overlay(pairs: Sequence[Pair]) -> bytes:
         members = [pair for pair in pairs if pair.group == group]
         for pair in members:
             axes.plot(*zip(pair.predicted, pair.achieved, strict=True), color=_color(index), linewidth=0.7, alpha=0.6)
-        style = {"color": _color(index), "marker": _marker(index), "s": 38, "clip_on": False, "zorder": 3}
+        style: dict[str, Any] = {
+            "color": _color(index),
+            "marker": _marker(index),
+            "s": 38,
+            "clip_on": False,
+            "zorder": 3,
+        }
         axes.scatter(*zip(*[pair.predicted for pair in members], strict=True), **style | {"facecolors": "none"})
         axes.scatter(*zip(*[pair.achieved for pair in members], strict=True), **style, label=group)
     axes.set(xlabel="KL(policy ‖ SFT) on validation prompts [nats per response]", ylabel="win rate against SFT")

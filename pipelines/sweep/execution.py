@@ -34,6 +34,7 @@ from pipelines.sweep.trial import SFT_SAMPLES, TrialPlan
 def align_and_measure(config: RunConfig, plan: TrialPlan, observe: Callable[[Step], None]) -> dict[str, Any]:
     """Run the trial in the placement group that Ray Tune made for it. Returns what `result.json` holds."""
     group = ray.util.get_current_placement_group()
+    assert group is not None, "Ray Tune runs each trial in a placement group"
     with spawn_in_group(lane_request(config), group, first_bundle=FIRST_BUNDLE) as own:
         cast = SharedActors(own=own, shared=attach(plan.shared))
         summary = _align(
