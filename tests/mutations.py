@@ -77,6 +77,11 @@ MUTATIONS = (
         "named_transforms", '"log_prob", transforms.log_prob, "nothing"', '"log_prob", transforms.log_prob, "reference"'
     ),
     Mutation("reference_head", "self.mean + NormalDist()", "self.mean - NormalDist()"),
+    Mutation("opponents", "counts = torch.cat(blocks) * (1.0 - membership)", "counts = torch.cat(blocks)"),
+    Mutation(
+        "opponents", "others = by_prompt @ (1.0 - membership)", "others = by_prompt @ torch.ones_like(membership)"
+    ),
+    Mutation("pareto", "as_good & better", "as_good | better"),
     Mutation("references", "draws.mean(-1) + z * std", "draws.mean(-1) - z * std"),
     Mutation("references", "(2.0 * (num_draws - 1))", "(2.0 * (num_draws + 1))"),
     Mutation("resampling", "(weights @ sums) / (weights @ counts)", "(weights @ sums) / num_clusters"),
