@@ -36,6 +36,7 @@ class Scale:
     test_prompts: int = 100
     solving_prompts: int = 48  # alignment prompts on which the coefficients are solved
     samples: int = 1024  # of the SFT policy, per prompt, for predictions
+    validation_samples: int = 8  # per validation prompt, at each evaluation while training
     evaluation_samples: int = 16  # of each trained policy, per test prompt
     bootstrap: int = 2000
 
@@ -55,6 +56,7 @@ def training_config(chain: RunConfig, folder: Path, scale: Scale) -> RunConfig:
         update={
             "steps": scale.steps,
             "evaluate_every": scale.evaluate_every,
+            "evaluation_samples": scale.validation_samples,
             "checkpoint_every": scale.steps,
             "keep_checkpoints": 1,
             "optimizer": chain.align.optimizer.model_copy(update={"schedule": "linear"}),

@@ -14,7 +14,7 @@ from pipelines.preview.measures import FEW_FOLDS, Measures
 from pipelines.preview.predict import Levels, Prediction, SameUtilities, largest_k, predict
 
 
-def grid(seed: int, num_prompts: int = 40, num_samples: int = 16) -> Tensor:
+def grid(seed: int, num_prompts: int = 40, num_samples: int = 32) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(num_prompts, num_samples, generator=generator, dtype=torch.float64)
 
@@ -55,24 +55,24 @@ def test_a_tilt_is_predicted_as_its_formulas_say(measures: Measures) -> None:
 
 def test_best_of_k_is_predicted_for_every_k_within_reach(measures: Measures) -> None:
     utilities = grid(1)
-    found = predict(utilities, Levels([], [1.0], [2, 8, 12, 16]), measures, headline="both_good_rate")
-    assert largest_k(16) == 12
-    assert [prediction.k for prediction in found] == [None, 2, 8, 12]
+    found = predict(utilities, Levels([], [], [2, 8, 24, 32]), measures, headline="both_good_rate")
+    assert largest_k(32) == 24
+    assert [prediction.k for prediction in found] == [2, 8, 24]
     expected = best_of_k(utilities, measures.values[..., 1])
-    for prediction in found[1:]:
+    for prediction in found:
         assert prediction.k is not None
         assert prediction.numbers["length"] == pytest.approx(float(expected[prediction.k - 1]))
         assert prediction.numbers["gold_win_rate.a"] == pytest.approx(prediction.k / (prediction.k + 1), abs=0.02)
 
 
 def test_targets_are_solved_and_those_out_of_reach_are_marked_with_the_reason(measures: Measures) -> None:
-    reached, beyond = predict(grid(1), Levels([0.15, 5.0], [], []), measures, headline="both_good_rate")
-    assert reached.numbers["kl"] == pytest.approx(0.15, abs=1e-6)
+    reached, beyond = predict(grid(1), Levels([0.05, 5.0], [], []), measures, headline="both_good_rate")
+    assert reached.numbers["kl"] == pytest.approx(0.05, abs=1e-6)
     assert reached.problem is None
-    assert not reached.reliable  # 16 samples per prompt read even a small KL too low
+    assert reached.reliable
     assert beyond.numbers == {}
     assert not beyond.reliable
-    assert "all that 16 samples per prompt can show" in str(beyond.problem)
+    assert "all that 32 samples per prompt can show" in str(beyond.problem)
 
 
 def test_a_kl_that_the_samples_do_not_support_is_predicted_and_flagged(measures: Measures) -> None:
