@@ -5,6 +5,7 @@ A world with shortcuts is also judged by held-out models of its twin without sho
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -13,7 +14,7 @@ from typing import Any
 
 from pipelines.align_journal import VALIDATION
 from pipelines.cast_request import Actors
-from pipelines.comparison import Arm, ArmRun, kept_actors, run_arms, sample_policy
+from pipelines.comparison import Arm, ArmRun, kept_actors, sample_policy
 from pipelines.config.properties import ModelProperty, Property
 from pipelines.config.run import RunConfig
 from pipelines.data import prepare
@@ -24,8 +25,10 @@ from pipelines.files import write_json
 from pipelines.gold import gold_of
 from pipelines.metrics_log import MetricsLog
 from pipelines.references import build_references
+from pipelines.reward_model import reward_folder
 from pipelines.run_folder import RunFolder
 from pipelines.sft import train_sft
+from pipelines.study.arms import run_missing
 from pipelines.study.design import study_arms
 from pipelines.study.held_out import held_out_entries, is_trained
 from pipelines.summary import arm_entry, sft_entry
@@ -55,15 +58,15 @@ def _with_evaluator(setting: Property) -> Property:
 def run_world(config: RunConfig, clean: RunConfig, results: Path, *, targets: Sequence[float]) -> None:
     """Run one world and write its numbers to `results`. Needs a running Ray session.
 
-    `clean` is the same world without shortcuts: `config` itself, or one that is trained here unless it was before.
+    `clean` is the same world without shortcuts, or `config` itself. Models and arms that are there are used.
     """
-    if clean != config and not is_trained(clean):
-        train_world(clean)
-    accuracies = train_world(config)
+    for world in (clean, config):
+        if not is_trained(world):
+            train_world(world)
     with kept_actors(config, num_lanes=1) as lanes:
         build_references(config, lanes[0])
         numbers = measure_arms(config, clean, study_arms(config, targets), lanes)
-    write_json(results, without_details(numbers) | {"reward_accuracy": accuracies})
+    write_json(results, without_details(numbers) | {"reward_accuracy": _accuracies(config)})
 
 
 def measure_arms(
@@ -75,7 +78,7 @@ def measure_arms(
     assert gold is not None
     prompts = test_prompts(config)
     sft = sample_policy(config, lanes[0], prompts, policy_version=0, is_reference=True)
-    runs = run_arms([arm for arm, _ in arms], lanes, prompts)
+    runs = run_missing([arm for arm, _ in arms], lanes, prompts)
     of_sft, of_arms = held_out_entries(config, clean, prompts, sft, [run.samples for run in runs])
     measured = partial(measure, sft=sft, bars=gold.bars, seed=config.seed, num_bootstrap=config.evaluate.bootstrap)
     return {
@@ -89,16 +92,29 @@ def measure_arms(
     }
 
 
-def train_world(config: RunConfig) -> dict[str, dict[str, float]]:
-    """All models of the world; test accuracy of reward models and held-out models, per property."""
+def train_world(config: RunConfig) -> None:
+    """All models of the world."""
     write_world(config)
     prepare(config)
     # In a process of its own, because another world may be training in this one.
     train_side_by_side(
         [SideJob(f"sft {config.name}", RunFolder(config.folder).sft / "metrics.jsonl", partial(train_sft, config))]
     )
-    reports = {"reward": train_rewards(config), "evaluator": train_rewards(config, held_out=True)}
-    return {kind: {name: report["accuracy"] for name, report in found.items()} for kind, found in reports.items()}
+    train_rewards(config)
+    train_rewards(config, held_out=True)
+
+
+def _accuracies(config: RunConfig) -> dict[str, dict[str, float]]:
+    """Accuracy on test pairs of reward models and held-out models, per property."""
+
+    def accuracy(name: str, *, held_out: bool) -> float:
+        report = reward_folder(config, name, held_out=held_out) / "report.json"
+        return float(json.loads(report.read_text(encoding="utf-8"))["accuracy"])
+
+    return {
+        kind: {name: accuracy(name, held_out=held_out) for name in config.properties}
+        for kind, held_out in (("reward", False), ("evaluator", True))
+    }
 
 
 def _training(run: ArmRun) -> dict[str, Any]:

@@ -31,6 +31,11 @@ def test_a_world_leaves_every_arm_at_every_target_and_a_page(tmp_path: Path) -> 
     gammas = [arm["gamma"] for arm in numbers["arms"] if arm["objective"] == "lsc_sum"]
     assert gammas == sorted(gammas, reverse=True)  # a larger KL needs a smaller coefficient
     assert set(numbers["sft"]["evaluator_2"]) == {"evaluator", "clean"}
+    arms = list((tmp_path / "seed_0_on" / "arms").glob("*/metrics.jsonl"))
+    written = {path: path.stat().st_mtime_ns for path in arms}
+    worlds.run_world(worlds.world_config(config, seed=0, shortcuts=True), clean, results, targets=TARGETS)
+    assert written == {path: path.stat().st_mtime_ns for path in arms}  # what is there is not run again
+    assert json.loads(results.read_text(encoding="utf-8"))["arms"] == numbers["arms"]
     write_results([numbers, numbers | {"seed": 1}], tmp_path / "docs")
     page = (tmp_path / "docs" / "quickstart_study.md").read_text(encoding="utf-8")
     assert "LSC sum minus raw sum" in page
