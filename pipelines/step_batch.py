@@ -37,7 +37,8 @@ def assemble(
         "utility.mean": float(np.mean(batch.utilities)),
         "utility.std": float(np.std(batch.utilities)),
         "kl_k1_sum": float(np.mean(kl)),
-        "kl_k3_mean": _k3_mean(batch.logprobs, batch.reference_logprobs),
+        "kl_k3_mean": float(np.sum(sequence_k3(batch.logprobs, batch.reference_logprobs)))
+        / sum(len(row) for row in batch.logprobs),
         "gamma": state.kl_coefficient,
         **{f"multiplier.{name}": value for name, value in state.multipliers.items()},
         "rollout_version": float(state.policy_version),
@@ -140,10 +141,10 @@ def sequence_kl(logprobs: Sequence[FloatRow], reference: Sequence[FloatRow]) -> 
     return np.array([np.sum(row.astype(np.float64) - ref) for row, ref in zip(logprobs, reference, strict=True)])
 
 
-def _k3_mean(logprobs: Sequence[FloatRow], reference: Sequence[FloatRow]) -> float:
-    """k3 = pi_0/pi - 1 - log(pi_0/pi), mean over all tokens, in nats."""
-    log_ratio = np.concatenate(reference).astype(np.float64) - np.concatenate(logprobs)
-    return float(np.mean(np.expm1(log_ratio) - log_ratio))
+def sequence_k3(logprobs: Sequence[FloatRow], reference: Sequence[FloatRow]) -> NDArray[np.float64]:
+    """k3 = pi_0/pi - 1 - log(pi_0/pi) summed over each response, in nats, [rows]."""
+    log_ratios = [ref - row.astype(np.float64) for row, ref in zip(logprobs, reference, strict=True)]
+    return np.array([np.sum(np.expm1(log_ratio) - log_ratio) for log_ratio in log_ratios])
 
 
 def _role_seconds(experience: Sequence[Experience], scores: dict[str, Scores]) -> dict[str, float]:

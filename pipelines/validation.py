@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from actors.messages import Experience
+from actors.messages import Experience, FloatRow
 from pipelines.align_loop import Crew, State, Validation
 from pipelines.data import Prompt
 from pipelines.gold import Gold, GoldScores
 from pipelines.objective import CombinedUtility
 from pipelines.rollouts import collect_all, make_chunks, texts
-from pipelines.step_batch import merged_scores, rollout_metrics, score_metrics, sequence_kl
+from pipelines.step_batch import merged_scores, rollout_metrics, score_metrics, sequence_k3, sequence_kl
 
 Judge = Callable[[Sequence[Experience]], Awaitable[Mapping[str, float]]]
 """Further metrics of an evaluation, from everything that was sampled."""
@@ -52,13 +52,15 @@ class Validator:
         experience = await collect_all(chunks, self.crew, advance=lambda num_prompts: None)
         gold = self._gold_scores(experience)
         utilities = self._utilities(experience, state)
-        kl = _kl(experience)
+        logprobs, reference = _logprobs(experience)
+        kl = sequence_kl(logprobs, reference)
         metrics = {
             **score_metrics(merged_scores(experience)),
             **rollout_metrics(experience),
             **self._gold_metrics(gold),
             "utility.mean": float(np.nanmean(utilities)) if np.isfinite(utilities).any() else float("nan"),
             "kl_k1_mean": float(kl.mean()),
+            "kl_k3_sum": float(sequence_k3(logprobs, reference).mean()),
             **(await self.judge(experience) if self.judge else {}),
         }
         score = metrics["both_good"] if gold else metrics["utility.mean"] - state.kl_coefficient * metrics["kl_k1_mean"]
@@ -108,9 +110,10 @@ def sample_rows(
     ]
 
 
-def _kl(experience: Sequence[Experience]) -> np.ndarray:
-    logprobs = [row for chunk in experience for row in chunk.rollout.logprobs]
-    return sequence_kl(logprobs, [row for chunk in experience for row in chunk.reference.rows])
+def _logprobs(experience: Sequence[Experience]) -> tuple[list[FloatRow], list[FloatRow]]:
+    """Of the policy and of the reference policy, a row per response."""
+    own = [row for chunk in experience for row in chunk.rollout.logprobs]
+    return own, [row for chunk in experience for row in chunk.reference.rows]
 
 
 def _finite(metrics: dict[str, float]) -> dict[str, float]:

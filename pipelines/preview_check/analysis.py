@@ -15,7 +15,6 @@ import scipy.stats
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
-MAX_CHANGE = 0.05  # of KL and of the gain in utility, over the last quarter of the steps
 
 
 @dataclass(frozen=True)
@@ -91,33 +90,6 @@ def spread_of(achieved: Floats, *, num_resamples: int, seed: int = 0) -> Spread:
     spread = float(achieved.mean(-1).std(ddof=1))
     reliability = max(0.0, 1 - noise**2 / spread**2) if spread > 0 else 0.0
     return Spread(spread, noise, reliability)
-
-
-def change_over_last_quarter(curve: Sequence[Mapping[str, float]], *, sft_utility: float) -> dict[str, float]:
-    """Relative change of KL and of the gain in utility from three quarters of the steps to the end.
-
-    Raises:
-        ValueError: No evaluation lies in the first three quarters.
-    """
-    last = curve[-1]
-    before = [point for point in curve if point["step"] <= 0.75 * last["step"]]
-    if not before:
-        raise ValueError("no evaluation lies in the first three quarters of the steps; evaluate more often")
-    start = before[-1]
-    return {
-        "kl": _change(start["kl"], last["kl"]),
-        "utility": _change(start["utility"] - sft_utility, last["utility"] - sft_utility),
-    }
-
-
-def _change(before: float, after: float) -> float:
-    """Relative to a value that is not taken smaller than a millionth, so that no gain at all gives a number too."""
-    return (after - before) / max(abs(before), 1e-6)
-
-
-def is_flat(change: Mapping[str, float]) -> bool:
-    """Whether KL and utility gain changed by at most 5 %."""
-    return all(abs(value) <= MAX_CHANGE for value in change.values())
 
 
 def grid_of(entries: Sequence[Mapping[str, Any]], side: str, metric: str) -> Floats:

@@ -21,6 +21,7 @@ from pipelines.config.properties import (
 )
 from pipelines.config.rl import FormulaObjective, Objective, WeightedSumObjective
 from pipelines.config.run import RunConfig
+from pipelines.study.matched import paced_config
 
 TARGET_KLS = (0.5, 1.0, 2.0)
 TRAINING, PREDICTION = "training", "prediction"
@@ -31,8 +32,8 @@ _BASE_PARTS = ("world", "data", "sft", "reward")  # of a finished chain, shared
 class Scale:
     """How much of everything. The defaults are the experiment; a test makes them tiny."""
 
-    steps: int = 200
-    evaluate_every: int = 25
+    steps: int = 120
+    evaluate_every: int = 15
     test_prompts: int = 100
     solving_prompts: int = 48  # alignment prompts on which the coefficients are solved
     samples: int = 1024  # of the SFT policy, per prompt, for predictions
@@ -59,7 +60,7 @@ def training_config(chain: RunConfig, folder: Path, scale: Scale) -> RunConfig:
             "evaluation_samples": scale.validation_samples,
             "checkpoint_every": scale.steps,
             "keep_checkpoints": 1,
-            "optimizer": chain.align.optimizer.model_copy(update={"schedule": "linear"}),
+            "optimizer": chain.align.optimizer.model_copy(update={"schedule": "cosine"}),
         }
     )
     evaluate = chain.evaluate.model_copy(
@@ -128,7 +129,7 @@ def settings_of(config: RunConfig) -> list[CheckSetting]:
 
 def arm_of(setting: CheckSetting, target_kl: float, coefficient: float) -> Arm:
     """The alignment that a prediction is compared with."""
-    training = setting.config
+    training = paced_config(setting.config, target_kl)
     name = f"{setting.name}_kl{target_kl:g}"
     update = {
         "name": name,

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,6 +18,7 @@ from pipelines.cast_request import Actors
 from pipelines.comparison import ArmRun
 from pipelines.config.run import RunConfig
 from pipelines.data import Prompt
+from pipelines.evaluation.convergence import validation_curve
 from pipelines.lane import Lane
 from pipelines.preview_check.design import CheckSetting
 from pipelines.reference_table import ReferenceTable
@@ -179,13 +178,3 @@ def _at_measured_kl(predictor: Predictor, utilities: Tensor, achieved: Side) -> 
         "reliable": reliable,
         "problem": None,
     }
-
-
-def validation_curve(metrics: Path) -> list[dict[str, float]]:
-    """Step, KL and utility of every evaluation on validation prompts while training."""
-    rows = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
-    return [
-        {"step": row["step"], "kl": row["validation.kl_k1_mean"], "utility": row["validation.utility.mean"]}
-        for row in rows
-        if "validation.utility.mean" in row
-    ]

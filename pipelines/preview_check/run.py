@@ -14,10 +14,10 @@ from pipelines.cached_samples import cached_utilities, load_cached_samples
 from pipelines.cast_request import Actors
 from pipelines.comparison import kept_actors, run_arms
 from pipelines.config.run import RunConfig
+from pipelines.evaluation.convergence import change_over_last_quarter
 from pipelines.evaluation.samples import test_prompts
 from pipelines.files import write_json
 from pipelines.gold import gold_of
-from pipelines.preview_check.analysis import change_over_last_quarter
 from pipelines.preview_check.design import (
     TARGET_KLS,
     CheckSetting,

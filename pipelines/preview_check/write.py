@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from allgood.errors import DataError
+from pipelines.evaluation.convergence import is_flat
 from pipelines.files import atomic_path, write_json
 from pipelines.preview_check import figures
 from pipelines.preview_check.analysis import (
     Bootstrapped,
     bootstrapped_correlation,
     grid_of,
-    is_flat,
     rank_correlation,
     spread_of,
 )

@@ -1,38 +1,24 @@
-"""Did the arms converge? What changed in the last quarter of their steps, on validation prompts."""
+"""Did the arms converge? What changed in the last quarter of their steps on validation prompts, over seeds.
+
+A single run's KL on validation prompts is known to some 5 or 10 %, so a drift of 5 % shows in the mean over seeds only.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from allgood.intervals import t_interval
+
 Result = Mapping[str, Any]
 
 
-@dataclass(frozen=True)
-class LastQuarter:
-    """Relative change from the last evaluation but one to the last: of the KL, and of the utility's gain over SFT."""
-
-    kl: float
-    utility: float | None  # None where the tilt could not show the run's KL, so that the gain is unknown
-
-
-def last_quarter(arm: Mapping[str, Any]) -> LastQuarter:
-    """From the validation curve of an arm whose evaluations are a quarter of the run apart."""
-    before, last = arm["curve"][-2], arm["curve"][-1]
-    gain = arm["efficiency"]["achieved_gain"] if arm["efficiency"] else None
-    return LastQuarter(
-        kl=abs(last["kl"] - before["kl"]) / last["kl"],
-        utility=abs(last["utility"] - before["utility"]) / gain if gain else None,
-    )
-
-
 def convergence_table(results: Sequence[Result], objectives: Mapping[str, str]) -> list[str]:
-    """Per objective and target KL: coefficient, measured KL, changes in the last quarter, efficiency; means."""
+    """Per objective and target KL, over seeds: coefficient, measured KL, changes in the last quarter, efficiency."""
     rows = [
-        "| objective | target KL | gamma | measured KL | change of KL | change of utility gain | efficiency |",
+        "| objective | target KL | gamma | KL | change of KL [95 %] | change of utility gain [95 %] | efficiency |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     targets = sorted({arm["target_kl"] for arm in results[0]["arms"]})
@@ -50,13 +36,18 @@ def convergence_table(results: Sequence[Result], objectives: Mapping[str, str]) 
 
 
 def _cells(arms: Sequence[Mapping[str, Any]]) -> list[str]:
-    changes = [last_quarter(arm) for arm in arms]
-    gains = [change.utility for change in changes if change.utility is not None]
     efficiencies = [arm["efficiency"]["value"] for arm in arms if arm["efficiency"]]
     return [
         f"{np.mean([arm['gamma'] for arm in arms]):.3g}",
         f"{np.mean([arm['kl'] for arm in arms]):.2f}",
-        f"{np.mean([change.kl for change in changes]):.1%}",
-        f"{np.mean(gains):.1%}" if gains else "-",
+        _mean([arm["change"]["kl"] for arm in arms]),
+        _mean([arm["change"]["utility"] for arm in arms]),
         f"{np.mean(efficiencies):.2f}" if efficiencies else "-",
     ]
+
+
+def _mean(changes: Sequence[float]) -> str:
+    if len(changes) == 1:
+        return f"{changes[0]:+.1%}"
+    interval = t_interval(changes)
+    return f"{interval.value:+.1%} [{interval.low:+.1%}, {interval.high:+.1%}]"

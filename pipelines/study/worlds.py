@@ -12,18 +12,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pipelines.align_journal import VALIDATION
 from pipelines.cast_request import Actors
 from pipelines.comparison import Arm, ArmRun, kept_actors, sample_policy
 from pipelines.config.properties import ModelProperty, Property
 from pipelines.config.run import RunConfig
 from pipelines.data import prepare
-from pipelines.evaluation.efficiency import efficiency
+from pipelines.evaluation.convergence import change_over_last_quarter, validation_curve
+from pipelines.evaluation.efficiency import efficiency, sft_utilities
 from pipelines.evaluation.measure import measure
 from pipelines.evaluation.samples import test_prompts
 from pipelines.files import write_json
 from pipelines.gold import gold_of
-from pipelines.metrics_log import MetricsLog
 from pipelines.references import build_references
 from pipelines.reward_model import reward_folder
 from pipelines.run_folder import RunFolder
@@ -118,20 +117,12 @@ def _accuracies(config: RunConfig) -> dict[str, dict[str, float]]:
 
 
 def _training(run: ArmRun) -> dict[str, Any]:
-    """The arm's validation curve, and its efficiency where the tilt can show the run's KL."""
-    rows = MetricsLog(RunFolder(run.arm.config.folder).metrics).read()
-    columns = {
-        "kl": f"{VALIDATION}kl_k1_mean",
-        "utility": f"{VALIDATION}utility.mean",
-        "good": f"{VALIDATION}both_good",
-    }
-    curve = [
-        {"step": row["step"], **{name: row[column] for name, column in columns.items()}}
-        for row in rows
-        if columns["kl"] in row
-    ]
-    share = efficiency(run.arm.config, run.summary["validation"])
-    return {"curve": curve, "efficiency": None if isinstance(share, str) else asdict(share)}
+    """The arm's curve on validation prompts, its last quarter, and its efficiency where the tilt can show its KL."""
+    config = run.arm.config
+    curve = validation_curve(RunFolder(config.folder).metrics)
+    change = change_over_last_quarter(curve, sft_utility=float(sft_utilities(config).mean()))
+    share = efficiency(config, run.summary["validation"])
+    return {"curve": curve, "change": change, "efficiency": None if isinstance(share, str) else asdict(share)}
 
 
 def without_details(numbers: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,9 +7,7 @@ import pytest
 
 from pipelines.preview_check.analysis import (
     bootstrapped_correlation,
-    change_over_last_quarter,
     grid_of,
-    is_flat,
     rank_correlation,
     spread_of,
 )
@@ -52,20 +50,6 @@ def test_spread_and_noise_of_known_size() -> None:
 def test_pure_noise_has_no_reliability_to_speak_of() -> None:
     noise = np.random.default_rng(1).normal(size=(8, 400))
     assert spread_of(noise, num_resamples=400).reliability < 0.6
-
-
-def test_change_over_the_last_quarter_by_hand() -> None:
-    curve = [
-        {"step": 50, "kl": 0.5, "utility": -3.0},
-        {"step": 75, "kl": 1.0, "utility": -2.0},
-        {"step": 100, "kl": 1.04, "utility": -1.8},
-    ]
-    change = change_over_last_quarter(curve, sft_utility=-4.0)
-    assert change == {"kl": pytest.approx(0.04), "utility": pytest.approx(0.1)}
-    assert not is_flat(change)
-    assert is_flat({"kl": 0.04, "utility": -0.05})
-    with pytest.raises(ValueError, match="evaluate more often"):
-        change_over_last_quarter(curve[-1:], sft_utility=-4.0)
 
 
 def test_an_unfinished_check_is_refused_by_the_missing_setting() -> None:

@@ -1,25 +1,22 @@
-import pytest
-
-from pipelines.study.convergence import convergence_table, last_quarter
+from pipelines.study.convergence import convergence_table
 
 ARM = {
     "objective": "raw_sum",
     "target_kl": 1.0,
     "gamma": 0.5,
     "kl": 1.02,
-    "curve": [{"kl": 2.0, "utility": -3.0}, {"kl": 1.1, "utility": -2.1}, {"kl": 1.0, "utility": -2.0}],
-    "efficiency": {"value": 0.8, "achieved_gain": 2.0},
+    "change": {"kl": -0.1, "utility": 0.05},
+    "efficiency": {"value": 0.8},
 }
 
 
-def test_changes_are_relative_to_the_last_kl_and_to_the_gain_over_sft() -> None:
-    found = last_quarter(ARM)
-    assert found.kl == pytest.approx(0.1)
-    assert found.utility == pytest.approx(0.05)  # 0.1 of a gain of 2
+def test_changes_of_one_seed_stand_without_an_interval_and_a_missing_efficiency_as_a_dash() -> None:
+    row = convergence_table([{"arms": [ARM | {"efficiency": None}]}], {"raw_sum": "raw sum"})[-1]
+    assert row == "| raw sum | 1 | 0.5 | 1.02 | -10.0% | +5.0% | - |"
 
 
-def test_an_arm_whose_gain_is_unknown_has_a_change_of_kl_alone() -> None:
-    unknown = ARM | {"efficiency": None}
-    assert last_quarter(unknown).utility is None
-    row = convergence_table([{"arms": [unknown]}], {"raw_sum": "raw sum"})[-1]
-    assert row == "| raw sum | 1 | 0.5 | 1.02 | 10.0% | - | - |"
+def test_changes_of_several_seeds_are_averaged_with_their_sign() -> None:
+    other = ARM | {"change": {"kl": 0.1, "utility": 0.05}}
+    row = convergence_table([{"arms": [ARM]}, {"arms": [other]}], {"raw_sum": "raw sum"})[-1]
+    # t at 97.5 % with 1 degree of freedom is 12.706; the standard error of -0.1 and 0.1 is 0.1
+    assert row == "| raw sum | 1 | 0.5 | 1.02 | +0.0% [-127.1%, +127.1%] | +5.0% [+5.0%, +5.0%] | 0.80 |"
