@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from actors import learner_state
 from actors.learner_group import Peers
@@ -58,6 +59,7 @@ class Learner:
         self._peers = Peers()
         self._version = 0
         self._arm: ArmSpec | None = None
+        self._pi_0: PreTrainedModel | None = None
 
     def start(self, arm: ArmSpec) -> None:
         """Begin an arm: initial weights, zero value head, fresh optimiser, policy version 0."""
@@ -66,6 +68,7 @@ class Learner:
             for name, parameter in self._model.named_parameters():
                 parameter.copy_(self._initial[name])
         self._value_head.reset()
+        self._pi_0 = self._copy_of_pi_0() if arm.kl.estimator == "full" else None
         self._arm, self._version = arm, 0
         self._parameters: dict[str, nn.Parameter] = dict(self._model.named_parameters())
         if isinstance(arm.algorithm, Ppo):
@@ -166,9 +169,10 @@ class Learner:
         The behaviour policy's log-probs are the learner's own when the versions agree, and are then taken as they are.
         """
         stale = batch.policy_version != self._version
-        if not stale and not self._has_values():
+        if not stale and not self._has_values() and self._pi_0 is None:
             return Start(batch.logprobs)
-        logprobs, values = list(batch.logprobs), [np.empty(0, np.float32)] * len(batch.groups)
+        logprobs, nothing = list(batch.logprobs), [np.empty(0, np.float32)] * len(batch.groups)
+        values, full_kl = list(nothing), list(nothing)
         with torch.no_grad():
             for micro in self._passes(batch):
                 for index, row in enumerate(micro.rows):
@@ -177,7 +181,14 @@ class Learner:
                         logprobs[row] = micro.padded.logprobs[index, :length].cpu().numpy()
                     if micro.values is not None:
                         values[row] = micro.values[index, :length].cpu().numpy()
-        return Start(tuple(logprobs), tuple(values))
+                    if micro.padded.full_kl is not None:
+                        full_kl[row] = micro.padded.full_kl[index, :length].cpu().numpy()
+        return Start(tuple(logprobs), tuple(values), tuple(full_kl))
+
+    def _copy_of_pi_0(self) -> PreTrainedModel:
+        """The initial weights in the dtype of the reference policy, for the KL over the whole vocabulary."""
+        model = load_policy(self._spec.model, dtype=self._dtype, device=self._device)
+        return model.requires_grad_(False)
 
     def _step(self, batch: Batch, loss: Loss, sums: MetricSums, *, num_rows: int) -> float:
         """One optimiser step over the whole batch; returns the gradient norm before clipping."""
@@ -206,7 +217,7 @@ class Learner:
             prompts = [batch.prompt_tokens[row] for row in rows]
             responses = [batch.response_tokens[row] for row in rows]
             with self._autocast(), last_hidden_states(self._model) as hidden:
-                padded = response_logprobs(self._model, prompts, responses)
+                padded = response_logprobs(self._model, prompts, responses, pi_0=self._pi_0)
             states = response_states(hidden(), prompts, responses) if self._has_values() else None
             yield MicroBatch(rows, padded, None if states is None else self._value_head(states))
 

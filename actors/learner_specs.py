@@ -81,9 +81,12 @@ Algorithm = Rloo | Ppo | Reinforce | Grpo
 
 @dataclass(frozen=True)
 class Kl:
-    """Which estimator of KL(pi || pi_0) is subtracted per token, and where. k1 in the reward is exact."""
+    """Which estimator of KL(pi || pi_0) is subtracted, and where. k1 in the reward is exact.
 
-    estimator: Literal["k1", "k2", "k3"] = "k1"
+    `full` needs the distributions of pi_0, not its log-probs of sampled tokens: the learner keeps a copy of pi_0 then.
+    """
+
+    estimator: Literal["k1", "k2", "k2_sequence", "k3", "full"] = "k1"
     placement: Literal["reward", "loss"] = "reward"
 
 

@@ -22,7 +22,6 @@ from actors.policy_gradient import (
     ppo_loss,
     ppo_targets,
     rloo_loss,
-    sequence_kl_k1,
     token_kl,
 )
 from actors.token_logprobs import ResponseLogProbs
@@ -31,10 +30,13 @@ from actors.update_metrics import MetricSums
 
 @dataclass(frozen=True)
 class Start:
-    """The learner's policy before the update: log-probs and (PPO) values of every response token, per row."""
+    """The learner's policy before the update: per row, log-probs and (where they are used) values and full-vocabulary
+    KL of every response token.
+    """
 
     logprobs: tuple[FloatRow, ...]
     values: tuple[FloatRow, ...] = ()
+    full_kl: tuple[FloatRow, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -80,13 +82,18 @@ def _whole_responses(
 
 def _returns(batch: Batch, start: Start, kl: Kl) -> Float64Row:
     """R = u - gamma * KL of the response, [rows]; u alone where the KL is a loss of its own."""
+    penalties = [row.sum() for row in _penalties(batch, start, kl)]
+    return batch.utilities.astype(np.float64) - np.array(penalties, dtype=np.float64)
+
+
+def _penalties(batch: Batch, start: Start, kl: Kl) -> list[Float64Row]:
+    """gamma * KL per token, inside the reward; 0 where the KL is a loss of its own."""
     if kl.placement == "loss":
-        return batch.utilities.astype(np.float64)
-    if kl.estimator == "k1":
-        return batch.utilities - batch.kl_coefficient * sequence_kl_k1(start.logprobs, batch.reference_logprobs)
+        return [np.zeros(len(row)) for row in start.logprobs]
+    if kl.estimator == "full":
+        return [batch.kl_coefficient * row.astype(np.float64) for row in start.full_kl]
     pairs = zip(start.logprobs, batch.reference_logprobs, strict=True)
-    penalties = np.array([token_kl(own, reference, kl.estimator).sum() for own, reference in pairs], dtype=np.float64)
-    return batch.utilities - batch.kl_coefficient * penalties
+    return [batch.kl_coefficient * token_kl(own, reference, kl.estimator) for own, reference in pairs]
 
 
 def _advantages(
@@ -103,7 +110,11 @@ def _with_kl_loss(loss: Loss, batch: Batch, kl: Kl) -> Loss:
     """The loss plus gamma * sum of the estimator over tokens, which carries its own gradient."""
 
     def with_kl(micro: MicroBatch, sums: MetricSums) -> Tensor:
-        penalty = kl_loss(micro.padded.logprobs, micro.rows, batch.reference_logprobs, kl.estimator)
+        if kl.estimator == "full":
+            assert micro.padded.full_kl is not None
+            penalty = micro.padded.full_kl.sum()
+        else:
+            penalty = kl_loss(micro.padded.logprobs, micro.rows, batch.reference_logprobs, kl.estimator)
         return loss(micro, sums) + batch.kl_coefficient * penalty
 
     return with_kl
@@ -113,11 +124,9 @@ def _ppo(batch: Batch, start: Start, arm: ArmSpec, algorithm: Ppo, sums: MetricS
     targets = ppo_targets(
         start_logprobs=start.logprobs,
         behaviour_logprobs=batch.logprobs,
-        reference_logprobs=batch.reference_logprobs,
+        penalties=_penalties(batch, start, arm.kl),
         values=start.values,
         utilities=batch.utilities,
-        kl_coefficient=batch.kl_coefficient if arm.kl.placement == "reward" else 0.0,
-        estimator=arm.kl.estimator,
         max_importance_weight=arm.max_importance_weight,
         algorithm=algorithm,
     )

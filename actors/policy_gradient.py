@@ -85,6 +85,8 @@ def token_kl(logprobs: FloatRow, reference_logprobs: FloatRow, estimator: str) -
 def kl_loss(logprobs: Tensor, rows: Sequence[int], reference_logprobs: Sequence[FloatRow], estimator: str) -> Tensor:
     """Sum over rows and tokens of an estimator, with gradient; `logprobs` [rows, tokens] is 0 at padding."""
     reference = pad_rows([reference_logprobs[row] for row in rows], logprobs.device)
+    if estimator == "k2_sequence":
+        return kl.k2(logprobs.sum(-1), reference.sum(-1)).sum()
     return ESTIMATORS[estimator](logprobs, reference).sum()  # every estimator is 0 where both are 0
 
 
@@ -115,21 +117,18 @@ def ppo_targets(
     *,
     start_logprobs: Sequence[FloatRow],
     behaviour_logprobs: Sequence[FloatRow],
-    reference_logprobs: Sequence[FloatRow],
+    penalties: Sequence[Float64Row],
     values: Sequence[FloatRow],
     utilities: FloatRow,
-    kl_coefficient: float,
-    estimator: str = "k1",
     max_importance_weight: float,
     algorithm: Ppo,
 ) -> PpoTargets:
-    """Rewards per token, their GAE advantages, and the returns that the value head should predict."""
+    """Rewards per token (-`penalties`, and the utility at the last), their GAE advantages, and the returns that the
+    value head should predict.
+    """
     if not start_logprobs:  # an empty shard
         return PpoTargets((), (), (), (), ())
-    rewards = [
-        -kl_coefficient * token_kl(start, reference, estimator)
-        for start, reference in zip(start_logprobs, reference_logprobs, strict=True)
-    ]
+    rewards = [-row for row in penalties]
     for row, utility in zip(rewards, utilities, strict=True):
         row[-1] += utility
     padded_values, mask = _padded(values)

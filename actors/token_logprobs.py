@@ -16,18 +16,21 @@ from transformers import PreTrainedModel
 
 from actors.messages import FloatRow, TokenRow
 from allgood.batching import token_budget_batches
+from allgood.kl import full
 
 
 @dataclass(frozen=True)
 class ResponseLogProbs:
     """Padded views of response tokens, all [rows, tokens]; column j is the j-th response token.
 
-    `logprobs` and `entropies` are float32, in nats, and 0 where `mask` is False. `entropies` carry no gradient.
+    All but `mask` are float32, in nats, and 0 where `mask` is False. `entropies` carry no gradient. `full_kl`, the KL
+    to another model over the whole vocabulary, is there where that model was given.
     """
 
     logprobs: Tensor
     entropies: Tensor
     mask: Tensor
+    full_kl: Tensor | None = None
 
 
 def micro_batches(prompts: Sequence[TokenRow], responses: Sequence[TokenRow], *, max_tokens: int) -> list[list[int]]:
@@ -38,7 +41,11 @@ def micro_batches(prompts: Sequence[TokenRow], responses: Sequence[TokenRow], *,
 
 
 def response_logprobs(
-    model: PreTrainedModel, prompts: Sequence[TokenRow], responses: Sequence[TokenRow]
+    model: PreTrainedModel,
+    prompts: Sequence[TokenRow],
+    responses: Sequence[TokenRow],
+    *,
+    pi_0: PreTrainedModel | None = None,
 ) -> ResponseLogProbs:
     """Log pi of every response token, for the rows of one micro-batch, with gradients if they are enabled.
 
@@ -46,6 +53,7 @@ def response_logprobs(
         model: A causal language model; its mode (dropout) is the caller's business.
         prompts: Token ids of the prompt, one array per row, none empty.
         responses: Token ids of the response, one array per row, none empty.
+        pi_0: The model that `full_kl` is measured to; it gets no gradient.
     """
     prompt_lengths = np.array([len(row) for row in prompts])
     response_lengths = np.array([len(row) for row in responses])
@@ -58,16 +66,25 @@ def response_logprobs(
     starts = torch.from_numpy(prompt_lengths).to(device)[rows] + columns  # position of each response token
 
     first = int(prompt_lengths.min()) - 1  # logits before this position belong to prompts only
-    logits = model(input_ids=ids[:, :-1], use_cache=False, logits_to_keep=ids.shape[1] - 1 - first).logits
-    flat_logprobs, flat_entropies = _gather(logits[rows, starts - 1 - first], ids[rows, starts])
 
-    shape = (len(responses), int(response_lengths.max()))
+    def distribution(of: PreTrainedModel) -> Tensor:  # [tokens of all responses, vocabulary], in float32
+        logits = of(input_ids=ids[:, :-1], use_cache=False, logits_to_keep=ids.shape[1] - 1 - first).logits
+        chosen: Tensor = logits[rows, starts - 1 - first]
+        return chosen.float().log_softmax(-1)
+
+    def padded(flat: Tensor) -> Tensor:
+        empty = torch.zeros((len(responses), int(response_lengths.max())), dtype=flat.dtype, device=device)
+        return empty.index_put((rows, columns), flat)
+
+    own, reference = distribution(model), None
+    if pi_0 is not None:
+        with torch.no_grad():
+            reference = distribution(pi_0)
     return ResponseLogProbs(
-        logprobs=torch.zeros(shape, device=device).index_put((rows, columns), flat_logprobs),
-        entropies=torch.zeros(shape, device=device).index_put((rows, columns), flat_entropies),
-        mask=torch.zeros(shape, dtype=torch.bool, device=device).index_put(
-            (rows, columns), torch.tensor(True, device=device)
-        ),
+        logprobs=padded(own.gather(-1, ids[rows, starts][:, None]).squeeze(-1)),
+        entropies=padded(_entropies(own)),
+        mask=padded(torch.ones(len(rows), dtype=torch.bool, device=device)),
+        full_kl=None if reference is None else padded(full(own, reference)),
     )
 
 
@@ -85,14 +102,11 @@ def ragged_logprobs(
     return tuple(result)
 
 
-def _gather(logits: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
-    """Log-probability of `tokens` and entropy of `logits`, both [tokens], in float32."""
-    distribution = logits.float().log_softmax(-1)
-    logprobs = distribution.gather(-1, tokens[:, None]).squeeze(-1)
-    with torch.no_grad():
-        # exp(-inf) * -inf is NaN; a token that cannot be drawn adds nothing to the entropy
-        entropies = -(distribution.exp() * distribution.clamp_min(torch.finfo(torch.float32).min)).sum(-1)
-    return logprobs, entropies
+@torch.no_grad()
+def _entropies(distribution: Tensor) -> Tensor:
+    """Of log-probabilities [tokens, vocabulary]."""
+    # exp(-inf) * -inf is NaN; a token that cannot be drawn adds nothing to the entropy
+    return -(distribution.exp() * distribution.clamp_min(torch.finfo(torch.float32).min)).sum(-1)
 
 
 def _pad(prompts: Sequence[TokenRow], responses: Sequence[TokenRow]) -> np.ndarray:

@@ -32,7 +32,7 @@ __all__ = [
     "k3",
 ]
 
-Estimator = Literal["k1", "k2", "k3", "full"]
+Estimator = Literal["k1", "k2", "k2_sequence", "k3", "full"]
 Placement = Literal["reward", "loss"]
 
 
@@ -122,7 +122,8 @@ def choice(estimator: str, placement: str) -> KlChoice:
         if (known.estimator, known.placement) == (estimator, placement):
             return known
     raise ValueError(
-        f"no KL choice {estimator!r} as {placement!r}: estimators are k1, k2, k3, full; placements are reward, loss"
+        f"no KL choice {estimator!r} as {placement!r}: estimators are k1, k2, k2_sequence (loss only), k3, full; "
+        "placements are reward, loss"
     )
 
 
@@ -130,7 +131,8 @@ _CHOICES = (
     KlChoice("k1", "reward", True, "exact gradient of the KL-regularised objective"),
     KlChoice("k1", "loss", False, "k1 as a loss has no expected gradient: nothing holds the policy near pi_0"),
     KlChoice("k2", "reward", False, "k2 in the reward is the gradient of another penalty than KL(pi || pi_0)"),
-    KlChoice("k2", "loss", False, "per-token k2 as a loss ignores later tokens; k2 of the sequence sum is exact"),
+    KlChoice("k2", "loss", False, "per-token k2 as a loss ignores later tokens; k2_sequence does not"),
+    KlChoice("k2_sequence", "loss", True, "k2 of whole responses as a loss: exact gradient, on-policy"),
     KlChoice("k3", "reward", False, "k3 in the reward is the gradient of another penalty than KL(pi || pi_0)"),
     KlChoice("k3", "loss", False, "k3 as a loss follows the forward KL(pi_0 || pi) and ignores later tokens"),
     KlChoice("full", "reward", False, "full-vocabulary KL in the reward sees later tokens only"),

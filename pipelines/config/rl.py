@@ -43,8 +43,14 @@ class KlConfig(StrictModel):
     """
 
     coefficient: float = Field(0.1, gt=0, description="gamma; in nats of utility per nat of KL")
-    estimator: Literal["k1", "k2", "k3"] = Field("k1", description="per token, of the sampled tokens")
-    placement: Literal["reward", "loss"] = Field("reward", description="where it is subtracted; k1 only in the reward")
+    estimator: Literal["k1", "k2", "k2_sequence", "k3", "full"] = Field(
+        "k1",
+        description="k1, k2, k3: per sampled token; k2_sequence: k2 of the whole response; full: the sum over the "
+        "vocabulary at each token, for which every learner keeps a copy of pi_0",
+    )
+    placement: Literal["reward", "loss"] = Field(
+        "reward", description="where it is subtracted; k1 only in the reward, k2_sequence only as a loss"
+    )
     controller: Annotated[FixedController | AdaptiveController | TargetController, Field(discriminator="kind")] = (
         FixedController()
     )
@@ -54,8 +60,10 @@ class KlConfig(StrictModel):
         if (self.estimator, self.placement) == ("k1", "loss"):
             raise ValueError(
                 "k1 as a loss has no expected gradient: nothing would hold the policy near pi_0; set "
-                "placement: reward, or estimator k2 or k3"
+                "placement: reward, or estimator k2_sequence"
             )
+        if (self.estimator, self.placement) == ("k2_sequence", "reward"):
+            raise ValueError("k2_sequence in the reward follows another penalty than the KL; set placement: loss")
         return self
 
 

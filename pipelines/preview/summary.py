@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from allgood.kl import choice
 from pipelines.config.run import RunConfig
 from pipelines.preview.frontier import Best, best_within, pareto_front
 from pipelines.preview.predict import Prediction
@@ -74,7 +75,7 @@ def _own_rows(preview: Preview) -> list[Row]:
 
 def _reaches_the_tilt(config: RunConfig) -> bool:
     """Whether training with the run file's KL has the gradient whose optimum is the tilt."""
-    return (config.kl.estimator, config.kl.placement) == ("k1", "reward")
+    return choice(config.kl.estimator, config.kl.placement).is_exact
 
 
 def _baseline(preview: Preview) -> dict[str, float]:
@@ -154,7 +155,7 @@ def notes(summary: Mapping[str, Any]) -> list[str]:
         )
     if not summary["reaches_the_tilt"]:
         found.append(
-            "The run file's kl.estimator and kl.placement have another gradient than k1 in the reward: training with "
+            "The run file's kl.estimator and kl.placement have another gradient than the objective: training with "
             "them does not aim at what is predicted here."
         )
     if summary["num_dropped_prompts"]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from actors.learner import ArmSpec, Learner, LearnerSpec, OptimizerSpec, Ppo, Rloo
@@ -52,10 +52,15 @@ def same_bits(first: Weights, second: Weights) -> bool:
 
 def token_logprobs(model: PreTrainedModel, batch: Batch, row: int) -> torch.Tensor:
     """One unpadded row at a time, the definition."""
+    tokens = torch.tensor(batch.response_tokens[row], dtype=torch.int64)
+    return distributions(model, batch, row).gather(-1, tokens[:, None])[:, 0]
+
+
+def distributions(model: PreTrainedModel, batch: Batch, row: int) -> torch.Tensor:
+    """Log-probabilities of every token at each position of a response, [tokens, vocabulary]."""
     prompt, response = batch.prompt_tokens[row], batch.response_tokens[row]
     ids = torch.tensor(np.concatenate([prompt, response]), dtype=torch.int64)[None]
-    distribution = model(input_ids=ids).logits[0, len(prompt) - 1 : -1].log_softmax(-1)
-    return distribution.gather(-1, ids[0, len(prompt) :, None])[:, 0]
+    return model(input_ids=ids).logits[0, len(prompt) - 1 : -1].log_softmax(-1)
 
 
 def obvious_step(model: PreTrainedModel, loss: torch.Tensor, extra: Iterable[torch.nn.Parameter] = ()) -> float:
@@ -98,6 +103,7 @@ def test_rloo_update_is_that_of_the_definition_computed_row_by_row(folder: str, 
         (Grpo(), Kl("k3", "loss")),
         (Reinforce(), Kl("k2", "reward")),
         (Rloo(), Kl("k2", "loss")),
+        (Rloo(), Kl("k2_sequence", "loss")),
         (Grpo(scale="std"), Kl()),
     ],
     ids=str,
@@ -111,6 +117,8 @@ def test_other_baselines_and_kl_choices_are_those_of_the_definition(
 
     def estimate(own: torch.Tensor, row: int) -> torch.Tensor:
         ratio = own - torch.tensor(batch.reference_logprobs[row])
+        if kl.estimator == "k2_sequence":
+            return ratio.sum() ** 2 / 2
         return {"k1": ratio, "k2": ratio**2 / 2, "k3": torch.exp(-ratio) - 1 + ratio}[kl.estimator].sum()
 
     in_reward = kl.placement == "reward"
@@ -135,6 +143,43 @@ def test_other_baselines_and_kl_choices_are_those_of_the_definition(
         torch.testing.assert_close(
             torch.tensor(trained.weights().arrays[name]), parameter.detach(), rtol=1e-3, atol=5e-6
         )
+
+
+@pytest.mark.parametrize("placement", ["reward", "loss"])
+def test_full_vocabulary_kl_is_that_of_the_definition_to_the_initial_weights(
+    folder: str, model: PreTrainedModel, placement: str, tmp_path: Path
+) -> None:
+    pi_0 = AutoModelForCausalLM.from_pretrained(folder).eval()
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for parameter in model.parameters():  # at pi_0 itself the KL is 0, and so is its gradient
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    trained = learner(folder, dataclasses.replace(RLOO, kl=Kl("full", placement)))
+    trained.save(str(tmp_path))
+    save_file(dict(model.named_parameters()), tmp_path / "weights.safetensors")
+    trained.load(str(tmp_path))
+    batch = ragged_batch(model)
+    metrics = trained.update(batch).metrics
+
+    def full(row: int) -> torch.Tensor:
+        own, reference = (distributions(policy, batch, row) for policy in (model, pi_0))
+        return (own.exp() * (own - reference.detach())).sum()
+
+    in_reward = placement == "reward"
+    penalties = np.array([full(row).item() for row in range(9)])
+    assert penalties.min() > 0.01
+    returns = batch.utilities - 0.3 * penalties * in_reward
+    terms = []
+    for row, group in enumerate(batch.groups):
+        mine = returns[batch.groups == group]
+        advantage = returns[row] - (mine.sum() - returns[row]) / (len(mine) - 1)
+        terms.append(-advantage * token_logprobs(model, batch, row).sum())
+        if not in_reward:
+            terms[-1] = terms[-1] + 0.3 * full(row)
+    loss = torch.stack(terms).mean()
+    norm = obvious_step(model, loss)
+    assert metrics["loss"] == pytest.approx(loss.item(), rel=1e-4, abs=1e-6)
+    assert metrics["gradient_norm"] == pytest.approx(norm, rel=1e-3)
 
 
 def test_an_arm_travels_through_json_whatever_its_algorithm() -> None:

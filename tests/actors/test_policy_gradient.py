@@ -93,14 +93,13 @@ def test_ppo_puts_kl_on_every_token_and_the_utility_on_the_last() -> None:
     targets = ppo_targets(
         start_logprobs=[row(-1, -2)],
         behaviour_logprobs=[row(-1, -2)],
-        reference_logprobs=[row(-2, -1)],
+        penalties=[np.array([0.5, -0.5])],
         values=[row(0, 0)],
         utilities=row(7),
-        kl_coefficient=0.5,
         max_importance_weight=2.0,
         algorithm=Ppo(),
     )
-    # rewards: -0.5 * 1, and -0.5 * -1 + 7
+    # rewards: -0.5, and 0.5 + 7
     np.testing.assert_allclose(targets.advantages[0], [7.0, 7.5])
     np.testing.assert_allclose(targets.returns[0], [7.0, 7.5])
     np.testing.assert_allclose(targets.weights[0], [1.0, 1.0])

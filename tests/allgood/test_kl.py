@@ -1,4 +1,5 @@
 import math
+from itertools import product
 
 import pytest
 import torch
@@ -63,13 +64,9 @@ def test_unlike_shapes_are_refused():
 
 
 def test_every_choice_says_whether_it_is_exact():
-    exact = [
-        (estimator, placement)
-        for estimator in ("k1", "k2", "k3", "full")
-        for placement in ("reward", "loss")
-        if kl.choice(estimator, placement).is_exact
-    ]
-    assert exact == [("k1", "reward")]
+    choices = [*product(("k1", "k2", "k3", "full"), ("reward", "loss")), ("k2_sequence", "loss")]
+    exact = [chosen for chosen in choices if kl.choice(*chosen).is_exact]
+    assert exact == [("k1", "reward"), ("k2_sequence", "loss")]
     assert "no expected gradient" in kl.choice("k1", "loss").note
 
 

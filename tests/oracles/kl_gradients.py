@@ -33,6 +33,8 @@ def loss_of(estimator: str, placement: str) -> Loss:
     """The loss that stands for a `kl.choice`."""
     if estimator == "full":
         return full_as_reward if placement == "reward" else full_as_loss
+    if estimator == "k2_sequence":
+        return sequence_k2_as_loss
     return partial(as_reward if placement == "reward" else as_loss, ESTIMATORS[estimator])
 
 

@@ -60,11 +60,11 @@ def test_multipliers_controller_and_algorithm_continue_from_a_checkpoint_to_the_
         transform={"kind": "identity"},
         reference={"kind": "mean"},
         objective={"kind": "lagrangian", "maximise": "short", "thresholds": {"vowels": 0.5}, "learning_rate": 0.3},
-        kl={"estimator": "k3", "placement": "loss", "controller": {"kind": "target", "target": 0.5}},
+        kl={"estimator": "full", "placement": "loss", "controller": {"kind": "target", "target": 0.5}},
         align={"algorithm": {"kind": "grpo"}},
     )
     run_align(config, cast)
-    assert "k3 as a loss follows the forward KL" in "".join(capsys.readouterr())
+    assert "full-vocabulary KL as a loss ignores later tokens" in "".join(capsys.readouterr())
     whole, final = rows(config), weights(config)
     multipliers = [row["multiplier.vowels"] for row in whole]
     for before, after, row in zip(multipliers, multipliers[1:], whole, strict=False):
