@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from torch import nn
 from transformers import (
     AutoConfig,
+    AutoModel,
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
@@ -133,6 +134,20 @@ def load_classifier(
     return _load_scorer(source, device)
 
 
+def load_encoder(source: str | Path, *, device: torch.device) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """The encoder called `source` in float32, in evaluation mode, and its tokenizer.
+
+    Raises:
+        ModelError: There is no such model, or it has no weights.
+    """
+    check_has_weights(source)
+    model, missing = _load(AutoModel, source, dtype=torch.float32)
+    missing = [name for name in missing if not name.startswith("pooler.")]  # unused: features are hidden states
+    if missing:
+        raise ModelError(f"{str(source)!r} is no complete encoder: it lacks the weights {_some(missing)}")
+    return _placed(model, device), load_tokenizer(source)
+
+
 def check_has_weights(source: str | Path) -> None:
     """Refuse a local folder that is empty of weights; a name that is no folder is left to the hub."""
     folder = Path(source)
@@ -168,7 +183,7 @@ def _placed(model: PreTrainedModel, device: torch.device) -> PreTrainedModel:
 
 
 def _load(
-    auto_class: type[AutoModelForCausalLM] | type[AutoModelForSequenceClassification],
+    auto_class: type[AutoModel] | type[AutoModelForCausalLM] | type[AutoModelForSequenceClassification],
     source: str | Path,
     *,
     dtype: torch.dtype,

@@ -1,4 +1,4 @@
-"""What a reward model knows of a prompt: the mean of its last hidden states, for heads that predict references."""
+"""What a model knows of a prompt: the mean of its last hidden states, for heads that predict references."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ class PromptFeatures:
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, max_tokens: int) -> None:
         self._backbone, self._device = model.base_model, model.device
         self._tokenizer = tokenizer
-        self._max_tokens = max_tokens
+        positions = getattr(model.config, "max_position_embeddings", max_tokens)
+        self._max_tokens = min(max_tokens, positions)
 
     def __call__(self, prompts: Sequence[str]) -> NDArray[np.float32]:
         """[prompts, features] float32, of each prompt as the model reads it before an empty response."""

@@ -22,7 +22,7 @@ from actors.encoding import encode_all_for_scoring
 from actors.ensemble import Combination, EnsembleScorer
 from actors.location import location
 from actors.messages import FloatRow, Rollout, Scores
-from actors.models import load_classifier, load_reward_model, resolve_device
+from actors.models import load_classifier, load_encoder, load_reward_model, resolve_device
 from actors.prompt_features import PromptFeatures
 from actors.treatment import Treatment, require_references, transform_of, treat
 from allgood.errors import ModelError, RoleError
@@ -56,7 +56,7 @@ class RewardWorker:
         self._spec = spec
         self._scorer = _scorer(spec)
         self._treatments: dict[str, Treatment] = {}
-        self._features: PromptFeatures | None = None
+        self._features: dict[str, PromptFeatures] = {}
 
     def set_treatment(self, treatment: Treatment) -> None:
         """Add or replace the treatment with this key.
@@ -97,18 +97,22 @@ class RewardWorker:
         """Raw rewards, [responses] float32; NaN = failed."""
         return self._scorer.score(prompts, responses).rewards
 
-    def prompt_features(self, prompts: Sequence[str]) -> NDArray[np.float32]:
-        """Mean of the model's last hidden states over each prompt's tokens, [prompts, features].
+    def prompt_features(self, prompts: Sequence[str], encoder: str | None = None) -> NDArray[np.float32]:
+        """Mean of last hidden states over each prompt's tokens, [prompts, features]: of `encoder`, or of the scorer.
 
         Raises:
-            ModelError: The scorer is not one model that has hidden states.
+            ModelError: There is no such encoder, or none is named and the scorer is not one model with hidden states.
         """
-        if self._spec.kind != "model":
-            raise ModelError(f"property {self._spec.property!r} is of kind {self._spec.kind}, which has no features")
-        if self._features is None:  # loaded once more, and only by runs that predict references
-            model, tokenizer = load_reward_model(self._spec.source, device=resolve_device(self._spec.device))
-            self._features = PromptFeatures(model, tokenizer, max_tokens=self._spec.max_tokens)
-        return self._features(prompts)
+        if encoder is None and self._spec.kind != "model":
+            raise ModelError(
+                f"property {self._spec.property!r} is of kind {self._spec.kind}, which has no features; name an encoder"
+            )
+        source = encoder or self._spec.source
+        if source not in self._features:  # loaded once more, and only by runs that predict references
+            load = load_reward_model if encoder is None else load_encoder
+            model, tokenizer = load(source, device=resolve_device(self._spec.device))
+            self._features[source] = PromptFeatures(model, tokenizer, max_tokens=self._spec.max_tokens)
+        return self._features[source](prompts)
 
     def score_parity(self, prompts: Sequence[str], responses: Sequence[str], *, tolerance: float = 1e-3) -> float:
         """Compare batched rewards with those of the plain model, one unpadded response at a time.

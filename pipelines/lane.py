@@ -127,12 +127,15 @@ class Lane:
         )
         return np.concatenate(parts) if parts else np.empty(0, dtype=np.float32)
 
-    async def prompt_features(self, name: str, prompts: Sequence[str]) -> NDArray[np.float32]:
-        """Features of prompts by a property's reward model, [prompts, features]."""
+    async def prompt_features(self, name: str, prompts: Sequence[str], encoder: str | None) -> NDArray[np.float32]:
+        """Features of prompts in a property's actors, by `encoder` or its reward model, [prompts, features]."""
         starts = range(0, len(prompts), TEXTS_PER_CALL)
         parts = await gather(
             self._rewards[name].call(
-                lambda actor: actor.prompt_features, list(prompts[start : start + TEXTS_PER_CALL]), phase="features"
+                lambda actor: actor.prompt_features,
+                list(prompts[start : start + TEXTS_PER_CALL]),
+                encoder,
+                phase="features",
             )
             for start in starts
         )

@@ -1,8 +1,9 @@
-"""References for prompts that were never sampled: a head on the reward model's features, trained on those that were.
+"""References for prompts that were never sampled: a head on features of their text, trained on those that were.
 
-Features are the mean of the reward model's last hidden states over the prompt's tokens. A fifth of the sampled prompts
-is kept out to measure whether predicted quantiles hold (coverage); the head that is used is then trained on all of
-them, and predicts mean and standard deviation for every prompt of the sampled splits.
+Features are the mean of the last hidden states of the reward model, or of an encoder that is named, over the prompt's
+tokens. A fifth of the sampled prompts is kept out to measure whether predicted quantiles hold (coverage); the head
+that is used is then trained on all of them, and predicts mean and standard deviation for every prompt of the sampled
+splits.
 """
 
 from __future__ import annotations
@@ -50,18 +51,19 @@ async def predict_references(
     rows: list[dict[str, Any]] = []
     report: dict[str, Any] = {}
     for name, references in wanted.items():
-        if not any(isinstance(reference, PredictedReference) for reference in references):
-            continue
-        features = torch.from_numpy(await lane.prompt_features(name, [prompt.text for prompt in prompts]))
-        sampled, draws = _complete_draws(name, prompts, samples)
-        report[name] = _held_out_coverage(features[sampled], draws, seed=config.seed)
-        predicted = fit(features[sampled], draws, seed=config.seed)(features)
-        rows += [
-            {"prompt_id": prompt.id, "property": name, "mean": float(mean), "std": float(std)}
-            for prompt, mean, std in zip(prompts, predicted.mean.detach(), predicted.std.detach(), strict=True)
-        ]
-        shares = ", ".join(f"{row['share_below']:.2f} for {row['quantile']:g}" for row in report[name]["quantiles"])
-        say(f"predicted references of {name}: share of held-out samples below the predicted quantile: {shares}")
+        encoders = {reference.encoder for reference in references if isinstance(reference, PredictedReference)}
+        for encoder in sorted(encoders, key=str):
+            features = torch.from_numpy(await lane.prompt_features(name, [prompt.text for prompt in prompts], encoder))
+            sampled, draws = _complete_draws(name, prompts, samples)
+            head = name if encoder is None else f"{name} on {encoder}"
+            report[head] = _held_out_coverage(features[sampled], draws, seed=config.seed)
+            predicted = fit(features[sampled], draws, seed=config.seed)(features)
+            rows += [
+                {"prompt_id": prompt.id, "property": name, "encoder": encoder, "mean": float(mean), "std": float(std)}
+                for prompt, mean, std in zip(prompts, predicted.mean.detach(), predicted.std.detach(), strict=True)
+            ]
+            shares = ", ".join(f"{row['share_below']:.2f} for {row['quantile']:g}" for row in report[head]["quantiles"])
+            say(f"predicted references of {head}: share of held-out samples below the predicted quantile: {shares}")
     return Predicted(rows, report)
 
 

@@ -166,7 +166,8 @@ class ReferenceTable:
     def _predicted(self, property_name: str, reference: PredictedReference, ids: list[str]) -> dict[str, float]:
         path = self.folder / PREDICTED
         rows = pq.read_table(path).to_pylist() if PREDICTED in self.manifest["files"] else []
-        known = {row["prompt_id"]: row for row in rows if row["property"] == property_name}
+        head = (property_name, reference.encoder)
+        known = {row["prompt_id"]: row for row in rows if (row["property"], row.get("encoder")) == head}
         missing = [prompt for prompt in ids if prompt not in known]
         if missing:
             raise ReferenceTableError(

@@ -80,6 +80,14 @@ class PropertyBase(StrictModel):
     placement: Placement = Placement()
 
 
+def _refuse_without_features(reference: Reference, why: str) -> None:
+    if isinstance(reference, PredictedReference) and reference.encoder is None:
+        raise ValueError(
+            f"reference predicted stands on the features of one reward model, and {why}; name an `encoder` in it, or "
+            "set reference to {kind: quantile}"
+        )
+
+
 def _refuse_mismatch(transform: Transform, reference: Reference) -> None:
     """ValueError when a transform cannot work with a reference."""
     takes_draws = isinstance(transform, MeanSigmoidTransform | LogMeanSigmoidTransform | CalibratedTransform)
@@ -150,11 +158,7 @@ class FunctionProperty(PropertyBase):
     @model_validator(mode="after")
     def _transform_fits_reference(self) -> FunctionProperty:
         _refuse_mismatch(self.transform, self.reference)
-        if isinstance(self.reference, PredictedReference):
-            raise ValueError(
-                "reference predicted stands on the features of a reward model, and a function has none; "
-                "set reference to {kind: quantile}"
-            )
+        _refuse_without_features(self.reference, "a function has none")
         return self
 
 
@@ -203,11 +207,7 @@ class EnsembleProperty(PropertyBase):
     @model_validator(mode="after")
     def _transform_fits_reference(self) -> EnsembleProperty:
         _refuse_mismatch(self.transform, self.reference)
-        if isinstance(self.reference, PredictedReference):
-            raise ValueError(
-                "reference predicted stands on the features of one reward model, and an ensemble has several; "
-                "set reference to {kind: quantile}"
-            )
+        _refuse_without_features(self.reference, "an ensemble has several")
         return self
 
 

@@ -65,10 +65,17 @@ class DrawsReference(StrictModel):
 
 
 class PredictedReference(StrictModel):
-    """A quantile predicted from the prompt's text by a head on the reward model, for prompts never sampled too."""
+    """A quantile predicted from the prompt's text by a head on the reward model or an encoder, for prompts never
+    sampled too.
+    """
 
     kind: Literal["predicted"] = "predicted"
     quantile: float = Field(0.85, gt=0, lt=1, description="of the predicted Gaussian: mean + z*std")
+    encoder: str | None = Field(
+        None,
+        description="name or folder of a Hugging Face encoder that the head stands on; empty: the reward model itself, "
+        "which kinds function and ensemble have not",
+    )
 
 
 Reference = Annotated[

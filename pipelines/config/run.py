@@ -12,7 +12,7 @@ from pipelines.config.comparison import ComparisonConfig
 from pipelines.config.data import DataConfig, PolicyConfig, TokenizerConfig, WorldConfig
 from pipelines.config.placement import PlacementConfig
 from pipelines.config.preview import PreviewConfig
-from pipelines.config.properties import Property
+from pipelines.config.properties import PredictedReference, Property
 from pipelines.config.rl import (
     AlignConfig,
     EvaluateConfig,
@@ -74,10 +74,11 @@ class RunConfig(StrictModel):
                     f"{', '.join(self.properties)}"
                 )
             kind = self.properties[name].kind
-            if kind != "model" and any(reference.kind == "predicted" for reference in references):
+            predicted = [reference for reference in references if isinstance(reference, PredictedReference)]
+            if kind != "model" and any(reference.encoder is None for reference in predicted):
                 raise ValueError(
                     f"references.also asks for predicted references of {name}, but a property of kind {kind} has no "
-                    "features to predict from; only kind model has"
+                    "features to predict from; name an `encoder` in them"
                 )
         return self
 

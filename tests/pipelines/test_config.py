@@ -274,6 +274,6 @@ def test_every_controller_and_algorithm_has_its_keys(run_file: Path) -> None:
 def test_further_references_belong_to_properties_that_can_have_them(run_file: Path) -> None:
     assert "not a property" in refused(run_file, "references.also={rude: [{kind: mean}]}")
     rule = "properties.rule={kind: function, function: 'm:f'}"
-    assert "only kind model has" in refused(run_file, rule, "references.also={rule: [{kind: predicted}]}")
+    assert "name an `encoder`" in refused(run_file, rule, "references.also={rule: [{kind: predicted}]}")
     also = load_config(run_file, ["references.also={helpful: [{kind: dataset}, {kind: predicted}]}"]).references.also
     assert [reference.kind for reference in also["helpful"]] == ["dataset", "predicted"]

@@ -76,7 +76,29 @@ def test_too_few_sampled_prompts_are_refused(tmp_path: Path, ray_cluster: None) 
         build_references(config, cast)
 
 
-def test_a_function_has_no_features() -> None:
+def test_a_function_stands_on_the_features_of_an_encoder(tmp_path: Path, ray_cluster: None) -> None:
+    encoder = save_scorer(tmp_path / "encoder")
+    config = predicting(tmp_path, sampled=6)
+    rule = {
+        "kind": "function",
+        "function": "tests.pipelines.tiny_rewards:short",
+        "reference": {"kind": "predicted", "encoder": encoder},
+        "placement": {"cpus": 0.1},
+    }
+    properties = {"liked": config.properties["liked"].model_dump(mode="json"), "rule": rule}
+    config = RunConfig.model_validate(config.model_dump(mode="json") | {"properties": properties})
+    with spawn(reference_request(config)) as cast:
+        manifest = build_references(config, cast)
+    assert list(manifest["predicted"]) == ["liked", f"rule on {encoder}"]
+    setup = set_up(config)
+    references = setup.treatments("arm")["rule"].references
+    assert {prompt.id for prompt in setup.prompts} < references.keys()
+    assert len(set(references.values())) > 5  # another one for each prompt
+
+
+def test_a_function_has_no_features_of_its_own() -> None:
     worker = RewardWorker(RewardSpec("rule", "function", "tests.pipelines.tiny_rewards:short"))
-    with pytest.raises(ModelError, match="kind function, which has no features"):
+    with pytest.raises(ModelError, match="kind function, which has no features; name an encoder"):
         worker.prompt_features(["x"])
+    with pytest.raises(ModelError, match="does not exist"):
+        worker.prompt_features(["x"], "./no/such/encoder")
