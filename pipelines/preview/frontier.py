@@ -11,9 +11,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from allgood import pareto
 from pipelines.preview.predict import Prediction
 
 NUM_SPLITS = 20
@@ -49,13 +51,9 @@ def pareto_front(predictions: Sequence[Prediction], headline: str) -> list[int]:
     """Positions of the reliable predictions that no other reliable one beats in KL and metric, in order of KL."""
     known = [i for i, found in enumerate(predictions) if found.reliable and found.numbers]
     # Solved targets differ in the last digits: equal to a thousandth of a nat is equal.
-    known.sort(key=lambda i: (round(predictions[i].numbers["kl"], 3), -predictions[i].numbers[headline]))
-    front, best = [], -math.inf
-    for i in known:
-        if predictions[i].numbers[headline] > best:
-            front.append(i)
-            best = predictions[i].numbers[headline]
-    return front
+    kls = [round(predictions[i].numbers["kl"], 3) for i in known]
+    on_front = pareto.pareto_front([predictions[i].numbers[headline] for i in known], kls)
+    return [known[i] for i in sorted(np.flatnonzero(on_front), key=lambda i: kls[i])]
 
 
 def best_within(predictions: Sequence[Prediction], budget: float, headline: str) -> Best | None:

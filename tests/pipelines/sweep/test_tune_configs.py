@@ -21,6 +21,7 @@ def test_the_promised_files_are_there() -> None:
         "reference_x_kl",
         "transform_ablation",
         "aggregation_ablation",
+        "paper_hh",
         "smoke",
     } == {path.stem for path in FILES}
 
