@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from allgood.errors import PlacementError
 from pipelines import progress
 
 NAMESPACE = "allgood"
@@ -20,6 +22,7 @@ NAMESPACE = "allgood"
 # Reserved CPUs are accounting in Ray, not a limit. The default roles (rollout, reference policy, learner, one reward
 # model per property) would not fit a laptop with two cores, although they take turns there perfectly well.
 MIN_LOGICAL_CPUS = 16
+CONNECT_TIMEOUT_S = 10.0
 
 
 @contextmanager
@@ -50,21 +53,49 @@ def _start(*, dashboard: bool) -> None:
     import ray
 
     if joins_cluster():
-        progress.say(f"joining the Ray cluster at {os.environ['RAY_ADDRESS']}")
-        ray.init(namespace=NAMESPACE, log_to_driver=False, logging_level=logging.WARNING)
+        address = os.environ["RAY_ADDRESS"]
+        _require_answer(address)
+        progress.say(f"joining the Ray cluster at {address}")
+        with _told(f"no Ray cluster can be joined at RAY_ADDRESS={address}", "check the address, or unset it"):
+            ray.init(namespace=NAMESPACE, log_to_driver=False, logging_level=logging.WARNING)
         return
     # Ray switches token authentication on for a new local cluster, as it should, and warns about it each time.
     logging.getLogger("ray._private.authentication.authentication_token_setup").setLevel(logging.ERROR)
-    ray.init(
-        address="local",
-        namespace=NAMESPACE,
-        num_cpus=max(MIN_LOGICAL_CPUS, os.cpu_count() or 1),
-        include_dashboard=dashboard,
-        dashboard_host="127.0.0.1",
-        log_to_driver=False,
-        logging_level=logging.WARNING,
-    )
+    with _told("Ray does not start on this machine", "it may be overloaded or short of memory: try again"):
+        ray.init(
+            address="local",
+            namespace=NAMESPACE,
+            num_cpus=max(MIN_LOGICAL_CPUS, os.cpu_count() or 1),
+            include_dashboard=dashboard,
+            dashboard_host="127.0.0.1",
+            log_to_driver=False,
+            logging_level=logging.WARNING,
+        )
     _make_token_private()
+
+
+def _require_answer(address: str) -> None:
+    """Refuse an address where nobody listens; Ray itself tries for minutes. Without a port ("auto") Ray decides."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not port.isdigit():
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT_S).close()
+    except OSError as error:
+        raise PlacementError(
+            f"nothing answers at RAY_ADDRESS={address} ({error}); correct it, or unset it to start Ray here"
+        ) from error
+
+
+@contextmanager
+def _told(what: str, advice: str) -> Iterator[None]:
+    """Turn what `ray.init` raises into one sentence."""
+    from ray.exceptions import RayError
+
+    try:
+        yield
+    except (OSError, RuntimeError, ValueError, RayError) as error:
+        raise PlacementError(f"{what} ({str(error).strip().splitlines()[0]}); {advice}") from error
 
 
 def _careful_environment() -> None:

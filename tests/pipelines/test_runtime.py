@@ -25,3 +25,11 @@ def test_a_session_starts_a_private_ray_and_stops_only_what_it_started() -> None
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
     assert done.stderr == ""
+
+
+def test_an_address_where_nobody_listens_is_refused_at_once() -> None:
+    command = [sys.executable, "-c", "from pipelines.runtime import ray_session\nwith ray_session(): pass"]
+    environment = os.environ | {"RAY_ADDRESS": "127.0.0.1:1"}  # a port that nothing may listen on
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=60)
+    assert "nothing answers at RAY_ADDRESS=127.0.0.1:1" in done.stderr
+    assert "unset it to start Ray here" in done.stderr
