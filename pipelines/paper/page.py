@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pipelines.files import atomic_path
 from pipelines.paper.figures import best_of_k_figure, frontier_figure, improvement_figure, tilting_figure
-from pipelines.paper.parts import AGGREGATION, PARTS, REFERENCE
+from pipelines.paper.parts import AGGREGATION, DEFAULT, PARTS, REFERENCE
 from pipelines.paper.stored import (
     Metric,
     Result,
@@ -168,7 +168,7 @@ def _aggregation(results: Sequence[Result], folder: Path) -> str:
         lines += [
             "![Predicted by tilting (lines) and trained at one target KL (dots)](paper_aggregation.png)",
             "",
-            *_trained_table(results, "LSC sum"),
+            *_trained_table(results, DEFAULT),
         ]
     return "\n".join(lines)
 
@@ -212,7 +212,7 @@ def _reference(results: Sequence[Result], folder: Path) -> str:
         lines += [
             "![Predicted by tilting (lines) and trained at one target KL (dots)](paper_reference.png)",
             "",
-            *_trained_table(results, REFERENCE.settings[0].label),
+            *_trained_table(results, DEFAULT),
         ]
     return "\n".join(lines)
 
@@ -241,10 +241,14 @@ def _differences(results: Sequence[Result], first: str, second: str, metrics: Ma
         f"| {first} minus {second} | " + " | ".join(f"KL {kl:g}" for kl in MATCHED_KLS) + " |",
         "| --- |" + " --- |" * len(MATCHED_KLS),
     ]
+    apart: list[str] = []
     for name, metric in metrics.items():
-        cells = [shown(difference_at(results, first, second, metric, kl)) for kl in MATCHED_KLS]
-        rows.append(f"| {name} | " + " | ".join(cells) + " |")
-    return rows
+        found = {kl: difference_at(results, first, second, metric, kl) for kl in MATCHED_KLS}
+        rows.append(f"| {name} | " + " | ".join(shown(difference) for difference in found.values()) + " |")
+        apart += [f"{name} at KL {kl:g} ({d.mean:+.3f})" for kl, d in found.items() if d and (d.low > 0 or d.high < 0)]
+    asked = len(metrics) * len(MATCHED_KLS)
+    told = f"{len(apart)} of {asked} can be told from 0, {0.05 * asked:.1f} would be by chance"
+    return [*rows, "", f"*We find:* {told}{': ' + '; '.join(apart) if apart else ''}."]
 
 
 def _section(title: str, claim: str, results: Sequence[object], *, asks: str | None = None) -> list[str]:
