@@ -110,7 +110,8 @@ def _section(results: Sequence[Result], strength: float, figure: str) -> str:
         for other in [name for name in trained if name != "raw_sum"]:
             table = _difference_table(results, other, metrics)
             lines += [f"### {trained[other]} minus raw sum{heading}\n", *table, ""]
-    lines += ["### Training\n", *convergence_table(results, trained), ""]
+    notes = sorted({result["note"] for result in results if "note" in result})  # on how stored numbers were made
+    lines += ["### Training\n", *[f"{note}\n" for note in notes], *convergence_table(results, trained), ""]
     lines += ["### Preference models\n", "Accuracy on test pairs, mean over seeds:\n", *accuracy_table(results), ""]
     lines += [
         f"Agreement within a prompt, aligned samples at target KL {AGREEMENT_TARGET:g}:\n",
