@@ -18,7 +18,13 @@ from pipelines.study.worlds import run_world, world_config
 Item = TypeVar("Item")
 
 SIDE_BY_SIDE = 2  # worlds at the same time, one thread each
-SETTINGS = (  # what differs from quickstart
+SETTINGS = (  # what differs from quickstart, which is in more of a hurry
+    "sft.training.max_steps=320",
+    *(
+        f"properties.{name}.train.training.{key}"
+        for name in ("helpful", "harmless")
+        for key in ("max_steps=200", "evaluate_every=100")
+    ),
     "align.steps=80",
     "align.optimizer.schedule=cosine",  # its last quarter is below 15 % of the rate: utility and KL are flat at the end
     "align.evaluate_every=20",  # the last two evaluations bound the last quarter: the page shows what changed in it

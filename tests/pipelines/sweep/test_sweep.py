@@ -58,6 +58,7 @@ def rows(folder: Path) -> list[dict[str, Any]]:
     ]
 
 
+@pytest.mark.slow
 def test_a_broken_trial_is_marked_and_the_others_finish(summary: dict[str, Any], sweep: SweepConfig) -> None:
     assert summary["trials"] == {"finished": 2, "failed": 1}
     [(name, reason)] = summary["failed"].items()
@@ -66,6 +67,7 @@ def test_a_broken_trial_is_marked_and_the_others_finish(summary: dict[str, Any],
     assert "error:" in (trial(sweep, "broken") / "log.txt").read_text()
 
 
+@pytest.mark.slow
 def test_trials_side_by_side_on_shared_actors_are_bitwise_what_they_are_alone(
     summary: dict[str, Any], folder: Path, sweep: SweepConfig
 ) -> None:
@@ -79,6 +81,7 @@ def test_trials_side_by_side_on_shared_actors_are_bitwise_what_they_are_alone(
         assert all(torch.equal(value, alone[name]) for name, value in ours.items())
 
 
+@pytest.mark.slow
 def test_the_table_has_a_row_per_trial_with_validation_and_test_numbers(
     summary: dict[str, Any], sweep: SweepConfig
 ) -> None:
@@ -94,6 +97,7 @@ def test_the_table_has_a_row_per_trial_with_validation_and_test_numbers(
         assert logged[-1]["validation.win_rate"] == pytest.approx(mean)
 
 
+@pytest.mark.slow
 def test_the_summary_recommends_a_setting_of_the_front(summary: dict[str, Any], sweep: SweepConfig) -> None:
     assert summary["recommended"]["setting"] in [setting["setting"] for setting in summary["front"]]
     assert summary["hypervolume"]["worst_kl"] == 100.0
@@ -101,11 +105,13 @@ def test_the_summary_recommends_a_setting_of_the_front(summary: dict[str, Any], 
     assert {path.name for path in (sweep.folder / "plots").iterdir()} == {"front.png", "predicted.png"}
 
 
+@pytest.mark.slow
 def test_finished_trials_keep_their_model_and_no_checkpoints(summary: dict[str, Any], sweep: SweepConfig) -> None:
     assert (trial(sweep, "mean") / "model" / "model.safetensors").is_file()
     assert not (trial(sweep, "mean") / "checkpoints").exists()
 
 
+@pytest.mark.slow
 def test_a_resumed_sweep_repeats_no_finished_trial(
     summary: dict[str, Any], folder: Path, sweep: SweepConfig, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -116,6 +122,7 @@ def test_a_resumed_sweep_repeats_no_finished_trial(
     assert again == summary
 
 
+@pytest.mark.slow
 def test_a_sweep_is_not_started_twice_or_resumed_as_another(
     summary: dict[str, Any], folder: Path, sweep: SweepConfig
 ) -> None:
