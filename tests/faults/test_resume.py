@@ -55,7 +55,7 @@ def killed_run(
     config = long_config(folder, name)
     command = [sys.executable, "-m", "tests.faults.align_driver", str(folder), name]
     with (folder / f"{name}.log").open("w") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log)
+        process = subprocess.Popen(command, stdout=log, stderr=log, preexec_fn=_hear_ctrl_c)
         for _ in watch(process):
             if moment(config):
                 break
@@ -63,6 +63,11 @@ def killed_run(
         process.wait(timeout=60.0)
     assert process.returncode == -by, (folder / f"{name}.log").read_text()[-3000:]
     return config
+
+
+def _hear_ctrl_c() -> None:
+    """A test run in the background has Ctrl-C switched off, and so would have what it starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def watch(process: subprocess.Popen[bytes]) -> Iterator[None]:
