@@ -169,12 +169,13 @@ class Learner:
         The behaviour policy's log-probs are the learner's own when the versions agree, and are then taken as they are.
         """
         stale = batch.policy_version != self._version
-        if not stale and not self._has_values() and self._pi_0 is None:
+        pi_0 = self._pi_0 if self._started_arm().kl.placement == "reward" else None
+        if not stale and not self._has_values() and pi_0 is None:
             return Start(batch.logprobs)
         logprobs, nothing = list(batch.logprobs), [np.empty(0, np.float32)] * len(batch.groups)
         values, full_kl = list(nothing), list(nothing)
         with torch.no_grad():
-            for micro in self._passes(batch):
+            for micro in self._passes(batch, pi_0):
                 for index, row in enumerate(micro.rows):
                     length = len(batch.response_tokens[row])
                     if stale:
@@ -193,7 +194,8 @@ class Learner:
     def _step(self, batch: Batch, loss: Loss, sums: MetricSums, *, num_rows: int) -> float:
         """One optimiser step over the whole batch; returns the gradient norm before clipping."""
         self._gradients.zero_()
-        for micro in self._passes(batch):
+        pi_0 = self._pi_0 if self._started_arm().kl.placement == "loss" else None
+        for micro in self._passes(batch, pi_0):
             total = loss(micro, sums)
             (total / num_rows).backward()
             sums.add(loss=total.item(), entropy=micro.padded.entropies.sum().item())
@@ -211,13 +213,13 @@ class Learner:
         self._check_weights(batch.step)
         return norm
 
-    def _passes(self, batch: Batch) -> Iterator[MicroBatch]:
-        """Forward passes over the batch, one per micro-batch."""
+    def _passes(self, batch: Batch, pi_0: PreTrainedModel | None) -> Iterator[MicroBatch]:
+        """Forward passes over the batch, one per micro-batch; with `pi_0` also the KL to it over the vocabulary."""
         for rows in micro_batches(batch.prompt_tokens, batch.response_tokens, max_tokens=self._spec.micro_batch_tokens):
             prompts = [batch.prompt_tokens[row] for row in rows]
             responses = [batch.response_tokens[row] for row in rows]
             with self._autocast(), last_hidden_states(self._model) as hidden:
-                padded = response_logprobs(self._model, prompts, responses, pi_0=self._pi_0)
+                padded = response_logprobs(self._model, prompts, responses, pi_0=pi_0)
             states = response_states(hidden(), prompts, responses) if self._has_values() else None
             yield MicroBatch(rows, padded, None if states is None else self._value_head(states))
 
