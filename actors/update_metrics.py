@@ -10,6 +10,7 @@ import torch
 
 from actors.learner_group import Peers
 from actors.messages import Batch, FloatRow
+from actors.sequence_kl import sequence_k1, sequence_k3
 
 _NAMES = (
     *("rows", "tokens", "kl_k1", "kl_k3", "utility", "loss", "entropy", "value_loss", "clipped"),
@@ -38,13 +39,11 @@ class MetricSums:
 
     def add_start(self, batch: Batch, start_logprobs: Sequence[FloatRow]) -> None:
         """Take note of the batch and of the KL of the policy that starts the update."""
-        rows = zip(start_logprobs, batch.reference_logprobs, strict=True)
-        log_ratios = [reference.astype(np.float64) - start for start, reference in rows]  # log pi_0 / pi, the k3 order
         self.add(
-            rows=len(log_ratios),
-            tokens=sum(len(ratio) for ratio in log_ratios),
-            kl_k1=sum(-float(ratio.sum()) for ratio in log_ratios),
-            kl_k3=sum(float((np.expm1(ratio) - ratio).sum()) for ratio in log_ratios),
+            rows=len(start_logprobs),
+            tokens=sum(len(row) for row in start_logprobs),
+            kl_k1=float(sequence_k1(start_logprobs, batch.reference_logprobs).sum()),
+            kl_k3=float(sequence_k3(start_logprobs, batch.reference_logprobs).sum()),
             utility=float(batch.utilities.sum(dtype=np.float64)),
         )
 

@@ -14,10 +14,11 @@ import torch
 from numpy.typing import NDArray
 
 from actors.messages import Experience, FloatRow
+from actors.sequence_kl import sequence_k1
 from allgood.aggregation import normalise_then_sum
 from pipelines.align_loop import Assembled, State
 from pipelines.objective import CombinedUtility, kept_rows
-from pipelines.step_batch import assemble, groups_of, merged_scores, sequence_kl
+from pipelines.step_batch import assemble, groups_of, merged_scores
 
 
 def assemble_normalised(
@@ -32,7 +33,7 @@ def assemble_normalised(
     batch, scores = assembled.batch, merged_scores(experience)
     reasons = tuple(reason for chunk in experience for reason in chunk.rollout.finish_reasons)
     kept = kept_rows(utility(scores, reasons), groups_of(experience))
-    kl = sequence_kl(batch.logprobs, batch.reference_logprobs)
+    kl = sequence_k1(batch.logprobs, batch.reference_logprobs)
     share = state.kl_coefficient / len(utility.names)
     returns = {name: scores[name].margins[kept].astype(np.float64) - share * kl for name in utility.names}
     normalised = _normalised(returns, batch.groups)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.messages import Batch, Experience, FloatRow, Scores
+from actors.sequence_kl import sequence_k1, sequence_k3
 from allgood.errors import TrainingError
 from pipelines.align_loop import Assembled, State
 from pipelines.objective import CombinedUtility, kept_rows, refuse_too_many_failures
@@ -30,7 +31,7 @@ def assemble(
     if not len(kept):
         raise TrainingError(f"step {state.step}: no prompt has two samples with all scores; nothing to learn from")
     batch = _batch(experience, state, utilities, groups, kept)
-    kl = sequence_kl(batch.logprobs, batch.reference_logprobs)
+    kl = sequence_k1(batch.logprobs, batch.reference_logprobs)
     metrics = {
         **score_metrics(scores),
         **rollout_metrics(experience),
@@ -134,17 +135,6 @@ def rollout_metrics(experience: Sequence[Experience]) -> dict[str, float]:
         "share_cut": sum(reason == "length" for reason in reasons) / len(reasons),
         "num_prompts_cut": float(sum(rollout.num_prompts_cut for rollout in rollouts)),
     }
-
-
-def sequence_kl(logprobs: Sequence[FloatRow], reference: Sequence[FloatRow]) -> NDArray[np.float64]:
-    """k1 summed over each response, in nats, [rows]."""
-    return np.array([np.sum(row.astype(np.float64) - ref) for row, ref in zip(logprobs, reference, strict=True)])
-
-
-def sequence_k3(logprobs: Sequence[FloatRow], reference: Sequence[FloatRow]) -> NDArray[np.float64]:
-    """k3 = pi_0/pi - 1 - log(pi_0/pi) summed over each response, in nats, [rows]."""
-    log_ratios = [ref - row.astype(np.float64) for row, ref in zip(logprobs, reference, strict=True)]
-    return np.array([np.sum(np.expm1(log_ratio) - log_ratio) for log_ratio in log_ratios])
 
 
 def _role_seconds(experience: Sequence[Experience], scores: dict[str, Scores]) -> dict[str, float]:

@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 
 from actors.messages import Experience, FloatRow
+from actors.sequence_kl import sequence_k1, sequence_k3
 from pipelines.align_loop import Crew, State, Validation
 from pipelines.data import Prompt
 from pipelines.gold import Gold, GoldScores
 from pipelines.objective import CombinedUtility
 from pipelines.rollouts import collect_all, make_chunks, texts
-from pipelines.step_batch import merged_scores, rollout_metrics, score_metrics, sequence_k3, sequence_kl
+from pipelines.step_batch import merged_scores, rollout_metrics, score_metrics
 
 Judge = Callable[[Sequence[Experience]], Awaitable[Mapping[str, float]]]
 """Further metrics of an evaluation, from everything that was sampled."""
@@ -53,7 +54,7 @@ class Validator:
         gold = self._gold_scores(experience)
         utilities = self._utilities(experience, state)
         logprobs, reference = _logprobs(experience)
-        kl = sequence_kl(logprobs, reference)
+        kl = sequence_k1(logprobs, reference)
         metrics = {
             **score_metrics(merged_scores(experience)),
             **rollout_metrics(experience),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -135,8 +135,9 @@ def _manifest(folder: Path) -> dict[str, Any] | None:
 Record = TypeVar("Record", Prompt, Pair, Demonstration)
 
 
-def _write(path: Path, rows: Iterable[Prompt | Pair | Demonstration], schema: pa.Schema) -> None:
-    pq.write_table(pa.Table.from_pylist([asdict(row) for row in rows], schema=schema), path)
+def _write(path: Path, rows: Sequence[Prompt | Pair | Demonstration], schema: pa.Schema) -> None:
+    columns = {name: [getattr(row, name) for row in rows] for name in schema.names}
+    pq.write_table(pa.Table.from_pydict(columns, schema=schema), path)
 
 
 def _read(path: Path, kind: type[Record]) -> list[Record]:

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from actors.cast import CastRequest, Part, spawn
 from actors.messages import Chunk, Experience
 from actors.rollout import RolloutSpec
+from actors.sequence_kl import sequence_k1
 from actors.treatment import Treatment
 from allgood.errors import DataError
 from pipelines.cast_request import (
@@ -40,7 +41,6 @@ from pipelines.progress import say, track
 from pipelines.references import dataset_responses, mean_rewards
 from pipelines.rollouts import collect_all, make_chunks, purpose_seed, texts
 from pipelines.run_folder import RunFolder
-from pipelines.step_batch import sequence_kl
 from pipelines.table_keys import model_hash, table_keys
 
 SFT_SAMPLES = "sft_samples.parquet"
@@ -189,7 +189,7 @@ def policy_samples(config: RunConfig, prompts: Sequence[Prompt], experience: Seq
     asked, responses = texts(experience)
     gold = gold_of(config)
     gold_scores = gold.score(asked, responses) if gold else {}
-    kl = sequence_kl(
+    kl = sequence_k1(
         [row for rollout in rollouts for row in rollout.logprobs],
         [row for chunk in experience for row in chunk.reference.rows],
     )
