@@ -24,12 +24,13 @@ from pipelines.study.worlds import world_config
 MAIN = "main"
 FAST_TARGETS = (0.5, 1.5)
 FAST_SETTINGS = (
-    "sft.training.max_steps=200",
-    *(f"properties.{name}.train.training.max_steps=100" for name in ("helpful", "harmless")),
-    "align.steps=30",
-    "align.evaluate_every=15",
-    "align.checkpoint_every=30",
+    "sft.training.max_steps=120",
+    *(f"properties.{name}.train.training.max_steps=60" for name in ("helpful", "harmless")),
+    "align.steps=20",
+    "align.evaluate_every=10",
+    "align.checkpoint_every=20",
     "references.num_samples=32",
+    "evaluate.prompts=100",
     "evaluate.bootstrap=500",
 )
 

@@ -17,6 +17,7 @@ from pipelines.preview.predict import Prediction
 from pipelines.preview.rows import Row, finite, row_of
 from pipelines.preview.run import Predicted, Preview
 
+COLUMNS = ("KL ≤", "KL", "value ± se", "on other prompts", "alike", "γ or k")
 METRIC_NAMES = {
     "both_good_rate": "both good, by gold",
     "evaluator_win_rate": "win rate by the held-out evaluators",
@@ -87,14 +88,11 @@ def _baseline(preview: Preview) -> dict[str, float]:
 def show(summary: Mapping[str, Any], config: RunConfig, config_path: Path, console: Console) -> None:
     """The best settings per KL budget, how far to trust them, and how to train one."""
     table = Table(title=f"best settings by {METRIC_NAMES[summary['headline']]}", title_justify="left")
-    for heading in ("", "KL ≤", "KL", "value ± se", "on other prompts", "alike", "γ or k"):
+    for heading in ("", *COLUMNS):
         table.add_column(heading, justify="right")
-    shown: list[Row] = []
-    for entry in summary["best"]:
-        for row in (entry["best"], entry["best_reliable"]):
-            if row is not None and (row is entry["best"] or not entry["best"]["reliable"]):
-                shown.append(row)
-                table.add_row(str(len(shown)), *_cells(summary, row, entry if row is entry["best"] else None))
+    shown = best_rows(summary)
+    for number, row in enumerate(shown, start=1):
+        table.add_row(str(number), *cells(summary, row))
     console.print(table)
     for number, row in enumerate(shown, start=1):
         console.print(f"{number:>2}  {setting_name(row)}", markup=False, highlight=False)
@@ -111,8 +109,20 @@ def show(summary: Mapping[str, Any], config: RunConfig, config_path: Path, conso
         )
 
 
-def _cells(summary: Mapping[str, Any], row: Row, entry: Mapping[str, Any] | None) -> list[str]:
+def best_rows(summary: Mapping[str, Any]) -> list[Row]:
+    """The best setting of each KL budget, below it the best that the samples support where they do not support it."""
+    rows: list[Row] = []
+    for entry in summary["best"]:
+        rows.append(entry["best"])
+        if not entry["best"]["reliable"] and entry["best_reliable"] is not None:
+            rows.append(entry["best_reliable"])
+    return rows
+
+
+def cells(summary: Mapping[str, Any], row: Row) -> list[str]:
+    """A row of `best_rows` under `COLUMNS`; what is said of a budget stands beside its best setting."""
     metric = summary["headline"]
+    entry = next((entry for entry in summary["best"] if entry["best"] is row), None)
     other = entry and entry["value_on_other_prompts"]
     return [
         "" if entry is None else f"{entry['kl_budget']:g}",

@@ -15,7 +15,7 @@ from pipelines.files import atomic_path, write_json
 from pipelines.preview import figures
 from pipelines.preview.rows import Row, row_of, rows_of
 from pipelines.preview.run import Preview, predict_grid
-from pipelines.preview.summary import METRIC_NAMES, level_name, notes, setting_name, show, summary_of
+from pipelines.preview.summary import COLUMNS, METRIC_NAMES, best_rows, cells, notes, setting_name, show, summary_of
 from pipelines.reporting.html import Interactive, Markup, Picture, Section, code, items, page, table
 from pipelines.run_folder import RunFolder
 
@@ -88,36 +88,23 @@ def _sections(found: Preview, summary: Mapping[str, Any]) -> list[Section]:
     alt = "rates of lists, consult phrases, refusals, repetition and length over KL"
     pictures.append(Picture("shortcuts", shortcuts, alt, "What the optimum would do more, or less, often than SFT."))
     return [
-        Section("Best settings within a KL budget", [*_best_tables(summary), items(notes(summary))]),
+        Section(f"Best settings by {METRIC_NAMES[metric]}", [*_best_tables(summary), items(notes(summary))]),
         Section("All settings", [Interactive(figures.interactive(rows, front, metrics), caption)]),
         Section("Plots", pictures),
     ]
 
 
 def _best_tables(summary: Mapping[str, Any]) -> list[Markup]:
-    metric = summary["headline"]
-    columns = ("KL ≤", "KL", METRIC_NAMES[metric], "on other prompts", "alike", "setting", "γ or k", "samples suffice")
-    rows: list[list[str | float | None]] = []
-    commands = []
-    for entry in summary["best"]:
-        row = entry["best"]
-        rows.append(
-            [
-                f"{entry['kl_budget']:g}",
-                row["kl"],
-                f"{row[metric]:.3f} ± {row[f'{metric}_se']:.3f}",
-                entry["value_on_other_prompts"],
-                f"{entry['num_alike']} of {entry['num_within_budget']}",
-                setting_name(row),
-                level_name(row),
-                "yes" if row["reliable"] else "no",
-            ]
-        )
-        commands.append(
-            f"KL {row['kl']:.2f}:\n  " + "\n  ".join(row["overrides"] or ["nothing: the run file as it is"])
-        )
-    shown = "\n".join(commands)
-    return [table(columns, rows), code(shown, summary="overrides for `allgood align CONFIG`, one per line")]
+    rows = best_rows(summary)
+    shown = "\n".join(
+        f"KL {row['kl']:.2f}:\n  " + "\n  ".join(row["overrides"] or ["nothing: the run file as it is"])
+        for row in rows
+        if row["method"] == "tilt"
+    )
+    return [
+        table((*COLUMNS, "setting"), [[*cells(summary, row), setting_name(row)] for row in rows]),
+        code(shown, summary="overrides for `allgood align CONFIG`, one per line"),
+    ]
 
 
 def _metrics(found: Preview, headline: str) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -29,6 +30,7 @@ td.number, th.number { text-align: right; white-space: nowrap; }
 tr.chosen td { background: var(--shade); font-weight: 600; }
 figure { margin: 16px 0; } img { max-width: 100%; height: auto; background: #fff; border: 1px solid var(--line);
   border-radius: 6px; padding: 6px; }
+code { background: var(--shade); padding: 1px 4px; border-radius: 4px; font-size: 0.9em; }
 pre { background: var(--shade); padding: 12px; border-radius: 6px; overflow-x: auto; font-size: 12.5px;
   line-height: 1.45; }
 .text { white-space: pre-wrap; overflow-wrap: anywhere; min-width: 180px; max-width: 360px; }
@@ -76,8 +78,8 @@ class Section:
 
 
 def paragraph(text: str) -> Markup:
-    """A paragraph of plain text."""
-    return Markup(f"<p>{escape(text)}</p>")
+    """A paragraph of plain text; what stands in `backticks` is set as code."""
+    return Markup(f"<p>{_prose(text)}</p>")
 
 
 def heading(text: str) -> Markup:
@@ -86,13 +88,13 @@ def heading(text: str) -> Markup:
 
 
 def items(texts: Iterable[str]) -> Markup:
-    """A list of plain texts."""
-    return Markup("<ul>" + "".join(f"<li>{escape(text)}</li>" for text in texts) + "</ul>")
+    """A list of plain texts; what stands in `backticks` is set as code."""
+    return Markup("<ul>" + "".join(f"<li>{_prose(text)}</li>" for text in texts) + "</ul>")
 
 
 def code(text: str, *, summary: str) -> Markup:
     """Preformatted text behind a line to click on."""
-    return Markup(f"<details><summary>{escape(summary)}</summary><pre>{escape(text)}</pre></details>")
+    return Markup(f"<details><summary>{_prose(summary)}</summary><pre>{escape(text)}</pre></details>")
 
 
 def table(
@@ -152,6 +154,10 @@ def with_interval(value: float | None, low: float | None, high: float | None, di
         if low is None or high is None
         else f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
     )
+
+
+def _prose(text: str) -> str:
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
 
 
 def _html(part: Markup | Picture | Interactive) -> str:
