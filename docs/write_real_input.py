@@ -42,6 +42,8 @@ def page(folder: RunFolder) -> list[str]:
         "",
         *_reward_table(folder, names),
         "",
+        " ".join(_verdict(folder, name) for name in names),
+        "",
         "The held-out evaluators have the same backbone as the reward models, trained on the other half of the pairs "
         "with the lower layers frozen: offline there is one pretrained encoder. Their agreement says nothing about "
         "reward hacking.",
@@ -73,8 +75,9 @@ def page(folder: RunFolder) -> list[str]:
 
 def _reward_table(folder: RunFolder, names: list[str]) -> list[str]:
     rows = [
-        "| model | accuracy [95 %] | longer wins | similar length | probe [95 %] | ECE | temperature |",
-        "| --- | --- | ---: | ---: | --- | ---: | ---: |",
+        "| model | accuracy [95 %] | longer wins | gain over it [95 %] | similar length | probe [95 %] | ECE | "
+        "temperature |",
+        "| --- | --- | ---: | --- | ---: | --- | ---: | ---: |",
     ]
     for name in names:
         probe = folder.reward(name) / "probe.json"
@@ -82,7 +85,7 @@ def _reward_table(folder: RunFolder, names: list[str]) -> list[str]:
             report = _read(path / "report.json")
             probed = _accuracy(_read(probe)) if probe.is_file() and label == name else ""
             rows.append(
-                f"| {label} | {_accuracy(report)} | {report['longer_wins_accuracy']:.3f} | "
+                f"| {label} | {_accuracy(report)} | {report['longer_wins_accuracy']:.3f} | {_gain(report)} | "
                 f"{report['similar_length']['accuracy']:.3f} | {probed} | "
                 f"{report['expected_calibration_error']:.3f} | {report['temperature']:.2f} |"
             )
@@ -115,6 +118,19 @@ def _counts(folder: RunFolder, names: list[str]) -> Report:
 def _accuracy(report: Report) -> str:
     low, high = report["accuracy_ci"]
     return f"{report['accuracy']:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def _gain(report: Report) -> str:
+    low, high = report["gain_over_longer_wins_ci"]
+    return f"{report['gain_over_longer_wins']:+.3f} [{low:+.3f}, {high:+.3f}]"
+
+
+def _verdict(folder: RunFolder, name: str) -> str:
+    """Whether a reward model knows more than that the longer answer wins."""
+    beats = _read(folder.reward(name) / "report.json")["beats_longer_wins"]
+    return f"The {name} reward model " + (
+        'beats "the longer answer wins".' if beats else 'cannot be told from "the longer answer wins".'
+    )
 
 
 def _read(path: Path) -> Report:

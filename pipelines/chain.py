@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -33,7 +34,9 @@ def run_chain(config: RunConfig, *, first: str | None = None, overwrite: bool = 
     start = 0 if first is None else names.index(first)
     for number, stage in enumerate(stages[start:], start=start + 1):
         say(f"[{number}/{len(stages)}] {stage.name}")
+        started = time.monotonic()
         stage.run()
+        say(f"[{number}/{len(stages)}] {stage.name}: done in {time.monotonic() - started:.0f} s")
 
 
 def trained_properties(config: RunConfig, *, held_out: bool = False) -> list[str]:

@@ -5,6 +5,7 @@ A step's prompts are a pure function of (seed, step), so that the data cursor of
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -27,9 +28,26 @@ def step_prompts(prompts: Sequence[Item], *, seed: int, step: int, prompts_per_s
     return [prompts[epochs[position // len(prompts)][position % len(prompts)]] for position in positions]
 
 
+def of_split(prompts: Sequence[Prompt], split: str) -> list[Prompt]:
+    """The prompts of a split in an order of which any first n hold every source in proportion.
+
+    Prepared prompts stand file after file; cutting that order would leave the later files out.
+    """
+    by_source: dict[str, list[Prompt]] = defaultdict(list)
+    for prompt in prompts:
+        if prompt.split == split:
+            by_source[prompt.source].append(prompt)
+    ranked = [
+        ((position + 0.5) / len(members), source, prompt)
+        for source, members in by_source.items()
+        for position, prompt in enumerate(members)
+    ]
+    return [prompt for _, _, prompt in sorted(ranked, key=lambda entry: entry[:2])]
+
+
 def prompts_of(config: RunConfig, prompts: Sequence[Prompt], split: str) -> list[Prompt]:
     """The prompts of a split that a run uses: all, or the first `references.max_prompts` of it."""
-    return [prompt for prompt in prompts if prompt.split == split][: config.references.max_prompts.get(split)]
+    return of_split(prompts, split)[: config.references.max_prompts.get(split)]
 
 
 def run_prompts(config: RunConfig, prompts: Sequence[Prompt], split: str) -> list[Prompt]:
@@ -40,11 +58,7 @@ def run_prompts(config: RunConfig, prompts: Sequence[Prompt], split: str) -> lis
     references = [setting.reference for setting in config.properties.values()]
     predicted = any(isinstance(reference, PredictedReference) for reference in references)
     free = all(isinstance(reference, PredictedReference | NoReference | ConstantReference) for reference in references)
-    return (
-        [prompt for prompt in prompts if prompt.split == split]
-        if predicted and free
-        else prompts_of(config, prompts, split)
-    )
+    return of_split(prompts, split) if predicted and free else prompts_of(config, prompts, split)
 
 
 def permutation(size: int, *, seed: int, epoch: int) -> NDArray[np.int64]:

@@ -38,6 +38,7 @@ from pipelines.files import atomic_path
 from pipelines.gold import gold_of
 from pipelines.lane import Lane
 from pipelines.progress import say, track
+from pipelines.prompt_order import of_split
 from pipelines.references import dataset_responses, mean_rewards
 from pipelines.rollouts import collect_all, make_chunks, purpose_seed, texts
 from pipelines.run_folder import RunFolder
@@ -87,7 +88,7 @@ def test_prompts(config: RunConfig) -> list[Prompt]:
         DataError: The test split is empty.
     """
     folder = RunFolder(config.base_folder).data
-    prompts = [prompt for prompt in load_prepared(folder).prompts if prompt.split == "test"]
+    prompts = of_split(load_prepared(folder).prompts, "test")
     if not prompts:
         raise DataError(f"{folder} has no test prompts; raise data.splits.test and prepare again")
     return prompts[: config.evaluate.prompts]

@@ -34,7 +34,7 @@ class Policy:
 
 @dataclass(frozen=True)
 class TrainedScorer:
-    """A reward model or held-out evaluator: its report, and its reliability plot where there is one."""
+    """A reward model, held-out evaluator or probe: its report, and its reliability plot where there is one."""
 
     label: str
     report: Entry
@@ -77,6 +77,8 @@ def run_content(run_folder: Path) -> Content:
     entry["objective"] = config.objective.kind
     if not evaluation:
         entry["kl"] = summary.get("kl")
+    if measurements and not entry.get("improvement"):
+        entry |= _learned_improvement(measurements)
     policy = Policy(config.name, entry, MetricsLog(folder.metrics).read(), _last_samples(folder.samples))
     notes = list((measurements or {}).get("notes", ()))
     if measurements is None:
@@ -161,6 +163,9 @@ def _scorers(base: RunFolder, config: RunConfig) -> list[TrainedScorer]:
             if report is not None:
                 picture = folder / "plots" / "reliability.png"
                 found.append(TrainedScorer(label, report, picture.read_bytes() if picture.is_file() else None))
+        probe = _json(base.reward(name) / "probe.json")
+        if probe is not None:
+            found.append(TrainedScorer(f"{name} probe (linear, frozen encoder)", probe, None))
     return found
 
 
@@ -168,6 +173,15 @@ def _config(folder: RunFolder) -> tuple[RunConfig, str]:
     if not folder.config.is_file():
         raise ConfigError(f"{folder.path} holds no run (there is no {folder.config.name}); give a run folder")
     return load_config(folder.config, []), folder.config.read_text(encoding="utf-8")
+
+
+def _learned_improvement(measurements: Mapping[str, Any]) -> dict[str, Any]:
+    """Where there is no gold: the gain per prompt by held-out evaluators, or else by the training rewards."""
+    for judge, key in (("evaluator 2", "evaluators"), ("training reward", "reward_models")):
+        if measurements[key]:
+            gains = {name: found["improvement"] for name, found in measurements[key].items()}
+            return {"improvement": gains, "improvement_by": judge}
+    return {}
 
 
 def _subtitle(evaluation: Entry, steps: int | None) -> str:

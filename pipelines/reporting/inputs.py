@@ -51,13 +51,23 @@ def reward_models(content: Content) -> Section:
     title = "Reward models"
     body: list[Markup | Picture] = []
     if content.scorers:
-        columns = ["model", "held-out accuracy", "longer wins", "similar length", "ECE", "temperature", "test pairs"]
+        columns = [
+            "model",
+            "held-out accuracy",
+            "longer wins",
+            "gain over longer wins",
+            "similar length",
+            "ECE",
+            "temperature",
+            "test pairs",
+        ]
         body.append(table(columns, [_scorer_row(scorer) for scorer in content.scorers]))
         body.append(
             paragraph(
-                "Accuracy on pairs of test prompts with 95 % intervals over prompts; similar length: pairs with a "
-                "length ratio under 1.2. The log-sigmoid is not scale-free, so calibration (ECE: expected calibration "
-                "error; fitted temperature) matters; the temperature is applied only where `calibrate` is set."
+                "Accuracy on pairs of test prompts with 95 % intervals over prompts; a model whose gain has an "
+                "interval over 0 knows more than that the longer answer wins. Similar length: pairs with a length "
+                "ratio under 1.2. The log-sigmoid is not scale-free, so calibration (ECE: expected calibration error; "
+                "fitted temperature) matters; the temperature is applied only where `calibrate` is set."
             )
         )
         body += [
@@ -86,6 +96,7 @@ def _scorer_row(scorer: TrainedScorer) -> list[str]:
         scorer.label,
         with_interval(report.get("accuracy"), *_interval(report, "accuracy_ci")),
         with_interval(report.get("longer_wins_accuracy"), *_interval(report, "longer_wins_accuracy_ci")),
+        with_interval(report.get("gain_over_longer_wins"), *_interval(report, "gain_over_longer_wins_ci")),
         number(similar["accuracy"]) if similar else "–",
         number(report.get("expected_calibration_error")),
         number(report.get("temperature"), 2),

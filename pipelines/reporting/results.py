@@ -131,9 +131,7 @@ def improvement(content: Content) -> Section:
     title = "Improvement per prompt"
     policies = [policy for policy in content.policies if gains_of(policy)]
     if not policies:
-        return Section(
-            title, [paragraph("No gain per prompt was measured here: it needs gold, or `allgood evaluate`.")]
-        )
+        return Section(title, [paragraph("No gain per prompt was measured here: `allgood evaluate` does that.")])
     if len(policies) > 1:
         pair = matched_pair(policies)
         if pair is None:
@@ -167,17 +165,17 @@ def matched_pair(policies: Sequence[Policy]) -> tuple[Policy, Policy] | None:
 
 
 def _gains(policies: Sequence[Policy]) -> Picture:
-    properties = list(gains_of(policies[0]))
+    properties, judge = list(gains_of(policies[0])), _judge(policies)
     panels: dict[str, Mapping[str, tuple[Sequence[float], Sequence[float]]]] = {
         name: {policy.name: (CURVE_PERCENTILES, gains_of(policy)[name]["gains_at"]) for policy in policies}
         for name in properties
     }
     return Picture(
         "improvement_per_prompt",
-        quantile_curves(panels, y_label="gold gain over SFT"),
-        alt="gain in gold over SFT by percentile of prompts, per property",
-        caption="Gain of the mean gold score over SFT, prompts sorted by gain. A flat line is a uniform improvement; "
-        "few samples per prompt spread the ends.",
+        quantile_curves(panels, y_label=f"{judge} gain over SFT"),
+        alt=f"gain in {judge} over SFT by percentile of prompts, per property",
+        caption=f"Gain of the mean {judge} score over SFT, prompts sorted by gain. A flat line is a uniform "
+        "improvement; few samples per prompt spread the ends.",
     )
 
 
@@ -196,7 +194,13 @@ def _gain_table(policies: Sequence[Policy]) -> Markup:
         for name, found in gains_of(policy).items()
     ]
     columns = ["policy", "property", "mean gain", "improved", "worse", "worst tenth", "best tenth"]
-    return table(columns, rows, caption="Gain in gold per prompt, in gold's units")
+    judge = _judge(policies)
+    return table(columns, rows, caption=f"Gain in {judge} per prompt, in its own units")
+
+
+def _judge(policies: Sequence[Policy]) -> str:
+    """Whose score the gains are in."""
+    return str(policies[0].entry.get("improvement_by", "gold"))
 
 
 def shortcuts(content: Content) -> Section:

@@ -114,6 +114,26 @@ def test_an_evaluated_run_gets_a_page_that_loads_nothing_and_runs_nothing(run: R
     assert re.search(r"num dropped samples</td><td[^>]*>3</td>", text)  # summed over steps
 
 
+def test_without_gold_the_gain_per_prompt_is_that_of_the_held_out_evaluator(run: RunConfig) -> None:
+    found = measurements()
+    found["aligned"]["gold"] = found["sft"]["gold"] = None
+    write_json(run.folder / "evaluation" / "measurements.json", found)
+    write_json(run.folder / "summary.json", {"steps": 3, "gamma": 0.1, "seconds": 5.0, "evaluation": headlines(found)})
+    text = write_report(run.folder).read_text()
+    assert "Gain in evaluator 2 per prompt" in text
+    assert (run.folder / "plots" / "improvement_per_prompt.png").is_file()
+
+
+def test_a_probe_and_the_gain_over_length_stand_beside_the_reward_model(run: RunConfig) -> None:
+    report = {"accuracy": 0.7, "gain_over_longer_wins": 0.031, "gain_over_longer_wins_ci": [-0.01, 0.07]}
+    name = next(iter(run.properties))
+    write_json(run.base_folder / "reward" / name / "report.json", report)
+    write_json(run.base_folder / "reward" / name / "probe.json", {"accuracy": 0.62})
+    text = write_report(run.folder).read_text()
+    assert "0.031 [-0.010, 0.070]" in text
+    assert f"{name} probe (linear, frozen encoder)" in text
+
+
 def test_every_plot_is_a_png_beside_the_page(run: RunConfig) -> None:
     write_report(run.folder)
     plots = list((run.folder / "plots").glob("*.png"))

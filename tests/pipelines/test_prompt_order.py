@@ -1,0 +1,39 @@
+"""Which prompts a run uses when it uses fewer than there are."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipelines.data import Prompt
+from pipelines.prompt_order import of_split
+
+
+def prompts(counts: dict[str, int], split: str = "test") -> list[Prompt]:
+    """Prompts file after file, as they are prepared."""
+    return [
+        Prompt(f"{source}-{number}", f"{source} {number}", split, source)  # type: ignore[arg-type]
+        for source, count in counts.items()
+        for number in range(count)
+    ]
+
+
+def test_a_short_start_of_a_split_holds_every_source_in_proportion() -> None:
+    found = of_split(prompts({"helpful": 300, "harmless": 100}), "test")
+    assert Counter(prompt.source for prompt in found[:40]) == {"helpful": 30, "harmless": 10}
+
+
+@given(st.dictionaries(st.sampled_from("abcde"), st.integers(1, 40), min_size=1), st.data())
+def test_any_start_is_in_proportion_to_a_prompt_per_source(counts: dict[str, int], data: st.DataObject) -> None:
+    everyone = prompts(counts)
+    size = data.draw(st.integers(0, len(everyone)))
+    found = Counter(prompt.source for prompt in of_split(everyone, "test")[:size])
+    for source, count in counts.items():
+        assert abs(found[source] - size * count / len(everyone)) <= len(counts)
+
+
+def test_one_source_keeps_its_order_and_other_splits_are_left_out() -> None:
+    everyone = [*prompts({"a": 5}), *prompts({"b": 3}, split="sft")]
+    assert of_split(everyone, "test") == everyone[:5]
