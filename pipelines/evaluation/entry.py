@@ -19,6 +19,8 @@ def policy_entry(measurement: Mapping[str, Any]) -> dict[str, Any]:
     for name in ("gold_win_rate", "both_win_rate", "evaluator_1_win_rate", "both_good_rate", "both_good_gain"):
         entry |= _with_interval(name, gold[name])
     entry["gold_win_rates"] = {name: rate["value"] for name, rate in gold["gold_win_rates"].items()}
+    if rated := gold.get("evaluator_1_win_rates"):  # absent in measurements stored before it was kept per property
+        entry["evaluator_1_win_rates"] = {name: rate["value"] for name, rate in rated.items()}
     entry["good_rates"] = {name: rate["value"] for name, rate in gold["good_rates"].items()}
     entry["both_good_at"] = {name: rate["value"] for name, rate in gold["both_good_at"].items()}
     entry["both_good_gain_at"] = {name: rate["value"] for name, rate in gold["both_good_gain_at"].items()}

@@ -71,7 +71,8 @@ class GoldMeasurement:
     gold_win_rate: Estimate  # mean over properties
     gold_win_rates: dict[str, Estimate]
     both_win_rate: Estimate  # at least as good in every property and better in one
-    evaluator_1_win_rate: Estimate  # answers drawn from Bradley-Terry on gold
+    evaluator_1_win_rate: Estimate  # answers drawn from Bradley-Terry on gold; mean over properties
+    evaluator_1_win_rates: dict[str, Estimate]
     both_good_rate: Estimate
     both_good_gain: Estimate  # minus the SFT policy's, paired by prompt
     good_rates: dict[str, Estimate]
@@ -159,17 +160,17 @@ def compare(
     return Comparison(**estimates(differences, seed=seed, num_bootstrap=num_bootstrap))
 
 
-def evaluator_1_win_rate(
+def evaluator_1_win_rates(
     scores: Mapping[str, FloatGrid], opponents: Mapping[str, FloatGrid], *, seed: int
-) -> PerPrompt:
-    """Win rate when a Bradley-Terry rater with gold in nats answers each pair; mean over properties, [prompts]."""
+) -> dict[str, PerPrompt]:
+    """Win rates when a Bradley-Terry rater with gold in nats answers each pair, per property, [prompts]."""
     generator = np.random.default_rng([seed, 1])
-    rates = []
+    rates = {}
     for name in sorted(scores):
         margin = scores[name][:, :, None] - opponents[name][:, None, :]
         probability = 0.5 * (1 + np.tanh(0.5 * margin))  # sigma(margin) without overflow
-        rates.append((generator.random(margin.shape) < probability).mean(axis=(1, 2)))
-    return _mean_of(rates)
+        rates[name] = (generator.random(margin.shape) < probability).mean(axis=(1, 2))
+    return rates
 
 
 def good_share(scores: Mapping[str, FloatGrid], bars: Mapping[str, float]) -> PerPrompt:
@@ -220,7 +221,9 @@ def _gold_columns(
     columns = {f"win.{name}": rate for name, rate in wins.items()}
     columns["gold_win_rate"] = _mean_of(list(wins.values()))
     columns["both_win_rate"] = both_win_rate_by_prompt(left.gold, right.gold).numpy()
-    columns["evaluator_1_win_rate"] = evaluator_1_win_rate(left.gold, right.gold, seed=seed)
+    rated = evaluator_1_win_rates(left.gold, right.gold, seed=seed)
+    columns |= {f"rated.{name}": rate for name, rate in rated.items()}
+    columns["evaluator_1_win_rate"] = _mean_of(list(rated.values()))
     every_bar = {
         "world": dict(bars),
         "sft_median": quantile_bars(sft.gold, dict.fromkeys(sft.gold, 0.5)),
@@ -241,6 +244,7 @@ def _gold_measurement(found: Mapping[str, Estimate], policy: PolicySamples, sft:
         gold_win_rates=_group(found, "win."),
         both_win_rate=found["both_win_rate"],
         evaluator_1_win_rate=found["evaluator_1_win_rate"],
+        evaluator_1_win_rates=_group(found, "rated."),
         both_good_rate=good.pop("world"),
         both_good_gain=gain.pop("world"),
         good_rates=_group(found, "property_good."),

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from allgood.winrate import win_rate_by_prompt
+from pipelines.evaluation.entry import policy_entry
 from pipelines.evaluation.estimates import estimate, estimates, known_estimates
 from pipelines.evaluation.measure import (
     FloatGrid,
     PolicySamples,
     compare,
-    evaluator_1_win_rate,
+    evaluator_1_win_rates,
     good_share,
     improvement,
     measure,
@@ -45,8 +46,25 @@ def test_good_means_at_or_over_every_bar() -> None:
 
 def test_evaluator_1_draws_from_bradley_terry_on_gold() -> None:
     ours, theirs = np.full((4000, 2), np.log(3.0)), np.zeros((4000, 3))  # sigma(log 3) = 3/4
-    rate = evaluator_1_win_rate({"helpful": ours}, {"helpful": theirs}, seed=0).mean()
-    assert rate == pytest.approx(0.75, abs=0.01)
+    rates = evaluator_1_win_rates({"harmless": theirs[:, :2], "helpful": ours}, dict.fromkeys(BARS, theirs), seed=0)
+    assert rates["helpful"].mean() == pytest.approx(0.75, abs=0.01)
+    assert rates["harmless"].mean() == pytest.approx(0.5, abs=0.01)
+
+
+def test_both_evaluators_are_stored_per_property() -> None:
+    measured = measure(policy(1.0, seed=1), policy(0.0, seed=2), BARS, seed=0, num_bootstrap=100).as_json()
+    entry = policy_entry(measured)
+    rates = entry["evaluator_1_win_rates"]
+    assert set(rates) == set(BARS)
+    assert np.mean(list(rates.values())) == pytest.approx(entry["evaluator_1_win_rate"])
+    # drawing answers adds noise, so it pulls every rate towards one half
+    assert all(0.5 < rates[name] < entry["gold_win_rates"][name] for name in BARS)
+
+
+def test_a_measurement_stored_before_evaluator_1_was_kept_per_property_still_makes_an_entry() -> None:
+    measured = measure(policy(1.0, seed=1), policy(0.0, seed=2), BARS, seed=0, num_bootstrap=100).as_json()
+    del measured["gold"]["evaluator_1_win_rates"]
+    assert "evaluator_1_win_rates" not in policy_entry(measured)
 
 
 def test_sft_against_itself_compares_disjoint_halves() -> None:
