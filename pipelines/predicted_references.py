@@ -1,9 +1,9 @@
-"""References for prompts that were never sampled: a head on features of their text, trained on those that were.
+"""References for prompts that were never sampled: a head on features of their text, trained on alignment prompts.
 
 Features are the mean of the last hidden states of the reward model, or of an encoder that is named, over the prompt's
-tokens. A fifth of the sampled prompts is kept out to measure whether predicted quantiles hold (coverage); the head
-that is used is then trained on all of them, and predicts mean and standard deviation for every prompt of the sampled
-splits.
+tokens. A fifth of the sampled alignment prompts is kept out to measure whether predicted quantiles hold (coverage); the
+head that is used is then trained on all of them, and predicts mean and standard deviation for every prompt of the
+sampled splits. Samples of other splits are never learnt from: what is said about test prompts must not have seen them.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ async def predict_references(
     """Predict for `prompts` every property that wants it, from the sampled rewards.
 
     Raises:
-        DataError: Too few prompts were sampled.
+        DataError: Too few alignment prompts were sampled.
     """
     rows: list[dict[str, Any]] = []
     report: dict[str, Any] = {}
@@ -70,19 +70,20 @@ async def predict_references(
 def _complete_draws(
     name: str, prompts: Sequence[Prompt], samples: Sequence[Mapping[str, Any]]
 ) -> tuple[list[int], Tensor]:
-    """Positions of the prompts of which every sample was scored, and their rewards [prompts, draws]."""
+    """Positions of the alignment prompts of which every sample was scored, and their rewards [prompts, draws]."""
     rewards: dict[str, list[float]] = {}
     for sample in samples:
         rewards.setdefault(sample["prompt_id"], []).append(sample[f"reward.{name}"])
     complete = [
         position
         for position, prompt in enumerate(prompts)
-        if prompt.id in rewards and np.isfinite(rewards[prompt.id]).all()
+        if prompt.split == "alignment" and prompt.id in rewards and np.isfinite(rewards[prompt.id]).all()
     ]
     if len(complete) < MIN_PROMPTS:
         raise DataError(
-            f"reference predicted of property {name} learns from sampled prompts, but only {len(complete)} have all "
-            f"their samples scored; at least {MIN_PROMPTS} are needed: raise references.max_prompts"
+            f"reference predicted of property {name} learns from sampled alignment prompts, but only {len(complete)} "
+            f"have all their samples scored; at least {MIN_PROMPTS} are needed: raise references.max_prompts.alignment "
+            "and keep alignment in references.splits"
         )
     return complete, torch.tensor([rewards[prompts[position].id] for position in complete], dtype=torch.float32)
 

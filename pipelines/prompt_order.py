@@ -12,6 +12,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from allgood.errors import ConfigError
 from pipelines.config.properties import ConstantReference, NoReference, PredictedReference
 from pipelines.config.run import RunConfig
 from pipelines.data import Prompt
@@ -51,14 +52,26 @@ def prompts_of(config: RunConfig, prompts: Sequence[Prompt], split: str) -> list
 
 
 def run_prompts(config: RunConfig, prompts: Sequence[Prompt], split: str) -> list[Prompt]:
-    """The prompts of a split that an alignment uses: those of `prompts_of`, or all where references are predicted.
+    """The prompts of a split that an alignment uses: those of `prompts_of`, or all where a predicted reference says so.
 
-    A predicted reference needs no samples of its prompt, so `references.max_prompts` bounds the sampling only.
+    Not wherever references are predicted: runs that differ in their reference alone must meet the same prompts.
+
+    Raises:
+        ConfigError: A property asks for all prompts, and another one needs samples of each.
     """
-    references = [setting.reference for setting in config.properties.values()]
-    predicted = any(isinstance(reference, PredictedReference) for reference in references)
-    free = all(isinstance(reference, PredictedReference | NoReference | ConstantReference) for reference in references)
-    return of_split(prompts, split) if predicted and free else prompts_of(config, prompts, split)
+    references = {name: setting.reference for name, setting in config.properties.items()}
+    asking = [
+        name for name, found in references.items() if isinstance(found, PredictedReference) and found.prompts == "all"
+    ]
+    if not asking:
+        return prompts_of(config, prompts, split)
+    for name, found in references.items():
+        if not isinstance(found, PredictedReference | NoReference | ConstantReference):
+            raise ConfigError(
+                f"properties.{asking[0]}.reference.prompts is all, but the {found.kind} reference of {name} needs "
+                "samples of each prompt; leave `prompts` out, or give that property a reference of kind predicted too"
+            )
+    return of_split(prompts, split)
 
 
 def permutation(size: int, *, seed: int, epoch: int) -> NDArray[np.int64]:

@@ -76,6 +76,11 @@ class PredictedReference(StrictModel):
         description="name or folder of a Hugging Face encoder that the head stands on; empty: the reward model itself, "
         "which kinds function and ensemble have not",
     )
+    prompts: Literal["sampled", "all"] = Field(
+        "sampled",
+        description="that a run uses. sampled: as with other references, `references.max_prompts` of a split; all: "
+        "those beyond it too, for which no other property may need samples",
+    )
 
 
 Reference = Annotated[

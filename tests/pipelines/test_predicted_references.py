@@ -24,29 +24,29 @@ from tests.actors.tiny_models import save_scorer
 from tests.pipelines.tiny_run import make_base, tiny_config
 
 
-def predicting(folder: Path, *, sampled: int) -> RunConfig:
-    make_base(folder)
+def predicting(folder: Path, *, sampled: int, prompts: str = "all") -> RunConfig:
+    make_base(folder, {"alignment": 24, "validation": 4, "test": 4, "sft": 3, "reward": 3})
     liked = {
         "kind": "model",
         "model": save_scorer(folder / "scorer"),
-        "reference": {"kind": "predicted", "quantile": 0.75},
+        "reference": {"kind": "predicted", "quantile": 0.75, "prompts": prompts},
         "max_tokens": 128,
         "placement": {"cpus": 0.1},
     }
     references = {
         "num_samples": 4,
-        "splits": ["alignment", "validation", "test", "sft", "reward"],
+        "splits": ["alignment", "validation", "test"],
         "max_prompts": {"alignment": sampled},
     }
     return tiny_config(folder, properties={"liked": liked}, references=references)
 
 
 def test_prompts_that_were_never_sampled_get_a_predicted_quantile(tmp_path: Path, ray_cluster: None) -> None:
-    config = predicting(tmp_path, sampled=6)
+    config = predicting(tmp_path, sampled=20)
     with spawn(reference_request(config)) as cast:
         manifest = build_references(config, cast)
     setup = set_up(config)
-    assert len(setup.prompts) == 10  # though only 6 of them were sampled
+    assert len(setup.prompts) == 24  # though only 20 of them were sampled
     references = setup.treatments("arm")["liked"].references
 
     base = RunFolder(config.base_folder)
@@ -57,10 +57,11 @@ def test_prompts_that_were_never_sampled_get_a_predicted_quantile(tmp_path: Path
         rewards.setdefault(row["prompt_id"], []).append(row["reward.liked"])
     worker = RewardWorker(RewardSpec("liked", "model", config.properties["liked"].model, max_tokens=128))
     features = torch.from_numpy(worker.prompt_features([prompt.text for prompt in prompts]))
-    sampled = [position for position, prompt in enumerate(prompts) if prompt.id in rewards]
+    assert {prompt.id for prompt in prompts if prompt.split == "test"} < rewards.keys()  # sampled, and not learnt from
+    sampled = [i for i, prompt in enumerate(prompts) if prompt.id in rewards and prompt.split == "alignment"]
     draws = torch.tensor([rewards[prompts[position].id] for position in sampled])
     predicted = fit(features[sampled], draws, seed=config.seed)(features)
-    quantile = predicted.mean + NormalDist().inv_cdf(0.75) * predicted.std
+    quantile = (predicted.mean + NormalDist().inv_cdf(0.75) * predicted.std).detach()
     expected = {prompt.id: float(value) for prompt, value in zip(prompts, quantile, strict=True)}
     for prompt in setup.prompts:
         np.testing.assert_allclose(references[prompt.id], expected[prompt.id], rtol=1e-3, atol=1e-4)
@@ -71,14 +72,14 @@ def test_prompts_that_were_never_sampled_get_a_predicted_quantile(tmp_path: Path
 
 
 def test_too_few_sampled_prompts_are_refused(tmp_path: Path, ray_cluster: None) -> None:
-    config = predicting(tmp_path, sampled=2)
-    with spawn(reference_request(config)) as cast, pytest.raises(DataError, match="only 16 have all their samples"):
+    config = predicting(tmp_path, sampled=19)  # the 8 of the other splits do not count
+    with spawn(reference_request(config)) as cast, pytest.raises(DataError, match="only 19 have all their samples"):
         build_references(config, cast)
 
 
 def test_a_function_stands_on_the_features_of_an_encoder(tmp_path: Path, ray_cluster: None) -> None:
     encoder = save_scorer(tmp_path / "encoder")
-    config = predicting(tmp_path, sampled=6)
+    config = predicting(tmp_path, sampled=20)
     rule = {
         "kind": "function",
         "function": "tests.pipelines.tiny_rewards:short",

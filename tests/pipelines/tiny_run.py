@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -82,9 +82,9 @@ def tiny_config(folder: Path, name: str = "arm", **changes: Any) -> RunConfig:
     return RunConfig.model_validate(sections | changes)
 
 
-def make_base(folder: Path) -> RunConfig:
+def make_base(folder: Path, sizes: Mapping[Split, int] = SPLITS) -> RunConfig:
     """Write prompts with their splits and an "SFT" policy; returns the config of a run on them."""
-    splits: list[Split] = [split for split, count in SPLITS.items() for _ in range(count)]
+    splits: list[Split] = [split for split, count in sizes.items() for _ in range(count)]
     texts = [
         f"\n\nHuman: Question {index}: tell me about {TOPICS[index % len(TOPICS)]}.\n\nAssistant:"
         for index in range(len(splits))
