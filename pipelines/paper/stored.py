@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from allgood.errors import DataError
 from pipelines.study.analysis import Curve, Difference, curve, matched_difference, paired
 
 Result = Mapping[str, Any]
@@ -56,11 +57,22 @@ def paired_difference(first: Sequence[float], second: Sequence[float]) -> Differ
 
 
 def near_target(results: Sequence[Result], label: str, target: float) -> list[Mapping[str, Any]]:
-    """The arm of one objective at one target KL, per seed."""
-    return [
-        next(arm for arm in result["arms"] if (arm["objective"], arm["target_kl"]) == (label, target))
-        for result in results
-    ]
+    """The arm of one objective at one target KL, per seed.
+
+    Raises:
+        DataError: A seed has no such arm.
+    """
+    found = []
+    for result in results:
+        arms = [arm for arm in result["arms"] if (arm["objective"], arm["target_kl"]) == (label, target)]
+        if not arms:
+            trained = sorted({arm["target_kl"] for arm in result["arms"] if arm["objective"] == label})
+            raise DataError(
+                f"seed {result['seed']} has no arm {label!r} at target KL {target:g}, only at "
+                f"{', '.join(f'{kl:g}' for kl in trained) or 'none'}; run that part of the experiments again"
+            )
+        found += arms
+    return found
 
 
 def mean_with_interval(values: Sequence[float]) -> str:

@@ -1,16 +1,22 @@
 """The page and its figures from stored numbers, some of them missing."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
+from allgood.errors import DataError
 from pipelines.evaluation.measure import CURVE_PERCENTILES
+from pipelines.paper.__main__ import _fast
 from pipelines.paper.page import write_page
 from pipelines.paper.parts import PARTS, Part
+from pipelines.paper.stored import near_target
 
 TARGETS = (0.5, 1.0, 2.0)
+BOTH = ["raw_sum", "lsc_sum", "raw_sum_tuned"]
 
 
 def entry(kl: float, good: float) -> dict[str, Any]:
@@ -32,11 +38,11 @@ def entry(kl: float, good: float) -> dict[str, Any]:
     }
 
 
-def result(seed: int, labels: list[str]) -> dict[str, Any]:
+def result(seed: int, labels: list[str], targets: Sequence[float] = TARGETS) -> dict[str, Any]:
     arms = [
         entry(target, 0.2 + 0.1 * target + 0.01 * seed + 0.05 * index) | {"objective": label, "target_kl": target}
         for index, label in enumerate(labels)
-        for target in TARGETS
+        for target in targets
     ]
     points = [
         {"kl": kl, "both_good": kl / 5, "good.helpful": kl, "good.harmless": kl, "lists": 0.1, "consult": 0.2}
@@ -47,10 +53,11 @@ def result(seed: int, labels: list[str]) -> dict[str, Any]:
     return {"seed": seed, "sft": entry(0.0, 0.2), "arms": arms, "tilted": tilted}
 
 
-def store(folder: Path, name: str, labels: list[str]) -> None:
+def store(folder: Path, name: str, labels: list[str], targets: Sequence[float] = TARGETS, num_seeds: int = 3) -> None:
     folder.mkdir(parents=True)
-    for seed in range(3):
-        (folder / name.format(seed=seed)).write_text(json.dumps(result(seed, labels)), encoding="utf-8")
+    for seed in range(num_seeds):
+        numbers = json.dumps(result(seed, labels, targets))
+        (folder / name.format(seed=seed)).write_text(numbers, encoding="utf-8")
 
 
 def labels_of(part: Part) -> list[str]:
@@ -58,7 +65,7 @@ def labels_of(part: Part) -> list[str]:
 
 
 def test_differences_are_those_of_the_stored_numbers(tmp_path: Path) -> None:
-    store(tmp_path / "study", "seed_{seed}_on.json", ["raw_sum", "lsc_sum", "raw_sum_tuned"])
+    store(tmp_path / "study", "seed_{seed}_on.json", BOTH)
     for part in PARTS.values():
         store(tmp_path / "paper" / part.name, "seed_{seed}.json", labels_of(part))
     write_page(tmp_path / "study", tmp_path / "paper", tmp_path)
@@ -70,8 +77,23 @@ def test_differences_are_those_of_the_stored_numbers(tmp_path: Path) -> None:
 
 
 def test_a_part_that_was_not_run_is_said_so(tmp_path: Path) -> None:
-    store(tmp_path / "study", "seed_{seed}_on.json", ["raw_sum", "lsc_sum", "raw_sum_tuned"])
+    store(tmp_path / "study", "seed_{seed}_on.json", BOTH)
     write_page(tmp_path / "study", tmp_path / "paper", tmp_path)
     page = (tmp_path / "paper.md").read_text(encoding="utf-8")
     assert page.count("Not run yet") == 5
     assert (tmp_path / "paper_both.png").is_file()
+
+
+def test_the_rehearsal_trains_every_target_that_the_page_looks_at(tmp_path: Path) -> None:
+    experiments = _fast()
+    plan = experiments.main
+    store(tmp_path / "study", "seed_{seed}_on.json", BOTH, plan.targets, plan.num_seeds)
+    for part in experiments.parts:
+        store(tmp_path / "paper" / part.name, "seed_{seed}.json", labels_of(part), part.targets, plan.num_seeds)
+    write_page(tmp_path / "study", tmp_path / "paper", tmp_path)
+    assert "Not run yet" not in (tmp_path / "paper.md").read_text(encoding="utf-8")
+
+
+def test_a_target_that_was_not_trained_is_named() -> None:
+    with pytest.raises(DataError, match=r"seed 4 has no arm 'raw' at target KL 1, only at 0.5, 1.5"):
+        near_target([result(4, ["raw", "LSC"], (0.5, 1.5))], "raw", 1.0)
