@@ -13,7 +13,7 @@ from pipelines.config.loading import changed_config
 from pipelines.config.run import RunConfig
 from pipelines.files import write_json
 from pipelines.gold import gold_of
-from pipelines.paper.parts import Part
+from pipelines.paper.parts import PARTS, Part
 from pipelines.paper.tilted import best_of_k_curve, measured_values, tilted_curve
 from pipelines.progress import say
 from pipelines.references import build_references
@@ -35,7 +35,7 @@ def run_seed(config: RunConfig, clean: RunConfig, parts: Sequence[Part], stored:
     for world in (clean, config):
         if not is_trained(world):
             train_world(world)
-    config = _with_references(config, missing)
+    config = with_references(config)
     with kept_actors(config, num_lanes=1) as lanes:
         build_references(config, lanes[0])
         for part in missing:
@@ -48,9 +48,13 @@ def result_path(stored: Path, part: Part, seed: int) -> Path:
     return stored / part.name / f"seed_{seed}.json"
 
 
-def _with_references(config: RunConfig, parts: Sequence[Part]) -> RunConfig:
-    """`config` whose reference table serves every setting, and samples of test prompts too, for predictions."""
-    settings = [chosen for part in parts for chosen in _settings(config, part).values()]
+def with_references(config: RunConfig) -> RunConfig:
+    """`config` whose reference table serves every setting, and samples of test prompts too, for predictions.
+
+    The settings of all parts, whichever are run: this is part of each arm's configuration, by which a finished arm is
+    known, so that it must not depend on what was done before.
+    """
+    settings = [chosen for part in PARTS.values() for chosen in _settings(config, part).values()]
     also = {name: [chosen.properties[name].reference for chosen in settings] for name in config.properties}
     update = {"splits": SPLITS, "also": also}
     return config.model_copy(update={"references": config.references.model_copy(update=update)})

@@ -5,13 +5,21 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.config.loading import load_config
+from pipelines.config.loading import changed_config, load_config
 from pipelines.paper.page import write_page
-from pipelines.paper.parts import REFERENCE
-from pipelines.paper.run import result_path, run_seed
+from pipelines.paper.parts import PARTS, REFERENCE, Part
+from pipelines.paper.run import result_path, run_seed, with_references
 from pipelines.paper.stored import labels_of, load_results
 from pipelines.study.worlds import world_config
 from tests.pipelines.test_quickstart import TINY
+
+
+@pytest.mark.parametrize("part", PARTS.values(), ids=PARTS)
+def test_one_table_serves_every_part_whichever_is_run(part: Part) -> None:
+    config = with_references(load_config(Path("configs/quickstart.yaml")))
+    for setting in part.settings:
+        for name, chosen in changed_config(config, setting.overrides).properties.items():
+            assert chosen.reference in config.references.also[name]
 
 
 @pytest.mark.slow
