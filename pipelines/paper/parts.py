@@ -19,10 +19,15 @@ def _transform(kind: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Setting:
-    """One objective of a comparison; `overrides` are dotted keys of the run file."""
+    """One objective of a comparison; `overrides` are dotted keys of the run file.
+
+    With `own_table` the setting has a reference table of its own: the overrides change what the key of a table holds,
+    so that the table of the other settings refuses it.
+    """
 
     label: str
     overrides: tuple[str, ...] = ()
+    own_table: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,9 @@ REFERENCE = Part(
             ),
         ),
         Setting("predicted q85", _both_at("{kind: predicted, quantile: 0.85}")),
+        Setting(
+            "calibrated", tuple(f"properties.{name}.calibrate=true" for name in ("helpful", "harmless")), own_table=True
+        ),
     ),
     ONE_KL,
 )

@@ -13,8 +13,9 @@ from pipelines.config.loading import changed_config
 from pipelines.config.run import RunConfig
 from pipelines.files import write_json
 from pipelines.gold import gold_of
-from pipelines.paper.parts import PARTS, Part
+from pipelines.paper.parts import PARTS, Part, Setting
 from pipelines.paper.tilted import best_of_k_curve, measured_values, tilted_curve
+from pipelines.preview_check.design import share_base
 from pipelines.progress import say
 from pipelines.references import build_references
 from pipelines.study.held_out import is_trained
@@ -38,6 +39,10 @@ def run_seed(config: RunConfig, clean: RunConfig, parts: Sequence[Part], stored:
     config = with_references(config)
     with kept_actors(config, num_lanes=1) as lanes:
         build_references(config, lanes[0])
+        for chosen in [chosen for part in missing for chosen in _settings(config, part).values()]:
+            if chosen.base_folder != config.base_folder:
+                share_base(config.base_folder, chosen.base_folder)
+                build_references(chosen, lanes[0])
         for part in missing:
             write_json(result_path(stored, part, config.seed), _run_part(part, config, clean, lanes))
             say(f"seed {config.seed}: {part.name} is done")
@@ -61,7 +66,13 @@ def with_references(config: RunConfig) -> RunConfig:
 
 
 def _settings(config: RunConfig, part: Part) -> dict[str, RunConfig]:
-    return {setting.label: changed_config(config, setting.overrides) for setting in part.settings}
+    return {setting.label: setting_config(config, setting) for setting in part.settings}
+
+
+def setting_config(config: RunConfig, setting: Setting) -> RunConfig:
+    """The run of a setting; one with a table of its own stands on another base, which shares the models."""
+    chosen = changed_config(config, setting.overrides)
+    return chosen.model_copy(update={"base": config.folder / setting.label}) if setting.own_table else chosen
 
 
 def _run_part(part: Part, config: RunConfig, clean: RunConfig, lanes: Sequence[Actors]) -> dict[str, Any]:

@@ -94,11 +94,11 @@ def prediction_config(training: RunConfig, scale: Scale) -> RunConfig:
     return training.model_copy(update={"name": PREDICTION, "references": references})
 
 
-def share_base(chain: RunConfig, config: RunConfig) -> None:
-    """Give the folder of `config` the chain's world, data and models, as links: reference tables differ, models not."""
-    config.folder.mkdir(parents=True, exist_ok=True)
+def share_base(base: Path, folder: Path) -> None:
+    """Give `folder` the world, data and models of `base`, as links: reference tables differ, models not."""
+    folder.mkdir(parents=True, exist_ok=True)
     for part in _BASE_PARTS:
-        link, target = config.folder / part, (chain.base_folder / part).absolute()
+        link, target = folder / part, (base / part).absolute()
         if target.exists() and not link.exists():
             link.symlink_to(target, target_is_directory=True)
 

@@ -52,7 +52,7 @@ def run_check(chain: RunConfig, folder: Path, scale: Scale) -> None:
     training = training_config(chain, folder, scale)
     prediction = prediction_config(training, scale)
     for config in (training, prediction):
-        share_base(chain, config)
+        share_base(chain.base_folder, config.folder)
     cells = list(product(settings_of(training), TARGET_KLS))
     missing = [cell for cell in cells if not result_path(folder, *cell).is_file()]
     say(f"{len(missing)} of {len(cells)} settings to train")

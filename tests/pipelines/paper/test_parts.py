@@ -6,7 +6,8 @@ import pytest
 
 from pipelines.config.loading import changed_config, load_config
 from pipelines.objective import combined_utility
-from pipelines.paper.parts import PARTS, Part
+from pipelines.paper.parts import PARTS, REFERENCE, Part
+from pipelines.paper.run import setting_config
 
 
 @pytest.mark.parametrize("part", PARTS.values(), ids=PARTS)
@@ -17,3 +18,12 @@ def test_settings_are_valid_runs_that_differ(part: Part) -> None:
         combined_utility(setting.objective, setting.properties)  # refuses an objective that does not fit
     objectives = {(repr(setting.objective), repr(setting.properties)) for setting in chosen}
     assert len(objectives) == len(part.settings) == len({setting.label for setting in part.settings})
+
+
+def test_a_setting_has_a_table_of_its_own_where_the_key_of_a_table_differs() -> None:
+    config = load_config(Path("configs/quickstart.yaml"))
+    for setting in (setting for part in PARTS.values() for setting in part.settings):
+        chosen = setting_config(config, setting)
+        calibrated = any(getattr(found, "calibrate", False) for found in chosen.properties.values())
+        assert setting.own_table == calibrated == (chosen.base_folder != config.base_folder)
+    assert any(setting.own_table for setting in REFERENCE.settings)

@@ -36,6 +36,7 @@ def test_a_part_trains_and_predicts_every_setting_and_is_not_run_twice(tmp_path:
     assert path.stat().st_mtime_ns == written
     found = load_results(path.parent)
     assert labels_of(found) == [setting.label for setting in part.settings]
+    assert (world.folder / "calibrated" / "references" / "manifest.json").is_file()
     assert all(len(found[0]["tilted"][label]["tilting"]) >= 3 for label in labels_of(found))
     write_page(tmp_path / "nothing", tmp_path / "stored", tmp_path)
     assert "random draw" in (tmp_path / "paper.md").read_text(encoding="utf-8")
