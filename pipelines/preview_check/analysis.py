@@ -30,9 +30,9 @@ class Bootstrapped:
 class Spread:
     """How unlike the settings of one target truly are, against how well that is known.
 
-    `spread` is the standard deviation over settings of the achieved gold win rate, `noise` the root mean square of the
-    standard errors of their differences to the mean of the settings, from resampled prompts; `reliability` is the share
-    of the variance that is not noise. No prediction could correlate with the achieved rates better than its root.
+    `spread` is the standard deviation over settings of the achieved gold win rate, `noise` the one that resampled
+    prompts alone would give to settings of one true rate; `reliability` is the share of the variance that is not noise.
+    No prediction could correlate with the achieved rates better than its root.
     """
 
     spread: float
@@ -82,11 +82,12 @@ def bootstrapped_correlation(
 def spread_of(achieved: Floats, *, num_resamples: int, seed: int = 0) -> Spread:
     """Of one target: `achieved` is [settings, prompts]."""
     generator = np.random.default_rng(seed)
-    num_prompts = achieved.shape[1]
+    num_settings, num_prompts = achieved.shape
     draws = np.stack(
         [achieved[:, generator.integers(num_prompts, size=num_prompts)].mean(-1) for _ in range(num_resamples)]
     )  # [resamples, settings]
-    noise = float(np.sqrt((draws - draws.mean(1, keepdims=True)).var(0).mean()))
+    # A difference to the mean of n settings has (n - 1) / n of their variance: divided by n - 1, like the spread.
+    noise = float(np.sqrt((draws - draws.mean(1, keepdims=True)).var(0).sum() / (num_settings - 1)))
     spread = float(achieved.mean(-1).std(ddof=1))
     reliability = max(0.0, 1 - noise**2 / spread**2) if spread > 0 else 0.0
     return Spread(spread, noise, reliability)

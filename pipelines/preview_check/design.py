@@ -30,15 +30,19 @@ _BASE_PARTS = ("world", "data", "sft", "reward")  # of a finished chain, shared
 
 @dataclass(frozen=True)
 class Scale:
-    """How much of everything. The defaults are the experiment; a test makes them tiny."""
+    """How much of everything. The defaults are the experiment; a test makes them tiny.
+
+    Predictions and trained policies meet the same test prompts, so that their differences are paired. The samples of
+    the SFT policy pass through memory as rows of about 2.7 kB at the peak: 1 GB for these prompts.
+    """
 
     steps: int = 120
     evaluate_every: int = 15
-    test_prompts: int = 100
+    test_prompts: int = 300
     solving_prompts: int = 48  # alignment prompts on which the coefficients are solved
     samples: int = 1024  # of the SFT policy, per prompt, for predictions
-    validation_samples: int = 8  # per validation prompt, at each evaluation while training
-    evaluation_samples: int = 16  # of each trained policy, per test prompt
+    validation_samples: int = 16  # per validation prompt, at each evaluation while training
+    evaluation_samples: int = 8  # of each trained policy, per test prompt
     bootstrap: int = 2000
 
 

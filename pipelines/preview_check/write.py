@@ -145,8 +145,8 @@ def _spread(entries: Sequence[Entry]) -> list[str]:
         other = float(predicted[index].mean(-1).std(ddof=1))
         rows.append(f"| {target:g} | {found.spread:.4f} | {other:.4f} | {found.noise:.4f} | {found.reliability:.2f} |")
     return [
-        "Spread: standard deviation over the settings of one target. Noise: standard error of a setting's difference "
-        "to the mean of all, from resampled test prompts; another seed of RL would add to it. No prediction could "
+        "Spread: standard deviation over the settings of one target. Noise: the spread that settings of one true win "
+        "rate would show, from resampled test prompts; another seed of RL would add to it. No prediction could "
         "correlate better with the achieved rates than the square root of the last column.\n",
         *rows,
     ]

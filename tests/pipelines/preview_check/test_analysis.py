@@ -42,9 +42,15 @@ def test_spread_and_noise_of_known_size() -> None:
     generator = np.random.default_rng(0)
     settings = np.array([[-0.1], [0.0], [0.1]])
     found = spread_of(settings + 0.5 * generator.normal(size=(3, 400)), num_resamples=400)
-    assert found.noise == pytest.approx(0.5 / 20 * np.sqrt(2 / 3), rel=0.15)  # of a difference to the mean of three
+    assert found.noise == pytest.approx(0.5 / 20, rel=0.15)  # the standard error of each setting, 0.5 / sqrt 400
     assert found.spread == pytest.approx(0.1, abs=0.04)
     assert 0.8 < found.reliability < 1
+
+
+def test_settings_of_one_true_rate_spread_as_their_noise_says() -> None:
+    generator = np.random.default_rng(2)
+    found = [spread_of(generator.normal(size=(3, 60)), num_resamples=60) for _ in range(400)]
+    assert np.mean([one.noise**2 for one in found]) == pytest.approx(np.mean([one.spread**2 for one in found]), rel=0.1)
 
 
 def test_pure_noise_has_no_reliability_to_speak_of() -> None:
