@@ -12,10 +12,20 @@ from matplotlib.axes import Axes
 
 from pipelines.evaluation.measure import CURVE_PERCENTILES
 from pipelines.files import atomic_path
-from pipelines.paper.stored import Metric, Result, labels_of, near_target, tilted_curves, trained_curves
+from pipelines.paper.stored import (
+    Metric,
+    Result,
+    labels_of,
+    matched_gains,
+    near_target,
+    reliable_up_to,
+    targets_of,
+    tilted_curves,
+    trained_curves,
+)
 from pipelines.study.analysis import Curve
 
-COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D1F", "#999999")
+COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D1F", "#999999", "#7F3C8D")
 GRID = np.linspace(0.0, 4.0, 81)
 
 
@@ -35,16 +45,19 @@ def frontier_figure(
 
 
 def tilting_figure(results: Sequence[Result], metrics: Mapping[str, str], path: Path) -> None:
-    """Predicted metrics against KL, one panel each, with the trained arms as dots; means over seeds."""
+    """Predicted metrics against KL, one panel each, with the trained arms as dots; means over seeds.
+
+    Dashed from the KL on that the samples of some seed no longer support.
+    """
     figure, axes = plt.subplots(
         1, len(metrics), figsize=(4.6 * len(metrics), 3.8), constrained_layout=True, squeeze=False
     )
     for axis, (title, metric) in zip(axes[0], metrics.items(), strict=True):
         for colour, label in zip(COLOURS, labels_of(results), strict=False):
-            _mean_line(axis, tilted_curves(results, label, metric), colour, label)
+            solid = min(reliable_up_to(results, label))
+            _mean_line(axis, tilted_curves(results, label, metric), colour, label, solid=solid)
             if metric == "both_good":
-                arms = [arm for arm_target in _targets(results) for arm in [near_target(results, label, arm_target)]]
-                for found in arms:
+                for found in [near_target(results, label, target) for target in targets_of(results)]:
                     axis.plot(
                         np.mean([arm["kl"] for arm in found]),
                         np.mean([arm["both_good_rate"] for arm in found]),
@@ -74,20 +87,40 @@ def best_of_k_figure(results: Sequence[Result], metrics: Mapping[str, str], path
     _save(figure, path)
 
 
-def improvement_figure(
-    panels: Mapping[str, Sequence[Result]], labels: Mapping[str, Mapping[str, str]], path: Path, *, target: float
+def coefficient_figure(
+    results: Sequence[Result], labels: Mapping[str, str], metrics: Mapping[str, Metric], path: Path
 ) -> None:
-    """How the gain in gold over the SFT policy is spread over prompts, at one target KL: quantile curves."""
+    """Metrics against the KL coefficient, one panel each: every arm a dot, a line per seed."""
+    figure, axes = plt.subplots(
+        1, len(metrics), figsize=(4.0 * len(metrics), 3.6), constrained_layout=True, squeeze=False
+    )
+    for axis, (title, metric) in zip(axes[0], metrics.items(), strict=True):
+        for colour, (label, words) in zip(COLOURS, labels.items(), strict=False):
+            for index, result in enumerate(results):
+                points = sorted((arm["gamma"], metric(arm)) for arm in result["arms"] if arm["objective"] == label)
+                name = words if index == 0 else None
+                axis.plot(*zip(*points, strict=True), color=colour, alpha=0.6, marker="o", markersize=3, label=name)
+        axis.set_xscale("log", base=2)
+        axis.xaxis.set_major_formatter("{x:g}")
+        axis.set_xlabel("KL coefficient gamma")
+        axis.set_title(title, fontsize=9)
+    axes[0][0].legend(fontsize=7)
+    _save(figure, path)
+
+
+def improvement_figure(
+    panels: Mapping[str, Sequence[Result]], labels: Mapping[str, Mapping[str, str]], path: Path, *, kl: float
+) -> None:
+    """How the gain in gold over the SFT policy is spread over prompts, at one matched KL: quantile curves."""
     figure, axes = plt.subplots(
         1, len(panels), figsize=(4.2 * len(panels), 3.6), constrained_layout=True, squeeze=False
     )
     for axis, (title, results) in zip(axes[0], panels.items(), strict=True):
         name = title.split(",")[0]
         for colour, (label, words) in zip(COLOURS, labels[title].items(), strict=False):
-            arms = near_target(results, label, target)
-            gains = np.mean([arm["improvement"][name]["gains_at"] for arm in arms], axis=0)
-            kl = np.mean([arm["kl"] for arm in arms])
-            axis.plot(CURVE_PERCENTILES, gains, color=colour, label=f"{words}, KL {kl:.2f}")
+            gains = matched_gains(results, label, name, kl)
+            if gains is not None:
+                axis.plot(CURVE_PERCENTILES, gains, color=colour, label=words)
         axis.axhline(0.0, color="#999999", linewidth=0.8)
         axis.set_xlabel("percentile of the prompts")
         axis.set_ylabel("gain in gold over SFT, nats")
@@ -102,16 +135,16 @@ def _draw(axis: Axes, curves: Sequence[Curve], colour: str, label: str) -> None:
     _mean_line(axis, curves, colour, label)
 
 
-def _mean_line(axis: Axes, curves: Sequence[Curve], colour: str, label: str) -> None:
-    """Mean over seeds where every seed reaches the KL."""
+def _mean_line(axis: Axes, curves: Sequence[Curve], colour: str, label: str, *, solid: float = np.inf) -> None:
+    """Mean over seeds where every seed reaches the KL; dashed beyond `solid`."""
     points = [(kl, [found.at(float(kl)) for found in curves]) for kl in GRID]
     known = [(kl, np.mean([v for v in values if v is not None])) for kl, values in points if None not in values]
-    if known:
-        axis.plot(*zip(*known, strict=True), color=colour, linewidth=2.0, label=label)
-
-
-def _targets(results: Sequence[Result]) -> list[float]:
-    return sorted({float(arm["target_kl"]) for arm in results[0]["arms"]})
+    firm = [point for point in known if point[0] <= solid]
+    beyond = [point for point in known if point[0] > solid]
+    axis.plot([], [], color=colour, linewidth=2.0, label=label)  # in the legend, whatever the line looks like
+    for part, style in ((firm, "-"), ([*firm[-1:], *beyond], "--")):
+        if len(part) > 1:
+            axis.plot(*zip(*part, strict=True), color=colour, linewidth=2.0, linestyle=style)
 
 
 def _finish(axis: Axes, title: str) -> None:

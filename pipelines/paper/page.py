@@ -6,21 +6,34 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from pipelines.files import atomic_path
-from pipelines.paper.figures import best_of_k_figure, frontier_figure, improvement_figure, tilting_figure
-from pipelines.paper.parts import AGGREGATION, DEFAULT, PARTS, REFERENCE
-from pipelines.paper.stored import (
-    Metric,
-    Result,
-    difference_at,
-    labels_of,
-    load_results,
-    mean_with_interval,
-    near_target,
-    paired_difference,
-    shown,
+from pipelines.paper.figures import (
+    best_of_k_figure,
+    coefficient_figure,
+    frontier_figure,
+    improvement_figure,
+    tilting_figure,
 )
+from pipelines.paper.parts import AGGREGATION, DEFAULT, PARTS, REFERENCE
+from pipelines.paper.stored import Metric, Result, arm_curves, labels_of, load_results, mean_with_interval, shown
+from pipelines.paper.tables import (
+    TILTED_KLS,
+    Compared,
+    best_of_k_difference,
+    best_of_k_table,
+    coefficient_table,
+    coefficient_verdict,
+    convergence,
+    differences,
+    tilted_difference,
+    tilted_table,
+    trained_difference,
+    trained_table,
+    verdict,
+    verdict_without_claim,
+)
+from pipelines.study.analysis import matched_difference
 
-MATCHED_KLS = (0.5, 1.0, 1.5)
+UNIFORMITY_KL = 1.0  # nats, at which the gains of prompts are compared
 BOTH_LABELS = {"raw_sum": "raw sum", "lsc_sum": "LSC sum", "raw_sum_tuned": "raw sum, tuned weights"}
 SINGLE_LABELS = {"raw": "raw", "LSC": "LSC"}
 HEAD = """# The paper's experiments on the embedded world
@@ -29,7 +42,8 @@ Made by `make paper`; `python -m pipelines.paper --only-write` draws it again fr
 claims is told as we understand it (Wang et al. 2024); what is measured here is measured on
 [the embedded world](../explanation/world.md) with shortcuts, which tests mechanisms and not language. Curves are
 compared at matched KL by interpolation per seed, never at equal gamma; intervals are 95 % t-intervals over seeds;
-*detectable* is the smallest true difference that these seeds would have shown with power 0.8.
+*detectable* is the smallest true difference that these seeds would have shown with power 0.8. Under each figure
+*we find* says in how many comparisons the claim holds, and where it does not.
 """
 
 
@@ -41,6 +55,7 @@ def write_page(study: Path, stored: Path, folder: Path) -> None:
         _both(both, folder),
         _single("helpful", parts["single_helpful"], folder),
         _single("harmless", parts["single_harmless"], folder),
+        _coefficient(both, folder),
         _underfitting(both, parts, folder),
         _shortcuts(both, parts, folder),
         _aggregation(parts["aggregation"], folder),
@@ -67,26 +82,49 @@ def _both(results: Sequence[Result], folder: Path) -> str:
         }
         frontier_figure(results, BOTH_LABELS, metrics, folder / "paper_both.png")
         lines += ["![Both properties: metrics against KL](paper_both.png)", ""]
-        lines += _differences(results, "lsc_sum", "raw_sum", metrics)
+        lines += differences(results, "lsc_sum", "raw_sum", metrics)
         lines += ["", "Against raw sums with weights tuned on validation prompts:", ""]
-        lines += _differences(results, "lsc_sum", "raw_sum_tuned", metrics)
+        lines += differences(results, "lsc_sum", "raw_sum_tuned", metrics)
+        lines += convergence(results, BOTH_LABELS)
     return "\n".join(lines)
 
 
 def _single(name: str, results: Sequence[Result], folder: Path) -> str:
     lines = _section(
         f"One property: {name}",
-        "Transforming a single reward improves the trade-off between KL and win rate.",
+        "Transforming a single reward improves the trade-off between KL and win rate, under both evaluators.",
         results,
     )
     if results:
         metrics: dict[str, Metric] = {
             f"gold win rate, {name}": lambda e: float(e["gold_win_rates"][name]),
             f"good (gold), {name}": lambda e: float(e["good_rates"][name]),
-            f"evaluator 2, {name}": _evaluator_2(name),
         }
+        rated = all(
+            "evaluator_1_win_rates" in entry for result in results for entry in (result["sft"], *result["arms"])
+        )
+        if rated:
+            metrics[f"evaluator 1, {name}"] = lambda e: float(e["evaluator_1_win_rates"][name])
+        metrics[f"evaluator 2, {name}"] = _evaluator_2(name)
         frontier_figure(results, SINGLE_LABELS, metrics, folder / f"paper_{name}.png")
-        lines += [f"![{name}: metrics against KL](paper_{name}.png)", "", *_differences(results, "LSC", "raw", metrics)]
+        lines += [f"![{name}: metrics against KL](paper_{name}.png)", "", *differences(results, "LSC", "raw", metrics)]
+        lines += [] if rated else ["", "Evaluator 1 is left out: these numbers were stored without it per property."]
+        lines += convergence(results, SINGLE_LABELS)
+    return "\n".join(lines)
+
+
+def _coefficient(results: Sequence[Result], folder: Path) -> str:
+    lines = _section(
+        "The KL coefficient",
+        "A larger gamma keeps the policy closer to the SFT policy; curves over KL come from a sweep of it.",
+        results,
+    )
+    if results:
+        rates: dict[str, Metric] = {"both good": _both_good, "gold win rate": lambda e: float(e["gold_win_rate"])}
+        metrics: dict[str, Metric] = {"KL, nats": lambda e: float(e["kl"]), **rates}
+        coefficient_figure(results, BOTH_LABELS, metrics, folder / "paper_coefficient.png")
+        lines += ["![Both properties: metrics against gamma](paper_coefficient.png)", ""]
+        lines += [*coefficient_table(results, BOTH_LABELS, rates), "", coefficient_verdict(results, BOTH_LABELS)]
     return "\n".join(lines)
 
 
@@ -106,28 +144,48 @@ def _underfitting(both: Sequence[Result], parts: Mapping[str, Sequence[Result]],
     )
     if panels:
         labels = {title: BOTH_LABELS if results is both else SINGLE_LABELS for title, results in panels.items()}
-        improvement_figure(panels, labels, folder / "paper_improvement.png", target=1.0)
+        improvement_figure(panels, labels, folder / "paper_improvement.png", kl=UNIFORMITY_KL)
         lines += [
-            "![Gain in gold per prompt, at the arms of target KL 1](paper_improvement.png)",
+            f"![Gain in gold per prompt at a KL of {UNIFORMITY_KL:g} nat](paper_improvement.png)",
             "",
-            "| gold, objective | raw: not improved | LSC minus raw | worst tenth, LSC minus raw, nats |",
-            "| --- | --- | --- | --- |",
+            "| gold, objective | raw: share not improved | LSC minus raw | worst tenth, nats, LSC minus raw | "
+            "best tenth, nats, LSC minus raw |",
+            "| --- | --- | --- | --- | --- |",
         ]
+        compared: list[Compared] = []
         for title, results in panels.items():
             name, (raw, lsc) = title.split(",")[0], list(labels[title])[:2]
-            lines.append(f"| {title} | " + " | ".join(_uniformity(results, raw, lsc, name)) + " |")
-        lines += ["", "Arms at target KL 1, whose measured KLs differ a little; the figure's legend has them."]
+            cases = _uniformity(results, raw, lsc, name)
+            known = [v for c in arm_curves(results, raw, _not_improved(name)) if (v := c.at(UNIFORMITY_KL)) is not None]
+            cells = [mean_with_interval(known) if known else "-", *(shown(case.found) for case in cases)]
+            lines.append(f"| {title} | " + " | ".join(cells) + " |")
+            compared += [Compared(f"{case.words} of {title}", case.found, case.sign) for case in cases]
+        lines += ["", verdict(compared), ""]
+        lines += [
+            f"Arms are interpolated per seed to {UNIFORMITY_KL:g} nat; a seed whose arms do not reach it is left out."
+        ]
     return "\n".join(lines)
 
 
-def _uniformity(results: Sequence[Result], raw: str, lsc: str, name: str) -> list[str]:
-    def values(label: str, key: str) -> list[float]:
-        return [float(arm["improvement"][name][key]) for arm in near_target(results, label, 1.0)]
+def _uniformity(results: Sequence[Result], raw: str, lsc: str, name: str) -> list[Compared]:
+    """LSC minus raw at a matched KL, with the signs of more uniform gains."""
+    metrics: dict[str, tuple[Metric, int]] = {
+        "the share not improved": (_not_improved(name), -1),
+        "the worst tenth": (lambda arm: float(arm["improvement"][name]["worst_decile"]), 1),
+        "the best tenth": (lambda arm: float(arm["improvement"][name]["best_decile"]), -1),
+    }
+    return [
+        Compared(
+            words,
+            matched_difference(arm_curves(results, lsc, metric), arm_curves(results, raw, metric), UNIFORMITY_KL),
+            sign,
+        )
+        for words, (metric, sign) in metrics.items()
+    ]
 
-    first = [1.0 - value for value in values(raw, "share_improved")]
-    second = [1.0 - value for value in values(lsc, "share_improved")]
-    tenth = paired_difference(values(lsc, "worst_decile"), values(raw, "worst_decile"))
-    return [mean_with_interval(first), shown(paired_difference(second, first)), shown(tenth)]
+
+def _not_improved(name: str) -> Metric:
+    return lambda arm: 1.0 - float(arm["improvement"][name]["share_improved"])
 
 
 def _shortcuts(both: Sequence[Result], parts: Mapping[str, Sequence[Result]], folder: Path) -> str:
@@ -150,7 +208,7 @@ def _shortcuts(both: Sequence[Result], parts: Mapping[str, Sequence[Result]], fo
         labels = BOTH_LABELS if aligned == "both" else SINGLE_LABELS
         frontier_figure(results, labels, {f"{shortcut}, aligned to {aligned}": metric}, path)
         lines += [f"![{shortcut} against KL, aligned to {aligned}]({path.name})", ""]
-        lines += [*_differences(results, lsc, raw, {f"{shortcut}, aligned to {aligned}": metric}), ""]
+        lines += [*differences(results, lsc, raw, {f"{shortcut}, aligned to {aligned}": metric}, sign=-1), ""]
     return "\n".join(lines).rstrip()
 
 
@@ -158,7 +216,8 @@ def _aggregation(results: Sequence[Result], folder: Path) -> str:
     lines = _section(
         "Aggregation",
         "Adding log-sigmoids is the log-probability that all properties are good, an AND. The logit of the product is "
-        "the same AND without diminishing utility, and so separates the two effects.",
+        "the same AND without diminishing utility, and so separates the two effects. If both help, the sum of "
+        "log-sigmoids lies above every other aggregation.",
         results,
         asks=AGGREGATION.asks,
     )
@@ -168,7 +227,13 @@ def _aggregation(results: Sequence[Result], folder: Path) -> str:
         lines += [
             "![Predicted by tilting (lines) and trained at one target KL (dots)](paper_aggregation.png)",
             "",
-            *_trained_table(results, DEFAULT),
+            *_tables(results),
+            "",
+            verdict(_against_default(results, sign=-1)),
+            "",
+            "The AND alone, logit of product over raw sum: "
+            + verdict(_between(results, "logit of product", "raw sum")),
+            *convergence(results, _own_names(results)),
         ]
     return "\n".join(lines)
 
@@ -183,19 +248,22 @@ def _best_of_k(results: Sequence[Result], folder: Path) -> str:
     if results:
         metrics = {"both good": "both_good", "good, helpful": "good.helpful", "good, harmless": "good.harmless"}
         best_of_k_figure(results, metrics, folder / "paper_best_of_k.png")
-        lines += [
-            "![Best-of-k from 64 samples of the SFT policy per test prompt](paper_best_of_k.png)",
-            "",
-            "| k | " + " | ".join(labels_of(results)) + " |",
-            "| ---: |" + " --- |" * len(labels_of(results)),
+        rows, ks = best_of_k_table(results, DEFAULT)
+        compared = [
+            Compared(f"{other}, k = {k}", best_of_k_difference(results, DEFAULT, other, k))
+            for other in labels_of(results)
+            if other != DEFAULT
+            for k in ks[1:]  # all objectives agree on the best of one
         ]
-        ks = [point["k"] for point in results[0]["tilted"][labels_of(results)[0]]["best_of_k"]]
-        for index, k in enumerate(ks):
-            cells = [
-                mean_with_interval([result["tilted"][label]["best_of_k"][index]["both_good"] for result in results])
-                for label in labels_of(results)
-            ]
-            lines.append(f"| {k} | " + " | ".join(cells) + " |")
+        lines += [
+            f"![Best-of-k from {ks[-1]} samples of the SFT policy per test prompt](paper_best_of_k.png)",
+            "",
+            "Both good:",
+            "",
+            *rows,
+            "",
+            f"{DEFAULT} over each other objective: {verdict(compared)}",
+        ]
     return "\n".join(lines)
 
 
@@ -212,43 +280,45 @@ def _reference(results: Sequence[Result], folder: Path) -> str:
         lines += [
             "![Predicted by tilting (lines) and trained at one target KL (dots)](paper_reference.png)",
             "",
-            *_trained_table(results, DEFAULT),
+            *_tables(results),
+            "",
+            verdict_without_claim(_against_default(results), DEFAULT),
+            *convergence(results, _own_names(results)),
         ]
     return "\n".join(lines)
 
 
-def _trained_table(results: Sequence[Result], baseline: str) -> list[str]:
-    """Arms of the one trained target: both-good and shortcut rates, and the difference to `baseline`."""
-    target = float(results[0]["arms"][0]["target_kl"])
-    rows = [
-        f"| setting | KL | both good | minus {baseline} | lists | consult |",
-        "| --- | ---: | --- | --- | --- | --- |",
+def _tables(results: Sequence[Result]) -> list[str]:
+    shortcuts = {name: _shortcut(name) for name in ("lists", "consult")}
+    target = results[0]["arms"][0]["target_kl"]
+    return [
+        f"Trained at a target KL of {target:g}; the measured KLs differ a little.",
+        "",
+        *trained_table(results, DEFAULT, _both_good, shortcuts),
+        "",
+        "Both good as tilting predicts it, at matched KL:",
+        "",
+        *tilted_table(results, DEFAULT),
     ]
-    base = [_both_good(arm) for arm in near_target(results, baseline, target)]
-    for label in labels_of(results):
-        arms = near_target(results, label, target)
-        good = [_both_good(arm) for arm in arms]
-        kl = sum(float(arm["kl"]) for arm in arms) / len(arms)
-        cells = [f"{kl:.2f}", mean_with_interval(good)]
-        cells.append("" if label == baseline else shown(paired_difference(good, base)))
-        cells += [mean_with_interval([_shortcut(name)(arm) for arm in arms]) for name in ("lists", "consult")]
-        rows.append(f"| {label} | " + " | ".join(cells) + " |")
-    return rows
 
 
-def _differences(results: Sequence[Result], first: str, second: str, metrics: Mapping[str, Metric]) -> list[str]:
-    rows = [
-        f"| {first} minus {second} | " + " | ".join(f"KL {kl:g}" for kl in MATCHED_KLS) + " |",
-        "| --- |" + " --- |" * len(MATCHED_KLS),
+def _against_default(results: Sequence[Result], *, sign: int = 1) -> list[Compared]:
+    """Every other setting minus the default, trained and predicted."""
+    others = [label for label in labels_of(results) if label != DEFAULT]
+    return [case for other in others for case in _between(results, other, DEFAULT, sign=sign)]
+
+
+def _between(results: Sequence[Result], first: str, second: str, *, sign: int = 1) -> list[Compared]:
+    trained = Compared(f"{first}, trained", trained_difference(results, first, second, _both_good), sign)
+    predicted = [
+        Compared(f"{first}, predicted at KL {kl:g}", tilted_difference(results, first, second, kl), sign)
+        for kl in TILTED_KLS
     ]
-    apart: list[str] = []
-    for name, metric in metrics.items():
-        found = {kl: difference_at(results, first, second, metric, kl) for kl in MATCHED_KLS}
-        rows.append(f"| {name} | " + " | ".join(shown(difference) for difference in found.values()) + " |")
-        apart += [f"{name} at KL {kl:g} ({d.mean:+.3f})" for kl, d in found.items() if d and (d.low > 0 or d.high < 0)]
-    asked = len(metrics) * len(MATCHED_KLS)
-    told = f"{len(apart)} of {asked} can be told from 0, {0.05 * asked:.1f} would be by chance"
-    return [*rows, "", f"*We find:* {told}{': ' + '; '.join(apart) if apart else ''}."]
+    return [trained, *predicted]
+
+
+def _own_names(results: Sequence[Result]) -> dict[str, str]:
+    return {label: label for label in labels_of(results)}
 
 
 def _section(title: str, claim: str, results: Sequence[object], *, asks: str | None = None) -> list[str]:

@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from allgood.errors import DataError
+from pipelines.evaluation.measure import CURVE_PERCENTILES
 from pipelines.study.analysis import Curve, Difference, curve, matched_difference, paired
 
 Result = Mapping[str, Any]
 Metric = Callable[[Mapping[str, Any]], float]
+FloatRow = NDArray[np.float64]
 
 
 def load_results(folder: Path, pattern: str = "seed_*.json") -> list[Result]:
@@ -28,6 +32,11 @@ def load_results(folder: Path, pattern: str = "seed_*.json") -> list[Result]:
 def labels_of(results: Sequence[Result]) -> list[str]:
     """The objectives that were trained, in the order in which they were."""
     return list(dict.fromkeys(arm["objective"] for result in results for arm in result["arms"]))
+
+
+def targets_of(results: Sequence[Result]) -> list[float]:
+    """The target KLs that were trained."""
+    return sorted({float(arm["target_kl"]) for arm in results[0]["arms"]})
 
 
 def trained_curves(results: Sequence[Result], label: str, metric: Metric) -> list[Curve]:
@@ -44,6 +53,35 @@ def trained_curves(results: Sequence[Result], label: str, metric: Metric) -> lis
 def tilted_curves(results: Sequence[Result], label: str, metric: str) -> list[Curve]:
     """One curve per seed of what tilting predicts, reliable points or not."""
     return [curve([(point["kl"], point[metric]) for point in result["tilted"][label]["tilting"]]) for result in results]
+
+
+def reliable_up_to(results: Sequence[Result], label: str) -> list[float]:
+    """Per seed, the KL up to which its samples support what tilting predicts; 0 where not even the lowest point."""
+    reached = []
+    for result in results:
+        points = sorted(result["tilted"][label]["tilting"], key=lambda point: float(point["kl"]))
+        good = list(takewhile(lambda point: point["reliable"], points))
+        reached.append(float(good[-1]["kl"]) if good else 0.0)
+    return reached
+
+
+def arm_curves(results: Sequence[Result], label: str, metric: Metric) -> list[Curve]:
+    """One curve per seed of the arms alone: for metrics that the SFT policy, compared with itself, has no value of."""
+    return [
+        curve([(float(arm["kl"]), metric(arm)) for arm in result["arms"] if arm["objective"] == label])
+        for result in results
+    ]
+
+
+def matched_gains(results: Sequence[Result], label: str, name: str, kl: float) -> FloatRow | None:
+    """Percentiles of the prompts' gains in gold at a matched KL, mean over the seeds that reach it."""
+
+    def gains(percentile: int) -> list[Curve]:
+        return arm_curves(results, label, lambda arm: float(arm["improvement"][name]["gains_at"][percentile]))
+
+    rows = [[found.at(kl) for found in gains(index)] for index in range(len(CURVE_PERCENTILES))]
+    known = np.array([[value for value in row if value is not None] for row in rows])
+    return known.mean(axis=1) if known.size else None
 
 
 def difference_at(results: Sequence[Result], first: str, second: str, metric: Metric, kl: float) -> Difference | None:
@@ -87,4 +125,5 @@ def shown(found: Difference | None) -> str:
     """A difference with its interval and what could have been seen, as text."""
     if found is None:
         return "fewer than two seeds"
-    return f"{found.mean:+.3f} [{found.low:+.3f}, {found.high:+.3f}] (detectable {found.detectable:.3f})"
+    interval = f"[{found.low:+.3f}, {found.high:+.3f}]"
+    return f"{found.mean:+.3f} {interval} (detectable {found.detectable:.3f}, {found.num_seeds} seeds)"

@@ -24,32 +24,54 @@ def entry(kl: float, good: float) -> dict[str, Any]:
     improvement = {
         "share_improved": 0.8,
         "worst_decile": -good,
+        "best_decile": 2 * good,
         "gains_at": list(np.linspace(-1, 2, len(CURVE_PERCENTILES))),
     }
     return {
         "kl": kl,
         "both_good_rate": good,
+        "gold_win_rate": good,
         "gold_win_rates": scores,
         "good_rates": scores,
         "evaluator_1_win_rate": good,
+        "evaluator_1_win_rates": scores,
         "evaluator_2": {"evaluator": scores, "clean": scores},
         "shortcut_rates": {"lists": 0.1 + good / 10, "consult": 0.2},
         "improvement": dict.fromkeys(scores, improvement),
     }
 
 
+def points(index: int) -> list[dict[str, Any]]:
+    """What tilting predicts: 0.01 less for each later objective, and too few samples beyond 1 nat."""
+    return [
+        {
+            "kl": kl,
+            "both_good": kl / 5 - index / 100,
+            **dict.fromkeys(("good.helpful", "good.harmless", "lists", "consult"), kl / 4),
+            "reliable": kl <= 1.0,
+        }
+        for kl in TARGETS
+    ]
+
+
+def best_of_k(index: int) -> list[dict[str, Any]]:
+    return [point | {"k": k} for k, point in zip((1, 2, 4), points(index), strict=True)]
+
+
 def result(seed: int, labels: list[str], targets: Sequence[float] = TARGETS) -> dict[str, Any]:
     arms = [
-        entry(target, 0.2 + 0.1 * target + 0.01 * seed + 0.05 * index) | {"objective": label, "target_kl": target}
+        entry(target, 0.2 + 0.1 * target + 0.01 * seed + 0.05 * index)
+        | {
+            "objective": label,
+            "target_kl": target,
+            "gamma": (index + 1) / target,
+            "change": {"kl": 0.02, "utility": 0.06 if index else 0.01},
+            "efficiency": None,
+        }
         for index, label in enumerate(labels)
         for target in targets
     ]
-    points = [
-        {"kl": kl, "both_good": kl / 5, "good.helpful": kl, "good.harmless": kl, "lists": 0.1, "consult": 0.2}
-        for kl in TARGETS
-    ]
-    best = [point | {"k": k} for k, point in zip((1, 2, 4), points, strict=True)]
-    tilted = {label: {"tilting": points, "best_of_k": best} for label in labels}
+    tilted = {label: {"tilting": points(index), "best_of_k": best_of_k(index)} for index, label in enumerate(labels)}
     return {"seed": seed, "sft": entry(0.0, 0.2), "arms": arms, "tilted": tilted}
 
 
@@ -73,7 +95,24 @@ def test_differences_are_those_of_the_stored_numbers(tmp_path: Path) -> None:
     assert "Not run yet" not in page
     # 0.05 apart at every KL; the curves of a seed start at the same SFT policy
     assert "| both good (gold) | +0.050 [+0.050, +0.050]" in page
-    assert len(list(tmp_path.glob("paper_*.png"))) == 11
+    assert len(list(tmp_path.glob("paper_*.png"))) == 12
+    assert page.count("*We find*") == 14  # under each figure and table of differences
+    assert page.count("arms are not flat") == 5
+    # gains are worth as much at the matched KL of 1 nat: 0.05 for the best tenth is 2 x 0.05
+    assert "| helpful, aligned to helpful | 0.200 [0.200, 0.200] | +0.000" in page
+
+
+def test_numbers_stored_without_evaluator_1_per_property_say_so(tmp_path: Path) -> None:
+    store(tmp_path / "paper" / "single_helpful", "seed_{seed}.json", ["raw", "LSC"])
+    write_page(tmp_path / "study", tmp_path / "paper", tmp_path)
+    assert "| evaluator 1, helpful |" in (tmp_path / "paper.md").read_text(encoding="utf-8")
+    for path in (tmp_path / "paper" / "single_helpful").glob("*.json"):
+        old = path.read_text(encoding="utf-8").replace("evaluator_1_win_rates", "unknown")
+        path.write_text(old, encoding="utf-8")
+    write_page(tmp_path / "study", tmp_path / "paper", tmp_path)
+    page = (tmp_path / "paper.md").read_text(encoding="utf-8")
+    assert "| evaluator 1, helpful |" not in page
+    assert "Evaluator 1 is left out" in page
 
 
 def test_a_part_that_was_not_run_is_said_so(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from pipelines.config.loading import changed_config, load_config
 from pipelines.objective import combined_utility
+from pipelines.paper.figures import COLOURS
 from pipelines.paper.parts import PARTS, REFERENCE, Part
 from pipelines.paper.run import setting_config
 
@@ -27,3 +28,7 @@ def test_a_setting_has_a_table_of_its_own_where_the_key_of_a_table_differs() -> 
         calibrated = any(getattr(found, "calibrate", False) for found in chosen.properties.values())
         assert setting.own_table == calibrated == (chosen.base_folder != config.base_folder)
     assert any(setting.own_table for setting in REFERENCE.settings)
+
+
+def test_every_setting_of_a_part_has_a_colour_in_its_figure() -> None:
+    assert max(len(part.settings) for part in PARTS.values()) <= len(set(COLOURS))
