@@ -40,7 +40,7 @@ def fit(sweep: SweepConfig, plan: TrialPlan, points: Sequence[Point] | None, *, 
         trainable,
         param_space=_param_space(plan.space, points),
         tune_config=tune.TuneConfig(
-            search_alg=_searcher(sweep, plan) if points is None else None,
+            search_alg=searcher(sweep, _earlier(plan.folder)) if points is None else None,
             scheduler=_scheduler(sweep, plan.run.align.steps),
             num_samples=sweep.search.trials if isinstance(sweep.search, OptunaSearch) else 1,
             max_concurrent_trials=concurrent,
@@ -93,20 +93,27 @@ def _domain(space: Space, axis: str) -> Any:
     return draw(found.low, found.high)
 
 
-def _searcher(sweep: SweepConfig, plan: TrialPlan) -> Any:
+def searcher(sweep: SweepConfig, earlier: Sequence[Mapping[str, Any]]) -> Any:
+    """Optuna for a sweep that has tried the choices `earlier` before: they come first, and are not proposed again.
+
+    The sampler starts anew, and with the same seed it would draw the same numbers once more.
+    """
     import optuna
     from ray.tune.search.optuna import OptunaSearch as Searcher
 
     assert isinstance(sweep.search, OptunaSearch)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     several = isinstance(sweep.mode, MultiObjective)
-    earlier = [_read(folder / POINT)["choice"] for folder in trial_folders(plan.folder)]
     return Searcher(
         metric=["win_rate", "kl"] if several else "score",
         mode=["max", "min"] if several else "max",
-        seed=sweep.search.seed,
+        seed=sweep.search.seed + len(earlier),
         points_to_evaluate=[{f"choice/{axis}": value for axis, value in choice.items()} for choice in earlier] or None,
     )
+
+
+def _earlier(sweep: Path) -> list[Mapping[str, Any]]:
+    return [_read(folder / POINT)["choice"] for folder in trial_folders(sweep)]
 
 
 def _scheduler(sweep: SweepConfig, steps: int) -> Any:
