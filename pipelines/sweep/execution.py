@@ -13,8 +13,9 @@ from actors.cast import spawn_in_group
 from actors.named_actors import attach
 from pipelines.align import Watch, resume, run_align
 from pipelines.align_loop import Step
+from pipelines.align_setup import set_up
 from pipelines.cast_request import Actors, SharedActors, lane_request
-from pipelines.checkpoints import newest
+from pipelines.checkpoints import latest, newest
 from pipelines.comparison import sample_policy
 from pipelines.config.run import RunConfig
 from pipelines.evaluation.estimates import PerPrompt, known_estimates
@@ -23,12 +24,15 @@ from pipelines.evaluation.samples import ScoredSamples, load_samples, save_sampl
 from pipelines.evaluation.samples import test_prompts as prompts_of_test
 from pipelines.evaluation.scorers import win_rate
 from pipelines.gold import gold_of
+from pipelines.progress import say
 from pipelines.run_folder import RunFolder
 from pipelines.sweep.judge import load_opponents, validation_judge
 from pipelines.sweep.placement import FIRST_BUNDLE
 from pipelines.sweep.score import Source
 from pipelines.sweep.shared import judged_samples
 from pipelines.sweep.trial import SFT_SAMPLES, TrialPlan
+
+TABLE = "reference table"  # among the hashes that tie a checkpoint to its run
 
 
 def align_and_measure(config: RunConfig, plan: TrialPlan, observe: Callable[[Step], None]) -> dict[str, Any]:
@@ -54,8 +58,16 @@ def align_and_measure(config: RunConfig, plan: TrialPlan, observe: Callable[[Ste
 def _align(config: RunConfig, cast: Actors, watch: Watch) -> Mapping[str, Any]:
     folder = RunFolder(config.folder)
     if folder.config.is_file() and newest(folder.checkpoints) is not None:
-        return resume(folder.path, cast, watch=watch)
+        if _has_its_table(config):
+            return resume(folder.path, cast, watch=watch)
+        say("another sweep had the reference table of the base built again; starting anew")
     return run_align(config, cast, overwrite=True, watch=watch)
+
+
+def _has_its_table(config: RunConfig) -> bool:
+    """Whether the trial's checkpoint was made with the reference table that is there now."""
+    checkpoint = latest(RunFolder(config.folder).checkpoints, say)
+    return checkpoint is None or checkpoint.hashes.get(TABLE) == set_up(config).hashes.get(TABLE)
 
 
 def _test_samples(config: RunConfig, cast: Actors, source: Source, *, policy_version: int) -> ScoredSamples:

@@ -59,7 +59,7 @@ def run_sweep(sweep: SweepConfig, run: RunConfig, *, source_name: str, resume: b
     _refuse_occupied(sweep, run, resume=resume)
     with ray_session():
         refuse_too_large(run, evaluators=source == "evaluator")
-        with _only_driver(sweep, run):
+        with only_driver(sweep, run):
             return _run(sweep, run, space, points, trials, source, source_name)
 
 
@@ -198,16 +198,34 @@ def _refuse_other_sweep(path: Path, content: dict[str, Any]) -> None:
 
 
 @contextlib.contextmanager
-def _only_driver(sweep: SweepConfig, run: RunConfig) -> Iterator[None]:
-    """Claim the folder for this process, and write what is about to run."""
-    sweep.folder.mkdir(parents=True, exist_ok=True)
-    with (sweep.folder / ".lock").open("w") as lock:
+def only_driver(sweep: SweepConfig, run: RunConfig) -> Iterator[None]:
+    """Claim the sweep's folder and its base for this process, and write what is about to run.
+
+    Raises:
+        ConfigError: Another process runs this sweep, or another sweep on this base, whose table might be built again.
+    """
+    base = run.base_folder
+    with (
+        _claimed(sweep.folder / ".lock", f"another process is running the sweep in {sweep.folder}"),
+        _claimed(
+            base / ".sweep.lock",
+            f"another sweep is running on the base {base}; wait for it, or give this one a base of its own (`name` "
+            "under `overrides`)",
+        ),
+    ):
+        with atomic_path(sweep.folder / CONFIG) as temporary:
+            temporary.write_text(yaml12.dump(_content(sweep, run)), encoding="utf-8")
+        yield
+
+
+@contextlib.contextmanager
+def _claimed(path: Path, refusal: str) -> Iterator[None]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise ConfigError(f"another process is running the sweep in {sweep.folder}") from error
-        with atomic_path(sweep.folder / CONFIG) as temporary:
-            temporary.write_text(yaml12.dump(_content(sweep, run)), encoding="utf-8")
+            raise ConfigError(refusal) from error
         yield
 
 

@@ -1,19 +1,21 @@
 """What all trials of a sweep share, made before the first trial starts: data, models, references, frozen actors.
 
 The base run's folder is used as it is; what it lacks is made first, with the stages of the chain. The reference table
-is built once for everything that any trial needs. The frozen actors live as long as the sweep's own process.
+is built once for everything that any trial needs, and for what earlier sweeps on this base needed. The frozen actors
+live as long as the sweep's own process.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from pydantic import TypeAdapter
 
 from actors.cast import CastRequest, spawn
 from actors.named_actors import names_of
@@ -37,6 +39,7 @@ from pipelines.config.run import RunConfig
 from pipelines.data import Prompt, prepare
 from pipelines.evaluation.measure import PolicySamples
 from pipelines.evaluation.samples import ScoredSamples, save_samples
+from pipelines.files import write_json
 from pipelines.progress import say
 from pipelines.reference_table import SAMPLES
 from pipelines.references import build_references
@@ -47,6 +50,8 @@ from pipelines.sweep.score import Source
 from pipelines.training.parallel import train_rewards
 from pipelines.world.write import write_world
 
+ASKED = "sweep_references.json"  # in the base folder: every reference that some sweep on it has asked for
+_ASKED: TypeAdapter[dict[str, list[Reference]]] = TypeAdapter(dict[str, list[Reference]])
 _MODELS = ("world", "data", "tokenizer", "policy", "sft")  # sections that decide what the base folder holds
 
 
@@ -142,21 +147,33 @@ def make_samples(
     with _sampling(config, shared) as cast:
         if lacking is not None:
             say(f"building the references of all trials ({lacking})")
-            everything = config.references.model_copy(update={"also": _union(trials)})
-            build_references(config.model_copy(update={"references": everything}), cast)
+            build_references(with_all_references(config, trials), cast)
         if not sft_samples.is_file():
             policy = sample_policy(config, cast, prompts, policy_version=0, is_reference=True)
             save_samples(judged_samples(config, source, cast, prompts, policy), sft_samples)
 
 
-def _union(trials: Sequence[RunConfig]) -> dict[str, list[Reference]]:
-    """Every reference that some trial uses, per property."""
+def with_all_references(config: RunConfig, trials: Sequence[RunConfig]) -> RunConfig:
+    """`config` whose table serves these trials, and every sweep that had a table built on this base before.
+
+    The base keeps a list of what sweeps asked for, because a table that is built again replaces the one of the others.
+    """
+    path = RunFolder(config.base_folder).path / ASKED
+    asked = _ASKED.validate_json(path.read_bytes()) if path.is_file() else {}
+    of_trials = [{name: [setting.reference] for name, setting in trial.properties.items()} for trial in trials]
+    union = _union([config.references.also, asked, *of_trials])
+    write_json(path, _ASKED.dump_python(union, mode="json"))
+    also = {name: references for name, references in union.items() if name in config.properties}
+    return config.model_copy(update={"references": config.references.model_copy(update={"also": also})})
+
+
+def _union(groups: Sequence[Mapping[str, Sequence[Reference]]]) -> dict[str, list[Reference]]:
+    """Every reference of the groups once, per property."""
     found: dict[str, list[Reference]] = {}
-    for trial in trials:
-        for name, setting in trial.properties.items():
+    for group in groups:
+        for name, references in group.items():
             known = found.setdefault(name, [])
-            if setting.reference not in known:
-                known.append(setting.reference)
+            known += [reference for reference in references if reference not in known]
     return found
 
 
