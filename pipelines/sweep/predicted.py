@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from allgood.errors import ConfigError
+from allgood.opponents import weighted_win_rate, win_shares
 from allgood.tilting import tilt
 from pipelines.cached_samples import CachedSamples, cached_utilities, load_cached_samples
 from pipelines.config.loading import changed_config
@@ -44,38 +45,51 @@ def predictions(run: RunConfig, settings: Sequence[Setting], source: Source) -> 
     validation = prompts_of(run, load_prepared(base.data).prompts, "validation")[: run.align.max_evaluation_prompts]
     cached = load_cached_samples(run, "validation", prompt_ids=[prompt.id for prompt in validation])
     table = ReferenceTable.load(base.references)
-    scores = cached.gold if source == "gold" else cached.evaluators
-    wins = torch.stack([chance_to_win(grid) for grid in scores.values()]).mean(0)
-    return {setting.name: _predicted(_config(run, setting), cached, table, wins) for setting in settings}
+    contest = Contest.of(cached.gold if source == "gold" else cached.evaluators)
+    return {setting.name: _prediction(_config(run, setting), cached, table, contest) for setting in settings}
 
 
-def chance_to_win(scores: Tensor) -> Tensor:
-    """Of each sample against the other samples of its prompt, ties one half, [prompts, samples] in float64."""
-    others = scores.shape[1] - 1
-    ordered = scores.sort(-1).values
-    less = torch.searchsorted(ordered, scores, right=False)
-    not_above = torch.searchsorted(ordered, scores, right=True)
-    return (less + 0.5 * (not_above - less - 1)).double() / others  # -1: a response never competes with itself
+@dataclass(frozen=True)
+class Contest:
+    """Who wins among the samples of a prompt, by whoever judges; the same for all settings.
+
+    `shares` is [prompts, samples, properties, folds], of the prompts that are `judged`: those with every score.
+    """
+
+    judged: Tensor
+    shares: Tensor
+
+    @staticmethod
+    def of(scores: Mapping[str, Tensor]) -> Contest:
+        """Compare the samples of every prompt, per property [prompts, samples]."""
+        judged = torch.stack([torch.isfinite(grid).all(-1) for grid in scores.values()]).all(0)
+        return Contest(judged, torch.stack([win_shares(grid[judged]) for grid in scores.values()], dim=2))
+
+
+def predicted(utilities: Tensor, coefficient: float, contest: Contest) -> Predicted:
+    """The tilt at a KL coefficient: its KL, and its win rate against opponents that have no part in its weights."""
+    utilities = utilities[contest.judged]
+    known = torch.isfinite(utilities).all(-1)  # the tilt needs every sample of a prompt
+    tilted = tilt(utilities[known], coefficient)
+    return Predicted(
+        kl=float(tilted.kl.mean()),
+        win_rate=float(weighted_win_rate(tilted.weights, contest.shares[known]).mean()),
+        reliable=tilted.reliable,
+        num_prompts=int(known.sum()),
+        num_samples=utilities.shape[1],
+    )
 
 
 def _config(run: RunConfig, setting: Setting) -> RunConfig:
     return changed_config(run, [override_text(key, value) for key, value in setting.changes.items()])
 
 
-def _predicted(config: RunConfig, cached: CachedSamples, table: ReferenceTable, wins: Tensor) -> Predicted | str:
+def _prediction(config: RunConfig, cached: CachedSamples, table: ReferenceTable, contest: Contest) -> Predicted | str:
     try:
         utilities = cached_utilities(config, cached, table).combined
     except ConfigError as error:  # an advantage rule has no utility to tilt with
         return str(error)
-    known = torch.isfinite(utilities).all(-1) & torch.isfinite(wins).all(-1)  # the tilt needs every sample of a prompt
-    tilted = tilt(utilities[known], config.kl.coefficient)
-    return Predicted(
-        kl=float(tilted.kl.mean()),
-        win_rate=float(tilted.expect(wins[known]).mean()),
-        reliable=tilted.reliable,
-        num_prompts=int(known.sum()),
-        num_samples=utilities.shape[1],
-    )
+    return predicted(utilities, config.kl.coefficient, contest)
 
 
 def rank_correlation(predicted: Mapping[str, Predicted | str], settings: Sequence[Setting]) -> float | None:

@@ -1,24 +1,35 @@
-"""Predicted win rates: a response never competes with itself, and tilting cannot lose to what it tilts."""
+"""Predicted win rates: an opponent has no part in the weights that it meets."""
 
 from __future__ import annotations
 
+import pytest
 import torch
 
-from allgood.tilting import tilt
-from pipelines.sweep.predicted import chance_to_win
+from pipelines.sweep.predicted import Contest, predicted
+
+NORMAL = torch.randn(5, 64, generator=torch.Generator().manual_seed(0)).double()
 
 
-def test_a_sample_meets_all_the_others_of_its_prompt() -> None:
-    # 1 loses to 2 and 3; 2 beats 1, ties 2, loses to 3; 3 beats all three.
-    scores = torch.tensor([[1.0, 2.0, 2.0, 3.0]])
-    assert torch.allclose(chance_to_win(scores), torch.tensor([[0.0, 1.5 / 3, 1.5 / 3, 1.0]], dtype=torch.float64))
+def test_an_opponent_has_no_part_in_the_weights_that_it_meets() -> None:
+    # Of two samples the one that does not play the opponent is the whole policy, whatever it weighs: one win, one loss.
+    found = predicted(torch.tensor([[0.0, 3.0]]).double(), 1.0, Contest.of({"a": torch.tensor([[0.0, 1.0]])}))
+    assert found.win_rate == pytest.approx(0.5)
 
 
-def test_untilted_samples_win_one_half() -> None:
-    scores = torch.randn(5, 7, generator=torch.Generator().manual_seed(0))
-    assert torch.allclose(chance_to_win(scores).mean(-1), torch.full((5,), 0.5, dtype=torch.float64))
+def test_untilted_samples_win_one_half_of_every_property() -> None:
+    contest = Contest.of({"a": NORMAL, "b": NORMAL.flip(-1)})
+    assert predicted(torch.zeros_like(NORMAL), 1.0, contest).win_rate == pytest.approx(0.5)
 
 
-def test_tilting_towards_a_score_wins_on_it() -> None:
-    scores = torch.randn(5, 64, generator=torch.Generator().manual_seed(0)).double()
-    assert float(tilt(scores, 0.5).expect(chance_to_win(scores)).mean()) > 0.8
+def test_tilting_towards_one_of_two_opposed_properties_wins_as_much_as_it_loses() -> None:
+    assert predicted(NORMAL, 0.5, Contest.of({"a": NORMAL})).win_rate > 0.8
+    assert predicted(NORMAL, 0.5, Contest.of({"a": NORMAL, "b": -NORMAL})).win_rate == pytest.approx(0.5)
+
+
+def test_prompts_with_a_missing_score_or_utility_are_left_out() -> None:
+    scores, utilities = NORMAL.clone(), NORMAL.clone()
+    scores[0, 3], utilities[1, 2] = torch.nan, torch.nan
+    found = predicted(utilities, 0.5, Contest.of({"a": scores}))
+    assert (found.num_prompts, found.num_samples) == (3, 64)
+    expected = predicted(NORMAL[2:], 0.5, Contest.of({"a": NORMAL[2:]}))
+    assert found.win_rate == pytest.approx(expected.win_rate)
