@@ -67,6 +67,10 @@ class RewardWorker:
         transform_of(treatment, self._spec.property)
         self._treatments[treatment.key] = treatment
 
+    def forget(self, key: str) -> None:
+        """Drop a treatment when its run has ended, as it holds a reference per prompt; an unknown key is fine."""
+        self._treatments.pop(key, None)
+
     def score(self, rollout: Rollout, key: str) -> Scores:
         """Reward, reference, margin and utility of every row; NaN in all four where scoring failed.
 

@@ -6,6 +6,7 @@ either way its folder says so afterwards.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,7 @@ class Board(Callback):
     folder: Path
     session: str
     total: int
+    forget: Callable[[Path], None]  # told of every trial that has ended, by its folder
     rows: dict[str, Row] = field(default_factory=dict)
     _live: Live | None = None  # made when the sweep starts: Tune pickles its callbacks before
 
@@ -115,6 +117,7 @@ class Board(Callback):
 
     def _end(self, row: Row, status: str) -> None:
         row.status = status
+        self.forget(self._folder(row))
         ended = sum(known.status in ("finished", "pruned", "failed") for known in self.rows.values())
         numbers = "" if row.win_rate is None else f", win rate {row.win_rate:.3f}, KL {row.kl:.2f} nats (validation)"
         say(f"[{ended}/{self.total}] {row.name} {status}{numbers}")

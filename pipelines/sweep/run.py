@@ -13,6 +13,7 @@ import fcntl
 import hashlib
 import uuid
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ from pipelines.sweep.judge import judge_source, load_opponents
 from pipelines.sweep.placement import num_fitting, refuse_too_large
 from pipelines.sweep.report import write_sweep_report
 from pipelines.sweep.score import Source
-from pipelines.sweep.shared import Shared, frozen_actors, make_base, make_samples
+from pipelines.sweep.shared import Shared, forget_trial, frozen_actors, make_base, make_samples
 from pipelines.sweep.space import Point, Space, checked, planned, space_of
 from pipelines.sweep.trial import SFT_SAMPLES, TrialPlan
 
@@ -162,7 +163,7 @@ def _fit(
     total = sweep.search.trials if isinstance(sweep.search, OptunaSearch) else len(points or [])
     concurrent = num_fitting(run, min(total, sweep.max_concurrent or total))
     say(f"{total} trials, {concurrent} at a time")
-    board = Board(space, sweep.folder, plan.session, total)
+    board = Board(space, sweep.folder, plan.session, total, forget=partial(forget_trial, shared.names))
     try:
         fit(sweep, plan, points, concurrent=concurrent, callback=board)
     finally:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,9 +18,9 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from actors.cast import CastRequest, spawn
-from actors.named_actors import names_of
+from actors.named_actors import attach, names_of
 from actors.supervision import ActorNames
-from allgood.errors import ConfigError, ReferenceTableError
+from allgood.errors import ConfigError, ReferenceTableError, RoleError
 from pipelines.align_setup import set_up
 from pipelines.cast_request import (
     EVALUATOR,
@@ -113,6 +113,17 @@ def frozen_actors(config: RunConfig, source: Source, *, name: str) -> Iterator[S
     with spawn(request, name=name) as cast:
         say(cast.where())
         yield Shared(cast, names_of(cast, name))
+
+
+def forget_trial(names: ActorNames, folder: Path) -> None:
+    """Have the frozen actors drop what they keep for a trial, or their memory would grow with every one; nobody waits.
+
+    An actor that cannot be found has nothing left to drop.
+    """
+    with suppress(RoleError):
+        for replicas in attach(names).rewards.values():
+            for actor in replicas:
+                actor.forget.remote(str(folder))  # the trial's key: the folder of its run
 
 
 @contextmanager

@@ -102,6 +102,16 @@ def test_treatments_live_side_by_side(by_length):
     assert (lsc.utilities < 0).all()
 
 
+def test_a_treatment_that_is_forgotten_leaves_the_others(by_length):
+    by_length.set_treatment(Treatment("raw", "identity", 0.0))
+    by_length.set_treatment(Treatment("lsc", "log_sigmoid", 1.0))
+    for key in ("raw", "raw", "never set"):
+        by_length.forget(key)
+    assert (by_length.score(rollout(), "lsc").utilities < 0).all()
+    with pytest.raises(RoleError, match="no treatment 'raw'"):
+        by_length.score(rollout(), "raw")
+
+
 def test_a_failed_score_is_nan_everywhere_and_never_zero(by_length):
     by_length.set_treatment(Treatment("arm", "log_sigmoid", 1.0))
     scores = by_length.score(rollout(["good", "", "x", "y", "z", "w"]), "arm")

@@ -1,0 +1,34 @@
+"""What the sweep's process does when a trial ends; Tune's trials are stood in for by what the board reads of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+from pipelines.sweep.board import Board
+from pipelines.sweep.space import Space, space_of
+from tests.pipelines.sweep.tiny_sweep import tiny_base, tiny_sweep
+
+
+def space(folder: Path) -> Space:
+    axis = {"kl.coefficient": {"kind": "values", "values": [0.1, 1.0]}}
+    return space_of(tiny_sweep(folder, space=axis), tiny_base(folder))
+
+
+def trial(index: int) -> SimpleNamespace:
+    return SimpleNamespace(trial_id=str(index), config={"choice": {"kl.coefficient": index}}, error_file=None)
+
+
+def test_the_frozen_actors_are_told_of_every_trial_that_ended_and_of_no_other(tmp_path: Path) -> None:
+    forgotten: list[Path] = []
+    board = Board(space(tmp_path), tmp_path, "session", 2, forget=forgotten.append)
+    names = [board.space.point(trial(index).config["choice"]).name for index in range(2)]
+    board.on_trial_start(0, [], trial(0))
+    board.on_trial_recover(0, [], trial(0))
+    assert forgotten == []
+    board.on_trial_complete(1, [], trial(0))
+    board.on_trial_error(2, [], trial(1))
+    assert forgotten == [tmp_path / "trials" / name for name in names]
+    assert json.loads((forgotten[0] / "pruned.json").read_text(encoding="utf-8"))["step"] == 0
+    assert json.loads((forgotten[1] / "failed.json").read_text(encoding="utf-8"))["reason"] == "its process died"
