@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pipelines.best_of_k_study.analysis import results
 from pipelines.best_of_k_study.material import make_material
-from pipelines.best_of_k_study.models import scored, study_config, trained
+from pipelines.best_of_k_study.models import MIN_ANSWERS, scored, study_config, trained
 from pipelines.best_of_k_study.write import write_page
 from pipelines.files import write_json
 from pipelines.progress import say
@@ -41,9 +41,11 @@ def main() -> None:
 
 def _run(data: Path, folder: Path, encoder: str | None) -> None:
     config = study_config(folder, encoder)
-    make_material(data, folder, seed=config.seed)
+    prompts = make_material(data, folder, seed=config.seed)
     reports = trained(config)
-    write_json(STORED, results(scored(config, folder), reports, seed=config.seed))
+    found = results(scored(config, folder), reports, seed=config.seed)
+    enough = sum(len(prompt.responses) >= MIN_ANSWERS for prompt in prompts)
+    write_json(STORED, found | {"prompts_with_enough_answers": enough})
 
 
 if __name__ == "__main__":

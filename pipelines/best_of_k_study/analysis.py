@@ -179,4 +179,8 @@ def _interval(by_prompt: Floats, seed: int) -> dict[str, float]:
 
 def _model(report: Mapping[str, Any]) -> dict[str, Any]:
     kept = ("accuracy", "accuracy_ci", "longer_wins_accuracy", "test_pairs", "num_steps", "best_step")
-    return {name: report[name] for name in kept} | {"train_pairs": report["pairs"]["train"]["pairs"]}
+    dropped = {split: counts["dropped_too_long"] for split, counts in report["pairs"].items()}
+    return {name: report[name] for name in kept} | {
+        "train_pairs": report["pairs"]["train"]["pairs"],
+        "dropped_pairs": dropped,
+    }

@@ -25,11 +25,12 @@ TITLES = {
 COLORS = (*PALETTE, "#5b3a00", "#7a7a2e")
 SHAPES = (*MARKERS, "<", ">")
 STYLES = {name: (COLORS[index], SHAPES[index]) for index, name in enumerate(LABELS)}
+BANDS = ("raw_sum", "weighted_sum", "lsc_sum")  # whose intervals are drawn: those of all ten would hide each other
 LINES = {"helpful": "--", "concise": "--", "longer": "-.", "shorter": "-."}  # not meant to be good at both
 
 
 def curves_figure(results: Results) -> bytes:
-    """Gold of the chosen answer against k, one line per ranker; intervals only where lines are compared (below)."""
+    """Gold of the chosen answer against k, one line per ranker, with 95 % intervals of the three that are compared."""
     figure = Figure(figsize=(11.5, 8.2), layout="constrained")
     for position, (metric, title) in enumerate(TITLES.items()):
         axes = figure.add_subplot(2, 2, position + 1)
@@ -67,6 +68,9 @@ def differences_figure(results: Results, *, k: int, baseline: str) -> bytes:
 def _line(axes: Axes, points: Sequence[Mapping[str, float]], name: str) -> None:
     color, marker = STYLES[name]
     style = LINES.get(name, "-")
+    if name in BANDS:
+        low, high = ([point[end] for point in points] for end in ("low", "high"))
+        axes.fill_between(_points(points)[0], low, high, color=color, alpha=0.12, linewidth=0)
     axes.plot(
         *_points(points), color=color, marker=marker, markersize=4, linestyle=style, linewidth=1.3, label=LABELS[name]
     )

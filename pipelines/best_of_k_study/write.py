@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from pipelines.files import atomic_path
 Results = Mapping[str, Any]
 PAGE, CURVES, DIFFERENCES = "best_of_k_real.md", "best_of_k_real.png", "best_of_k_real_differences.png"
 SHOWN_KS = (1, 4, 16)
+WITH_ENOUGH = 446  # prompts of these data with at least 16 answers, for results that were stored without their number
 
 
 def write_page(results: Results, folder: Path) -> None:
@@ -31,6 +33,7 @@ def write_page(results: Results, folder: Path) -> None:
 
 def _head(results: Results) -> str:
     prompts, answers = results["prompts"], results["answers"]
+    enough = results.get("prompts_with_enough_answers", WITH_ENOUGH)
     return f"""# Best of k on real answers
 
 `python -m pipelines.best_of_k_study --data FOLDER` on AlpacaEval's instructions: for each prompt up to 32 answers by
@@ -39,21 +42,36 @@ text: the log of the prompt's median word count over the answer's (half as long 
 in tension. Each has a reward model (a 22M encoder, fine-tuned): helpful on judged pairs, concise on pairs drawn from
 Bradley-Terry on its gold.
 
-* **Prompts.** Split by groups of near-duplicates. A third is held out, and only they are reported: the
-  {prompts["test"]} held-out prompts with at least {results["max_k"]} scored answers stand behind every point of every
-  curve, each with its full candidate set ({answers["test"]} answers). Reward models train on pairs of the other
-  prompts; a fifth of those ({prompts["validation"]} with enough answers) is kept from the training and tunes the
-  weighted sum.
+* **Prompts.** {enough} have at least {results["max_k"]} answers. They are split by groups of near-duplicates; a third
+  is held out, and only they are reported: the {prompts["test"]} held-out prompts with at least {results["max_k"]}
+  scored answers stand behind every point of every curve, each with its full candidate set ({answers["test"]} answers).
+  Reward models train on pairs of the other prompts; a fifth of those ({prompts["validation"]} with enough answers) is
+  kept from the training and tunes the weighted sum.
 * **References** of the LSC sum: per prompt, the 75 % (and 85 %) quantile of its candidates' rewards.
 * **Both**: the share of chosen answers whose two golds each beat the prompt's 75 % quantile.
 * **Estimates** are the unbiased ones over all k-subsets; intervals are 95 %, by bootstrap over prompts; differences are
   paired by prompt. {results["answers_without_utility"]} answers could not be scored (longer than the encoder reads) and
   were left out.
 * **Reduced for 2 busy cores**: one seed, one epoch for helpful and about one for concise, pairs over 256 tokens
-  dropped, and answers to training prompts not scored, since nothing is reported on them.
+  dropped{_dropped(results)}, and answers to training prompts not scored, since nothing is reported on them.
 
 ![Gold of the chosen answer against k for ten rankers: helpful, concise, both over 75 %, both over median]({CURVES})
+
+Bands: 95 % intervals of the two sums and the LSC sum. Lines stand on the same prompts, so that bands that overlap may
+still differ: the paired differences below decide.
 """
+
+
+def _dropped(results: Results) -> str:
+    """How many pairs were too long, where that was stored."""
+    known = {
+        name: model["dropped_pairs"] for name, model in results["reward_models"].items() if "dropped_pairs" in model
+    }
+    counts = [
+        f"{sum(by_split.values())} of {name} ({', '.join(f'{count} {split}' for split, count in by_split.items())})"
+        for name, by_split in known.items()
+    ]
+    return f" ({'; '.join(counts)})" if counts else ""
 
 
 def _levels(results: Results) -> str:
@@ -76,19 +94,19 @@ def _levels(results: Results) -> str:
 
 
 def _compared(results: Results) -> str:
-    k = results["max_k"]
-    parts = [f"## Paired differences at k = {k}\n", f"![Differences to the raw sum]({DIFFERENCES})\n"]
-    for baseline in ("raw_sum", "weighted_sum"):
-        parts += [
-            f"### To {LABELS[baseline]}\n",
-            "| ranker | " + " | ".join(TITLES.values()) + " |",
-            "| --- |" + " ---: |" * len(TITLES),
-        ]
-        for name in (name for name in results["curves"] if name != baseline):
-            found = [difference(results, name, baseline, metric, k) for metric in TITLES]
-            parts.append(f"| {LABELS[name]} | " + " | ".join(_shown(row, signed=True) for row in found) + " |")
-        parts.append("")
+    ks = sorted({int(row["k"]) for row in results["differences"]})
+    parts = ["## Paired differences\n", f"![Differences to the raw sum at k = {results['max_k']}]({DIFFERENCES})\n"]
+    for baseline, k in product(("raw_sum", "weighted_sum"), ks):
+        parts += [f"### To {LABELS[baseline]}, k = {k}\n", *_difference_table(results, baseline, k), ""]
     return "\n".join(parts)
+
+
+def _difference_table(results: Results, baseline: str, k: int) -> list[str]:
+    rows = ["| ranker | " + " | ".join(TITLES.values()) + " |", "| --- |" + " ---: |" * len(TITLES)]
+    for name in (name for name in results["curves"] if name != baseline):
+        found = [difference(results, name, baseline, metric, k) for metric in TITLES]
+        rows.append(f"| {LABELS[name]} | " + " | ".join(_shown(row, signed=True) for row in found) + " |")
+    return rows
 
 
 def _verdict(results: Results) -> str:
