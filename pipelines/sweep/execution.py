@@ -58,13 +58,13 @@ def align_and_measure(config: RunConfig, plan: TrialPlan, observe: Callable[[Ste
 def _align(config: RunConfig, cast: Actors, watch: Watch) -> Mapping[str, Any]:
     folder = RunFolder(config.folder)
     if folder.config.is_file() and newest(folder.checkpoints) is not None:
-        if _has_its_table(config):
+        if has_its_table(config):
             return resume(folder.path, cast, watch=watch)
         say("another sweep had the reference table of the base built again; starting anew")
     return run_align(config, cast, overwrite=True, watch=watch)
 
 
-def _has_its_table(config: RunConfig) -> bool:
+def has_its_table(config: RunConfig) -> bool:
     """Whether the trial's checkpoint was made with the reference table that is there now."""
     checkpoint = latest(RunFolder(config.folder).checkpoints, say)
     return checkpoint is None or checkpoint.hashes.get(TABLE) == set_up(config).hashes.get(TABLE)

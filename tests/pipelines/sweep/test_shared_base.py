@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +10,14 @@ import pytest
 from actors.cast import spawn
 from allgood.errors import ConfigError
 from pipelines.align import run_align
+from pipelines.align_setup import set_up
 from pipelines.cast_request import align_request
-from pipelines.config.loading import changed_config, load_config
+from pipelines.config.loading import changed_config
 from pipelines.config.run import RunConfig
-from pipelines.run_folder import RunFolder
-from pipelines.sweep.run import only_driver, run_sweep
+from pipelines.config.sweep_loading import override_text
+from pipelines.references import build_references
+from pipelines.sweep.execution import has_its_table
+from pipelines.sweep.run import only_driver
 from pipelines.sweep.shared import with_all_references
 from tests.pipelines.sweep.tiny_sweep import tiny_base, tiny_sweep
 from tests.pipelines.tiny_run import make_base
@@ -51,28 +53,18 @@ def test_a_second_sweep_on_a_base_waits_for_the_first(tmp_path: Path) -> None:
         pass
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("ray_cluster")
-def test_an_interrupted_trial_finishes_after_another_sweep_had_the_table_built_again(tmp_path: Path) -> None:
+def test_a_table_that_was_built_again_has_the_same_references_and_is_not_that_of_the_checkpoint(tmp_path: Path) -> None:
     make_base(tmp_path)
     base = tiny_base(tmp_path)
-    first = tiny_sweep(tmp_path, "first", arms={"no": arm("No.")})
-    run_sweep(first, base, source_name="tiny.yaml")
-    [trial] = (first.folder / "trials").glob("no-*")
-    finished = json.loads((trial / "result.json").read_text(encoding="utf-8"))
-    _interrupt(trial)
-
-    run_sweep(tiny_sweep(tmp_path, "second", arms={"yes": arm("Yes.")}), base, source_name="tiny.yaml")
-    run_sweep(first, base, source_name="tiny.yaml", resume=True)
-    again = json.loads((trial / "result.json").read_text(encoding="utf-8"))
-    assert again["test"] == finished["test"]  # the same references, though in another table
-    assert "starting anew" in (trial / "log.txt").read_text(encoding="utf-8")
-
-
-def _interrupt(trial: Path) -> None:
-    """As if the trial had been killed after its last checkpoint."""
-    (trial / "result.json").unlink()
-    config = load_config(trial / "config.yaml")
-    with spawn(align_request(config)) as cast:
-        run_align(config, cast, overwrite=True)
-    assert RunFolder(trial).checkpoints.is_dir()
+    first, second = (
+        changed_config(base, [override_text(*change) for change in arm(r).items()]) for r in ("No.", "Yes.")
+    )
+    with spawn(align_request(base)) as cast:
+        build_references(with_all_references(base, [first]), cast)
+        references = set_up(first).treatments("arm")["short"].references
+        run_align(first, cast)
+        assert has_its_table(first)
+        build_references(with_all_references(base, [second]), cast)
+    assert not has_its_table(first)
+    assert set_up(first).treatments("arm")["short"].references == references
