@@ -46,6 +46,7 @@ def table_keys(config: RunConfig, properties: list[str]) -> dict[str, Any]:
         "tokenizer": tokenizer_hash(policy),
         "sampling.max_new_tokens": config.sampling.max_new_tokens,
         "sampling.max_prompt_tokens": config.sampling.max_prompt_tokens,
+        "sampling.stop": list(config.sampling.stop),
         "sampling.temperature": config.sampling.temperature,
         "sampling.top_p": config.sampling.top_p,
         "sampling.top_k": config.sampling.top_k,

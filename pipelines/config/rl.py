@@ -108,7 +108,7 @@ class SamplingConfig(StrictModel):
 
     max_new_tokens: int = Field(128, ge=1)
     max_prompt_tokens: int = Field(384, ge=1, description="prompts are cut from the left at a turn boundary")
-    stop: list[str] = Field(
+    stop: list[Annotated[str, Field(min_length=1)]] = Field(
         default_factory=lambda: ["\n\nHuman:"], description="texts that end a response; trimmed before scoring"
     )
     temperature: float = Field(1.0, description="must be 1")

@@ -111,7 +111,9 @@ def _describe(node: Node) -> str:
         return (
             "a path"
             if node.get("format") == "path"
-            else "text" + (f" matching {node['pattern']}" if "pattern" in node else "")
+            else "text"
+            + (" (not empty)" if node.get("minLength") else "")
+            + (f" matching {node['pattern']}" if "pattern" in node else "")
         )
     if kind == "boolean":
         return "true or false"

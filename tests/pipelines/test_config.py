@@ -149,6 +149,7 @@ def test_free_mappings_take_any_key(run_file: Path) -> None:
         ("align.steps.x=1", "`steps` has no keys below it; allowed: a whole number >= 1"),
         ("sft.training.lora.target_modules=3", "allowed: a list, each text, or 'all-linear'"),
         ("references.splits=[tset]", "`references.splits.0` is 'tset'; did you mean 'test'?"),
+        ("sampling.stop=['']", "`sampling.stop.0` is ''; allowed: text (not empty)"),
         ("sampling.temperature=0.7", "temperature is 0.7, but must be 1.0"),
         ("name=a b", "`name` is 'a b'; allowed: text matching"),
         ("kl.gamma=1", "gamma, the KL coefficient, is `kl.coefficient`"),

@@ -102,6 +102,9 @@ def test_a_run_with_another_sampling_limit_is_refused_by_key(built: RunConfig) -
     other = built.model_copy(update={"sampling": built.sampling.model_copy(update={"max_new_tokens": 11})})
     with pytest.raises(ReferenceTableError, match=r"sampling\.max_new_tokens: table 12, run 11"):
         set_up(other)
+    other = built.model_copy(update={"sampling": built.sampling.model_copy(update={"stop": ["!"]})})
+    with pytest.raises(ReferenceTableError, match=r"sampling\.stop: table .*, run \['!'\]"):
+        set_up(other)
 
 
 def test_a_run_on_another_policy_is_refused_by_key(built: RunConfig) -> None:
