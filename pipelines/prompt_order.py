@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pipelines.config.properties import ConstantReference, NoReference, PredictedReference
 from pipelines.config.run import RunConfig
 from pipelines.data import Prompt
+from pipelines.data.prepared import Split
 
 Item = TypeVar("Item")
 
@@ -28,7 +29,7 @@ def step_prompts(prompts: Sequence[Item], *, seed: int, step: int, prompts_per_s
     return [prompts[epochs[position // len(prompts)][position % len(prompts)]] for position in positions]
 
 
-def of_split(prompts: Sequence[Prompt], split: str) -> list[Prompt]:
+def of_split(prompts: Sequence[Prompt], split: Split) -> list[Prompt]:
     """The prompts of a split in an order of which any first n hold every source in proportion.
 
     Prepared prompts stand file after file; cutting that order would leave the later files out.
@@ -45,12 +46,12 @@ def of_split(prompts: Sequence[Prompt], split: str) -> list[Prompt]:
     return [prompt for _, _, prompt in sorted(ranked, key=lambda entry: entry[:2])]
 
 
-def prompts_of(config: RunConfig, prompts: Sequence[Prompt], split: str) -> list[Prompt]:
+def prompts_of(config: RunConfig, prompts: Sequence[Prompt], split: Split) -> list[Prompt]:
     """The prompts of a split that a run uses: all, or the first `references.max_prompts` of it."""
     return of_split(prompts, split)[: config.references.max_prompts.get(split)]
 
 
-def run_prompts(config: RunConfig, prompts: Sequence[Prompt], split: str) -> list[Prompt]:
+def run_prompts(config: RunConfig, prompts: Sequence[Prompt], split: Split) -> list[Prompt]:
     """The prompts of a split that an alignment uses: those of `prompts_of`, or all where references are predicted.
 
     A predicted reference needs no samples of its prompt, so `references.max_prompts` bounds the sampling only.

@@ -68,7 +68,7 @@ def train_reward(
     folder = reward_folder(config, property_name, held_out=held_out).resolve()
     source = _backbone(config, settings)
     tokenizer = backbone_tokenizer(source)
-    pairs = prepare(config).pairs[property_name]
+    pairs = pairs_of(config, property_name)
     train_split = "alignment" if held_out else "reward"
     train, validation, test = (
         encode_pairs(tokenizer, pairs, settings, split=split, property_name=property_name)
@@ -159,6 +159,21 @@ def reward_settings(config: RunConfig, property_name: str, *, held_out: bool) ->
             f"properties.{property_name}.model names a finished reward model, so there is nothing to train"
         )
     return setting.train
+
+
+def pairs_of(config: RunConfig, property_name: str) -> list[Pair]:
+    """The prepared pairs of a property, of all splits.
+
+    Raises:
+        DataError: The data, which may be those of a `base`, have none.
+    """
+    pairs = prepare(config).pairs
+    if property_name not in pairs:
+        raise DataError(
+            f"{RunFolder(config.base_folder).data} has no pairs of property {property_name!r}, only of "
+            f"{', '.join(pairs)}; give `data.pairs.{property_name}` where these data are prepared"
+        )
+    return pairs[property_name]
 
 
 def encode_pairs(

@@ -24,7 +24,7 @@ def test_the_stages_of_a_run_on_the_world() -> None:
 
 
 def test_a_run_on_files_has_no_world_stage() -> None:
-    assert names("world=null", "data.pairs.helpful.path=pairs.jsonl")[0] == "data"
+    assert names("world=null", "data.pairs={helpful: {path: a.jsonl}, harmless: {path: b.jsonl}}")[0] == "data"
 
 
 def test_held_out_evaluators_come_after_the_reward_models() -> None:
