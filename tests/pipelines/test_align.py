@@ -16,7 +16,9 @@ from actors.cast import Cast, spawn
 from allgood.errors import ConfigError, ReferenceTableError, TrainingError
 from pipelines.align import run_align
 from pipelines.cast_request import SharedActors, lane_request
+from pipelines.config.rl import FormulaObjective
 from pipelines.config.run import RunConfig
+from pipelines.evaluation.samples import SFT_SAMPLES
 from tests.pipelines.tiny_run import (
     assert_same_run,
     cast_on_base,
@@ -160,6 +162,26 @@ def test_a_folder_with_an_alignment_is_not_overwritten_by_accident(finished: Run
     with pytest.raises(ConfigError, match=r"already holds an alignment.*allgood resume.*--overwrite"):
         run_align(finished, cast)
     assert (finished.folder / "metrics.jsonl").read_bytes() == before
+
+
+def test_overwrite_checks_everything_before_it_removes_anything(finished: RunConfig, cast: Cast) -> None:
+    before = sorted(finished.folder.rglob("*"))
+    unknown = finished.model_copy(update={"objective": FormulaObjective(expression="short & rude")})
+    with pytest.raises(ConfigError, match="'rude'"):
+        run_align(unknown, cast, overwrite=True)
+    assert sorted(finished.folder.rglob("*")) == before
+
+
+def test_overwrite_leaves_no_measurement_of_the_old_run(folder: Path, cast: Cast) -> None:
+    config = with_align(tiny_config(folder, "measured"), steps=1)
+    run_align(config, cast)
+    old = ["evaluation/measurements.json", "evaluation/samples.parquet", "report.html", "plots/kl.png"]
+    for name in (*old, f"evaluation/{SFT_SAMPLES}"):
+        (config.folder / name).parent.mkdir(exist_ok=True)
+        (config.folder / name).touch()
+    run_align(config, cast, overwrite=True)
+    assert not [name for name in old if (config.folder / name).exists()]
+    assert (config.folder / "evaluation" / SFT_SAMPLES).exists()  # of the base; its key says whether it still fits
 
 
 def test_failing_scores_end_the_run_by_name_and_leave_no_checkpoint(folder: Path, cast: Cast) -> None:
