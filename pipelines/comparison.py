@@ -110,7 +110,12 @@ def run_arms(arms: Sequence[Arm], lanes: Sequence[Actors], prompts: Sequence[Pro
         return ArmRun(arm, summary, samples)
 
     with ThreadPoolExecutor(len(lanes)) as pool:
-        return list(pool.map(run, arms))
+        try:
+            return list(pool.map(run, arms))
+        except KeyboardInterrupt:  # the pool waits for the arms that run; without their actors these end at once
+            for lane in lanes:
+                lane.close()
+            raise
 
 
 def sample_policy(
