@@ -41,6 +41,7 @@ def run_training(job: Job, *, show_progress: bool = True, observe: Observe = nob
     """
     job.folder.mkdir(parents=True, exist_ok=True)
     job.metrics.unlink(missing_ok=True)
+    job.report.unlink(missing_ok=True)  # its temperature is that of an earlier model, which best/ soon no longer holds
     with following({job.name: Followed(job.metrics, observe)} if show_progress else {}):
         if job.training.workers == 0:
             outcome = _fit(job, storage="")

@@ -232,6 +232,18 @@ def test_a_training_that_diverges_names_the_step_and_saves_nothing(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["metrics.jsonl"]
 
 
+def interrupted_measuring(device: torch.device) -> dict[str, object]:
+    raise TrainingError("interrupted")
+
+
+def test_a_training_that_ends_while_it_measures_leaves_no_report_of_the_model_before(tmp_path):
+    (tmp_path / "report.json").write_text('{"temperature": 3.0}')
+    with pytest.raises(TrainingError, match="interrupted"):
+        run_training(job(tmp_path, finish=interrupted_measuring), show_progress=False)
+    assert (tmp_path / "best").is_dir()
+    assert not (tmp_path / "report.json").exists()
+
+
 def broken_policy() -> tuple[nn.Module, object]:
     model, tokenizer = new_tiny_policy()
     with torch.no_grad():
