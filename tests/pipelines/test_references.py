@@ -91,9 +91,12 @@ def test_the_table_is_recomputed_from_the_samples(built: RunConfig) -> None:
     np.testing.assert_allclose(list(values.values()), np.mean(tiny_rewards.vowels([""] * 2, REPLIES)), rtol=1e-6)
 
 
-def test_the_same_config_makes_the_same_samples(built: RunConfig, cast: Cast) -> None:
+def test_the_same_config_makes_the_same_samples(
+    built: RunConfig, cast: Cast, capsys: pytest.CaptureFixture[str]
+) -> None:
     before = pq.read_table(built.base_folder / "references" / "samples.parquet")
     build_references(built, cast)
+    assert "scoring fixed replies: vowels: 28/28 (100 %)" in capsys.readouterr().err  # 2 replies to each of 14 prompts
     assert pq.read_table(built.base_folder / "references" / "samples.parquet").equals(before)
 
 
