@@ -49,6 +49,9 @@ class NamedActors:
         """The name of an actor for messages."""
         return next(who for who in self._names.members if (who.role, who.replica) == (role, replica))
 
+    def close(self) -> None:
+        """Nothing: only who made the cast ends its actors."""
+
     def _role(self, role: str) -> list[Any]:
         return [handle for (name, _), handle in self._handles.items() if name == role]
 

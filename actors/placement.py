@@ -236,7 +236,7 @@ def _refusal(requests: Sequence[Request], nodes: Sequence[Node]) -> str:
     table = render_table(
         ("role", "wants", "cluster has free", "why not"), [(*row[:3], row[3] or "fits") for row in rows]
     )
-    return f"the cluster cannot place this run; change `placement` or add nodes:\n{table}"
+    return f"the cluster cannot place this run; change `placement` (of a training: its workers) or add nodes:\n{table}"
 
 
 def _first_that_fails(all_needs: Sequence[Resources], nodes: Sequence[Node]) -> int:

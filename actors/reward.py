@@ -173,6 +173,7 @@ def _model_scorer(spec: RewardSpec, source: str) -> ModelScorer:
     else:
         model, tokenizer = load_reward_model(source, device=device)
         label = None
+    _check_positions(model.config.get_text_config().to_dict().get("max_position_embeddings"), spec, source)
     return ModelScorer(
         _logits(model),
         partial(encode_all_for_scoring, tokenizer, max_tokens=spec.max_tokens),
@@ -180,6 +181,14 @@ def _model_scorer(spec: RewardSpec, source: str) -> ModelScorer:
         label=label,
         micro_batch_tokens=spec.micro_batch_tokens,
     )
+
+
+def _check_positions(max_positions: int | None, spec: RewardSpec, source: str) -> None:
+    if max_positions is not None and spec.max_tokens > max_positions:
+        raise ModelError(
+            f"property {spec.property!r} scores up to max_tokens {spec.max_tokens}, but {spec.kind} {source!r} reads "
+            f"{max_positions} at most; set its max_tokens to {max_positions} or less"
+        )
 
 
 def _logits(model: PreTrainedModel) -> Logits:

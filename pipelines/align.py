@@ -24,12 +24,13 @@ from pipelines.cast_request import Actors, align_request, cast_for
 from pipelines.checkpoints import Checkpoint
 from pipelines.config.loading import load_config, save_config
 from pipelines.config.run import RunConfig
+from pipelines.evaluation.samples import SFT_SAMPLES
 from pipelines.files import atomic_path, write_json
 from pipelines.guards import kl_notice
 from pipelines.lane import PROBE, Lane
 from pipelines.model_card import write_model_card
 from pipelines.progress import say, track
-from pipelines.run_folder import RunFolder
+from pipelines.run_folder import RunFolder, refuse_alignment
 from pipelines.table_keys import copy_tokenizer
 from pipelines.validation import Judge, Validator
 
@@ -52,8 +53,10 @@ def run_align(
         AllgoodError: Whatever else a user can act on: references, models, placement, failed scores.
     """
     folder = RunFolder(config.folder)
-    _make_room(folder, overwrite=overwrite)
+    if not overwrite:
+        refuse_alignment(folder)
     setup = set_up(config)
+    _make_room(folder)
     save_config(config, folder.config)
     return _run(setup, folder, cast, checkpoint=None, watch=watch)
 
@@ -165,16 +168,15 @@ class _Arm:
             write_model_card(temporary / "README.md", self.setup.config, state, self.journal.last_validation())
 
 
-def _make_room(folder: RunFolder, *, overwrite: bool) -> None:
-    """An alignment of that name must not be there, or is removed: two runs in one folder could not be told apart."""
-    if not overwrite and (folder.checkpoints.exists() or folder.model.exists()):
-        raise ConfigError(
-            f"{folder.path} already holds an alignment; continue it with `allgood resume {folder.path}`, "
-            "choose another `name`, or replace it with --overwrite"
-        )
-    for path in (folder.metrics, folder.samples, folder.summary):
+def _make_room(folder: RunFolder) -> None:
+    """Remove an earlier alignment with all that was measured of it: its numbers would pass for those of the new one.
+
+    The SFT policy's samples stay: they carry the key of what they depend on, and other runs on this base use them.
+    """
+    measured = [path for path in folder.evaluation.glob("*") if path.name != SFT_SAMPLES]
+    for path in (folder.metrics, folder.samples, folder.summary, folder.report, *measured):
         path.unlink(missing_ok=True)
-    for path in (folder.checkpoints, folder.model):
+    for path in (folder.checkpoints, folder.model, folder.plots):
         shutil.rmtree(path, ignore_errors=True)
 
 

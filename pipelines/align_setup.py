@@ -7,7 +7,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 from actors.messages import Chunk
 from actors.treatment import Treatment
@@ -29,9 +28,9 @@ from pipelines.run_folder import RunFolder
 from pipelines.step_batch import assemble
 from pipelines.treatments import run_table, treatment_of
 
-_NOT_THE_RESULT = frozenset(
-    {"output_dir", "tracking", "placement", "preview"}
-)  # keys that may change between start and resume
+# Sections that may change between start and resume, as may `placement` of each property. Only at these places:
+# `kl.placement` decides the result, and a property may be called "preview".
+_NOT_THE_RESULT = frozenset({"output_dir", "tracking", "placement", "preview"})
 
 
 @dataclass(frozen=True)
@@ -127,11 +126,8 @@ def initial_state(config: RunConfig) -> State:
 
 def config_hash(config: RunConfig) -> str:
     """sha256 of everything in the config that decides the result."""
-    content = _result_keys(config.model_dump(mode="json"))
+    content = config.model_dump(mode="json")
+    content = {name: section for name, section in content.items() if name not in _NOT_THE_RESULT}
+    for setting in content["properties"].values():
+        del setting["placement"]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _result_keys(value: Any) -> Any:
-    if not isinstance(value, dict):
-        return value
-    return {key: _result_keys(entry) for key, entry in value.items() if key not in _NOT_THE_RESULT}

@@ -60,6 +60,9 @@ class Actors(Protocol):
     def who(self, role: str, replica: int = 0) -> Who:
         """The name of an actor for messages."""
 
+    def close(self) -> None:
+        """End the actors; whoever waits for one of them gets a RoleError."""
+
 
 @dataclass(frozen=True)
 class SharedActors:
@@ -92,6 +95,10 @@ class SharedActors:
         """The name of an actor for messages."""
         owner: Actors = self.own if role in ("rollout", "learner") else self.shared
         return owner.who(role, replica)
+
+    def close(self) -> None:
+        """End the lane's own actors; the shared ones belong to another cast."""
+        self.own.close()
 
 
 def align_request(config: RunConfig) -> CastRequest:
@@ -146,6 +153,7 @@ def rollout_part(config: RunConfig) -> Part:
         model=sft_model(config),
         max_new_tokens=config.sampling.max_new_tokens,
         max_prompt_tokens=config.sampling.max_prompt_tokens,
+        stop=tuple(config.sampling.stop),
         device=_device(config, config.placement.rollout),
         dtype=config.dtype,
         threads=config.threads,

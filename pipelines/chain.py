@@ -11,6 +11,7 @@ from pipelines.config.properties import ModelProperty
 from pipelines.config.run import RunConfig
 from pipelines.progress import say
 from pipelines.report_lines import report_lines
+from pipelines.run_folder import RunFolder, refuse_alignment
 
 
 @dataclass(frozen=True)
@@ -25,13 +26,15 @@ def run_chain(config: RunConfig, *, first: str | None = None, overwrite: bool = 
     """Run all stages, or those from `first` on (what comes before must lie in the run folder already).
 
     Raises:
-        ConfigError: there is no stage `first` in this run.
+        ConfigError: There is no stage `first` in this run, or its folder holds an alignment and `overwrite` is not set.
     """
     stages = stages_of(config, overwrite=overwrite)
     names = [stage.name for stage in stages]
     if first is not None and first not in names:
         raise ConfigError(f"there is no stage {first!r}; stages of this run: {', '.join(names)}")
     start = 0 if first is None else names.index(first)
+    if "align" in names[start:] and not overwrite:
+        refuse_alignment(RunFolder(config.folder))  # and not after everything before it was trained again
     for number, stage in enumerate(stages[start:], start=start + 1):
         say(f"[{number}/{len(stages)}] {stage.name}")
         started = time.monotonic()

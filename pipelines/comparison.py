@@ -26,7 +26,7 @@ from pipelines.data import Prompt
 from pipelines.evaluation.measure import PolicySamples
 from pipelines.evaluation.samples import evaluation_chunks, policy_samples
 from pipelines.lane import Lane
-from pipelines.progress import say
+from pipelines.progress import say, track
 from pipelines.rollouts import collect_all
 
 
@@ -110,7 +110,12 @@ def run_arms(arms: Sequence[Arm], lanes: Sequence[Actors], prompts: Sequence[Pro
         return ArmRun(arm, summary, samples)
 
     with ThreadPoolExecutor(len(lanes)) as pool:
-        return list(pool.map(run, arms))
+        try:
+            return list(pool.map(run, arms))
+        except KeyboardInterrupt:  # the pool waits for the arms that run; without their actors these end at once
+            for lane in lanes:
+                lane.close()
+            raise
 
 
 def sample_policy(
@@ -134,5 +139,6 @@ async def _sample_policy(
         await lane.hold_reference_policy()
     crew: Crew = lane.crew_of_reference_policy() if is_reference else lane.crew()
     chunks = evaluation_chunks(config, prompts, policy_version=policy_version, is_reference=is_reference)
-    experience = await collect_all(chunks, crew, advance=lambda num_prompts: None)
+    with track(f"sampling {'the SFT policy' if is_reference else config.name} on test prompts", len(prompts)) as bar:
+        experience = await collect_all(chunks, crew, bar.advance)
     return policy_samples(config, prompts, experience)

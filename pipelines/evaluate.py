@@ -102,14 +102,10 @@ def http_judge(config: RunConfig) -> HttpJudge | None:
     """The configured judge, if any.
 
     Raises:
-        ConfigError: Only one of judge_url and judge_model is given, or the address is none.
+        ConfigError: The address is none.
     """
     url, model = config.evaluate.judge_url, config.evaluate.judge_model
-    if url is None and model is None:
-        return None
-    if url is None or model is None:
-        raise ConfigError("a judge needs both evaluate.judge_url and evaluate.judge_model")
-    return HttpJudge(url, model)
+    return None if url is None or model is None else HttpJudge(url, model)
 
 
 def judged(config: RunConfig, judge: HttpJudge | None, drawn: Drawn) -> dict[str, Any] | None:

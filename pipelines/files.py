@@ -21,23 +21,30 @@ from allgood.errors import AllgoodError
 @contextmanager
 def atomic_path(final: Path) -> Iterator[Path]:
     """Yield a temporary path beside `final` (a file or a folder to be made by the caller); rename it on success."""
-    final.parent.mkdir(parents=True, exist_ok=True)
-    for stale in final.parent.glob(f".{final.name}.tmp-*"):
-        _remove(stale)
-    temporary = final.parent / f".{final.name}.tmp-{uuid.uuid4().hex[:8]}"
+    with disk_errors(final):
+        final.parent.mkdir(parents=True, exist_ok=True)
+        for stale in final.parent.glob(f".{final.name}.tmp-*"):
+            _remove(stale)
+        temporary = final.parent / f".{final.name}.tmp-{uuid.uuid4().hex[:8]}"
+        try:
+            yield temporary
+            _flush(temporary)
+            _replace(temporary, final)
+        except BaseException:
+            _remove(temporary)
+            raise
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Say in one sentence that the disk is full, while `path` is written."""
     try:
-        yield temporary
-        _flush(temporary)
-        _replace(temporary, final)
+        yield
     except OSError as error:
-        _remove(temporary)
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise AllgoodError(
-                f"the disk is full while writing {final}; free some space and run the command again"
+                f"the disk is full while writing {path}; free some space and run the command again"
             ) from error
-        raise
-    except BaseException:
-        _remove(temporary)
         raise
 
 

@@ -44,7 +44,7 @@ from pipelines.run_folder import RunFolder
 from pipelines.side_by_side import Answer, Comparison, Judged, show
 from pipelines.table_keys import temperature
 from pipelines.training.quiet import quiet_transformers
-from pipelines.treatments import tabled, treatment_of
+from pipelines.treatments import run_table, treatment_of
 
 NUM_REFERENCE_SAMPLES = 16
 
@@ -241,6 +241,5 @@ def _scorer(spec: object) -> RewardWorker:
 
 
 def _table(config: RunConfig) -> ReferenceTable | None:
-    folder = RunFolder(config.base_folder).references
-    needed = any(tabled(setting) for setting in config.properties.values())
-    return ReferenceTable.load(folder) if needed and folder.is_dir() else None
+    """The run's table, checked against its models; without one, references are drawn per prompt."""
+    return run_table(config) if RunFolder(config.base_folder).references.is_dir() else None

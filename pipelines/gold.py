@@ -32,13 +32,9 @@ def gold_of(config: RunConfig) -> Gold | None:
     """The gold of a run, or None where there is none.
 
     Raises:
-        ConfigError: `evaluate.gold` names no function, or comes without bars.
+        ConfigError: `evaluate.gold` names no function.
     """
     if config.evaluate.gold is not None:
-        if not config.evaluate.bars:
-            raise ConfigError(
-                "evaluate.gold needs evaluate.bars: the score from which a response is good, per property"
-            )
         return Gold(_checked(config.evaluate.gold, config.evaluate.bars), config.evaluate.bars)
     if config.world is None:
         return None

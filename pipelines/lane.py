@@ -113,18 +113,27 @@ class Lane:
             for pool in self._rewards.values()
         )
 
-    async def score_texts(self, name: str, prompts: Sequence[str], responses: Sequence[str]) -> FloatRow:
-        """Raw rewards of any texts, [texts] float32; NaN = failed."""
-        starts = range(0, len(prompts), TEXTS_PER_CALL)
-        parts = await gather(
-            self._rewards[name].call(
+    async def score_texts(
+        self,
+        name: str,
+        prompts: Sequence[str],
+        responses: Sequence[str],
+        advance: Callable[[int], None] = lambda num_texts: None,
+    ) -> FloatRow:
+        """Raw rewards of any texts, [texts] float32; NaN = failed. `advance` is told how many more are scored."""
+
+        async def part(start: int) -> FloatRow:
+            end = start + TEXTS_PER_CALL
+            rewards: FloatRow = await self._rewards[name].call(
                 lambda actor: actor.score_texts,
-                list(prompts[start : start + TEXTS_PER_CALL]),
-                list(responses[start : start + TEXTS_PER_CALL]),
+                list(prompts[start:end]),
+                list(responses[start:end]),
                 phase="score texts",
             )
-            for start in starts
-        )
+            advance(len(rewards))
+            return rewards
+
+        parts = await gather(part(start) for start in range(0, len(prompts), TEXTS_PER_CALL))
         return np.concatenate(parts) if parts else np.empty(0, dtype=np.float32)
 
     async def prompt_features(self, name: str, prompts: Sequence[str], encoder: str | None) -> NDArray[np.float32]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from allgood.errors import DataError
-from pipelines.files import atomic_path
+from pipelines.files import atomic_path, disk_errors
 
 Row = dict[str, Any]
 
@@ -27,12 +27,17 @@ class MetricsLog:
     path: Path
 
     def append(self, row: Mapping[str, object]) -> None:
-        """Add one row and hand it to the operating system, so that it survives a kill of this process."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        """Add one row and hand it to the operating system, so that it survives a kill of this process.
+
+        Raises:
+            AllgoodError: The disk is full.
+        """
         line = json.dumps(_finite(row), ensure_ascii=False, allow_nan=False) + "\n"
-        with self.path.open("ab+") as file:
-            _drop_torn_line(file.fileno())
-            file.write(line.encode())
+        with disk_errors(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("ab+") as file:
+                _drop_torn_line(file.fileno())
+                file.write(line.encode())
 
     def read(self) -> list[Row]:
         """All complete rows, oldest first; empty when nothing was logged yet."""

@@ -19,10 +19,9 @@ from transformers import AutoModel, PreTrainedModel
 from actors.models import check_has_weights, resolve_device
 from allgood.errors import ConfigError
 from pipelines.config.run import RunConfig
-from pipelines.data import prepare
 from pipelines.files import write_json
 from pipelines.progress import Bar, track
-from pipelines.reward_model import EncodedPairs, encode_pairs, reward_folder, reward_settings
+from pipelines.reward_model import EncodedPairs, encode_pairs, pairs_of, reward_folder, reward_settings
 from pipelines.reward_report import ScoredPairs, log_loss, reward_report
 from pipelines.training.quiet import quiet_transformers
 from pipelines.training.scoring import mean_pooled
@@ -47,7 +46,7 @@ def train_probe(config: RunConfig, property_name: str) -> Report:
         raise ConfigError(f"properties.{property_name}.train.backbone is the SFT policy; a probe needs an encoder")
     source = absolute_source(settings.backbone)
     tokenizer = backbone_tokenizer(source)
-    pairs = prepare(config).pairs[property_name]
+    pairs = pairs_of(config, property_name)
     train, validation, test = (
         encode_pairs(tokenizer, pairs, settings, split=split, property_name=property_name)
         for split in ("reward", "validation", "test")

@@ -16,6 +16,7 @@ from allgood.errors import ConfigError
 from pipelines.config.properties import ConstantReference, NoReference, PredictedReference
 from pipelines.config.run import RunConfig
 from pipelines.data import Prompt
+from pipelines.data.prepared import Split
 
 Item = TypeVar("Item")
 
@@ -29,7 +30,7 @@ def step_prompts(prompts: Sequence[Item], *, seed: int, step: int, prompts_per_s
     return [prompts[epochs[position // len(prompts)][position % len(prompts)]] for position in positions]
 
 
-def of_split(prompts: Sequence[Prompt], split: str) -> list[Prompt]:
+def of_split(prompts: Sequence[Prompt], split: Split) -> list[Prompt]:
     """The prompts of a split in an order of which any first n hold every source in proportion.
 
     Prepared prompts stand file after file; cutting that order would leave the later files out.
@@ -46,12 +47,12 @@ def of_split(prompts: Sequence[Prompt], split: str) -> list[Prompt]:
     return [prompt for _, _, prompt in sorted(ranked, key=lambda entry: entry[:2])]
 
 
-def prompts_of(config: RunConfig, prompts: Sequence[Prompt], split: str) -> list[Prompt]:
+def prompts_of(config: RunConfig, prompts: Sequence[Prompt], split: Split) -> list[Prompt]:
     """The prompts of a split that a run uses: all, or the first `references.max_prompts` of it."""
     return of_split(prompts, split)[: config.references.max_prompts.get(split)]
 
 
-def run_prompts(config: RunConfig, prompts: Sequence[Prompt], split: str) -> list[Prompt]:
+def run_prompts(config: RunConfig, prompts: Sequence[Prompt], split: Split) -> list[Prompt]:
     """The prompts of a split that an alignment uses: those of `prompts_of`, or all where a predicted reference says so.
 
     Not wherever references are predicted: runs that differ in their reference alone must meet the same prompts.

@@ -134,7 +134,9 @@ async def mean_rewards(
 ) -> dict[str, float]:
     """Mean reward of each prompt's responses; NaN when one failed. A prompt without a response is left out."""
     asked = [(prompt, response) for prompt in prompts for response in responses.get(prompt.id, ())]
-    rewards = await lane.score_texts(name, [prompt.text for prompt, _ in asked], [response for _, response in asked])
+    texts = [prompt.text for prompt, _ in asked], [response for _, response in asked]
+    with track(f"scoring fixed replies: {name}", len(asked)) as bar:
+        rewards = await lane.score_texts(name, *texts, bar.advance)
     by_prompt: dict[str, list[float]] = {}
     for (prompt, _), reward in zip(asked, rewards.tolist(), strict=True):
         by_prompt.setdefault(prompt.id, []).append(reward)

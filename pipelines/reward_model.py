@@ -27,6 +27,7 @@ from pipelines.config.run import RunConfig
 from pipelines.config.training import RewardTrainingConfig
 from pipelines.data import Pair, prepare
 from pipelines.files import write_json
+from pipelines.progress import Bar, track
 from pipelines.reward_report import ScoredPairs, reliability_plot, reward_report
 from pipelines.run_folder import RunFolder
 from pipelines.tracking import Stage, Tracker, stage_of
@@ -68,21 +69,22 @@ def train_reward(
     folder = reward_folder(config, property_name, held_out=held_out).resolve()
     source = _backbone(config, settings)
     tokenizer = backbone_tokenizer(source)
-    pairs = prepare(config).pairs[property_name]
+    pairs = pairs_of(config, property_name)
     train_split = "alignment" if held_out else "reward"
     train, validation, test = (
         encode_pairs(tokenizer, pairs, settings, split=split, property_name=property_name)
         for split in (train_split, "validation", "test")
     )
+    name = f"{'held-out' if held_out else 'reward'} {property_name}"
     job = Job(
-        name=f"{'held-out' if held_out else 'reward'} {property_name}",
+        name=name,
         folder=folder,
         training=settings.training,
         train=train.rows,
         validation=_at_most(validation, settings.training.max_validation_rows).rows,
         load=partial(reward_backbone, source, settings.freeze_layers, tokenizer),
         loss=partial(bradley_terry_loss, center_coefficient=settings.center_coefficient),
-        finish=partial(_measure, folder, validation, test, num_bootstrap=config.evaluate.bootstrap),
+        finish=partial(_measure, name, folder, validation, test, num_bootstrap=config.evaluate.bootstrap),
         task="SEQ_CLS",
         sums=("loss", "log_loss", "accuracy"),
         select="log_loss",
@@ -161,6 +163,21 @@ def reward_settings(config: RunConfig, property_name: str, *, held_out: bool) ->
     return setting.train
 
 
+def pairs_of(config: RunConfig, property_name: str) -> list[Pair]:
+    """The prepared pairs of a property, of all splits.
+
+    Raises:
+        DataError: The data, which may be those of a `base`, have none.
+    """
+    pairs = prepare(config).pairs
+    if property_name not in pairs:
+        raise DataError(
+            f"{RunFolder(config.base_folder).data} has no pairs of property {property_name!r}, only of "
+            f"{', '.join(pairs)}; give `data.pairs.{property_name}` where these data are prepared"
+        )
+    return pairs[property_name]
+
+
 def encode_pairs(
     tokenizer: PreTrainedTokenizerBase,
     pairs: Sequence[Pair],
@@ -217,16 +234,18 @@ def _at_most(encoded: EncodedPairs, num_pairs: int | None) -> EncodedPairs:
 
 
 def _measure(
-    folder: Path, validation: EncodedPairs, test: EncodedPairs, device: torch.device, *, num_bootstrap: int
+    name: str, folder: Path, validation: EncodedPairs, test: EncodedPairs, device: torch.device, *, num_bootstrap: int
 ) -> Report:
     """Score validation and test pairs with the saved model, loaded as any user would."""
     with quiet_transformers():
         model, tokenizer = load_reward_model(folder / "best", device=device)
 
-    def scored(encoded: EncodedPairs) -> ScoredPairs:
+    def scored(encoded: EncodedPairs, bar: Bar) -> ScoredPairs:
         def score(tokens: Ragged) -> NDArray[np.float32]:
-            return score_tokens(model, tokens, pad_token=tokenizer.pad_token_id)
+            return score_tokens(model, tokens, pad_token=tokenizer.pad_token_id, bar=bar)
 
         return ScoredPairs.of(encoded.pairs, chosen=score(encoded.rows.chosen), rejected=score(encoded.rows.rejected))
 
-    return reward_report(scored(validation), scored(test), num_bootstrap=num_bootstrap)
+    with track(f"{name}: scoring pairs", 2 * (len(validation.pairs) + len(test.pairs))) as bar:
+        pairs = scored(validation, bar), scored(test, bar)
+    return reward_report(*pairs, num_bootstrap=num_bootstrap)

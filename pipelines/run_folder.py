@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from allgood.errors import ConfigError
+
 
 @dataclass(frozen=True)
 class RunFolder:
@@ -89,3 +91,12 @@ class RunFolder:
     def evaluator(self, name: str) -> Path:
         """The held-out preference model of a property."""
         return self.path / "evaluator" / name
+
+
+def refuse_alignment(folder: RunFolder) -> None:
+    """ConfigError when the folder holds an alignment: two runs in one folder could not be told apart."""
+    if folder.checkpoints.exists() or folder.model.exists():
+        raise ConfigError(
+            f"{folder.path} already holds an alignment; continue it with `allgood resume {folder.path}`, "
+            "choose another `name`, or replace it with --overwrite"
+        )

@@ -46,6 +46,7 @@ def table_keys(config: RunConfig, properties: list[str]) -> dict[str, Any]:
         "tokenizer": tokenizer_hash(policy),
         "sampling.max_new_tokens": config.sampling.max_new_tokens,
         "sampling.max_prompt_tokens": config.sampling.max_prompt_tokens,
+        "sampling.stop": list(config.sampling.stop),
         "sampling.temperature": config.sampling.temperature,
         "sampling.top_p": config.sampling.top_p,
         "sampling.top_k": config.sampling.top_k,
@@ -61,7 +62,7 @@ def _property_keys(config: RunConfig, name: str) -> dict[str, Any]:
     setting = config.properties[name]
     source = scorer_source(config, name)
     if isinstance(setting, FunctionProperty):
-        return {f"reward_model.{name}": _function_hash(source)}
+        return {f"reward_model.{name}": function_hash(source)}
     if isinstance(setting, EnsembleProperty):
         return {
             f"reward_model.{name}": [model_hash(member) for member in setting.members],
@@ -157,7 +158,8 @@ def _hub_commit(name: str) -> str:
     return f"hub:{name}@{extract_commit_hash(path, None)}"
 
 
-def _function_hash(name: str) -> str:
+def function_hash(name: str) -> str:
+    """A "module:function" and the sha256 of its module's code."""
     module, _, _ = name.partition(":")
     spec = importlib.util.find_spec(module)
     code = sha256_of(Path(spec.origin)) if spec is not None and spec.origin and Path(spec.origin).is_file() else ""

@@ -15,6 +15,9 @@ Source = Callable[[str], str]
 """Dotted key -> where it was set: the file, or the override."""
 
 
+_NAME = "[key]"  # pydantic's word for a name in a mapping, when it is the name that is wrong
+
+
 @dataclass(frozen=True)
 class Place:
     """A position in the run file: its dotted key, the field's schema, and the section around it."""
@@ -46,6 +49,8 @@ def locate(location: Iterable[int | str]) -> Place:
         choices = schema.kinds(place.field)
         if choices:
             place = replace(place, field=schema.resolve(choices[str(step)]))
+        elif step == _NAME:
+            place = replace(place, field=place.parent["propertyNames"])
         elif "anyOf" not in schema.resolve(place.field):  # else the step is the label of an option, such as `list[str]`
             field = _field(place.field, step)
             place = Place(

@@ -100,9 +100,25 @@ def _validate(raw: Raw, *, source: explain.Source) -> RunConfig:
             raise ConfigError(f"{source(key)}: `{key}` is {explain.show(value)}; allowed: {schema.describe(node)}")
     filled = _with_defaults(raw, schema.run_schema())
     try:
-        return RunConfig.model_validate(filled)
+        config = RunConfig.model_validate(filled)
     except ValidationError as error:
         raise ConfigError(explain.explain(error, source)) from None
+    _refuse_contradictions(config, source)
+    return config
+
+
+def _refuse_contradictions(config: RunConfig, source: explain.Source) -> None:
+    """Objectives that the properties cannot have, and settings that destroy the method: told before hours of training
+    and not after them, when an alignment is set up.
+    """
+    from pipelines.guards import refuse_destructive  # both import torch: a mistake of one key is told before that
+    from pipelines.objective import combined_utility
+
+    try:
+        combined_utility(config.objective, config.properties)
+        refuse_destructive(config)
+    except ConfigError as error:
+        raise ConfigError(f"{source('')}: {error}") from error
 
 
 def _walk(value: object, node: schema.Node, key: str) -> Iterator[tuple[str, object, schema.Node]]:

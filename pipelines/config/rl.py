@@ -108,7 +108,7 @@ class SamplingConfig(StrictModel):
 
     max_new_tokens: int = Field(128, ge=1)
     max_prompt_tokens: int = Field(384, ge=1, description="prompts are cut from the left at a turn boundary")
-    stop: list[str] = Field(
+    stop: list[Annotated[str, Field(min_length=1)]] = Field(
         default_factory=lambda: ["\n\nHuman:"], description="texts that end a response; trimmed before scoring"
     )
     temperature: float = Field(1.0, description="must be 1")
@@ -159,17 +159,20 @@ class AlignConfig(StrictModel):
     deadline_s: float = Field(1800.0, gt=0, description="longest wait for one answer of one actor, in seconds")
 
 
+SplitName = Literal["sft", "reward", "alignment", "validation", "test"]
+
+
 class ReferencesConfig(StrictModel):
     """Samples of the SFT policy per prompt, from which reference points and cached rollouts are made."""
 
     num_samples: int = Field(64, ge=2, description="responses per prompt")
-    splits: list[Literal["sft", "reward", "alignment", "validation", "test"]] = Field(
-        ["alignment", "validation"], description="which prompts are sampled"
-    )
+    splits: list[SplitName] = Field(["alignment", "validation"], description="which prompts are sampled")
     prompts_per_chunk: int = Field(
         16, ge=1, description="prompts that travel and are generated together; part of the result"
     )
-    max_prompts: dict[str, int] = Field(default_factory=dict, description="at most this many prompts of a split")
+    max_prompts: dict[SplitName, Annotated[int, Field(ge=1)]] = Field(
+        default_factory=dict, description="at most this many prompts of a split"
+    )
     also: dict[str, list[Reference]] = Field(
         default_factory=dict,
         description="further references that the table shall serve, per property, for sweeps and previews",
@@ -185,7 +188,7 @@ class EvaluateConfig(StrictModel):
         16, ge=2, description="SFT responses per prompt: opponents, evaluator bars, references of test prompts"
     )
     bootstrap: int = Field(2000, ge=100, description="bootstrap resamples over prompts")
-    quantiles: dict[str, float] = Field(
+    quantiles: dict[str, Annotated[float, Field(gt=0, lt=1)]] = Field(
         default_factory=lambda: {"helpful": 0.85, "harmless": 0.95},
         description="evaluator bars: quantile of its SFT scores; others 0.85",
     )
@@ -197,6 +200,21 @@ class EvaluateConfig(StrictModel):
     )
     judge_url: str | None = Field(None, description="base URL of an OpenAI-compatible judge")
     judge_model: str | None = Field(None, description="name that the judge's server knows")
+
+    @model_validator(mode="after")
+    def _gold_has_bars(self) -> EvaluateConfig:
+        if self.gold is not None and not self.bars:
+            raise ValueError("gold needs `bars`: the score from which a response is good, per property")
+        if self.bars and self.gold is None:
+            raise ValueError("bars are those of `gold`, which is absent; the world brings its own bars")
+        return self
+
+    @model_validator(mode="after")
+    def _whole_judge(self) -> EvaluateConfig:
+        if (self.judge_url is None) != (self.judge_model is None):
+            missing = "judge_url" if self.judge_url is None else "judge_model"
+            raise ValueError(f"a judge needs both judge_url and judge_model, but {missing} is absent")
+        return self
 
 
 class TrackingConfig(StrictModel):

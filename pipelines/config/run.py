@@ -12,7 +12,7 @@ from pipelines.config.comparison import ComparisonConfig
 from pipelines.config.data import DataConfig, PolicyConfig, TokenizerConfig, WorldConfig
 from pipelines.config.placement import PlacementConfig
 from pipelines.config.preview import PreviewConfig
-from pipelines.config.properties import PredictedReference, Property
+from pipelines.config.properties import ModelProperty, PredictedReference, Property
 from pipelines.config.rl import (
     AlignConfig,
     EvaluateConfig,
@@ -24,6 +24,7 @@ from pipelines.config.rl import (
     TrackingConfig,
 )
 from pipelines.config.training import SftConfig
+from pipelines.world.gold import BARS
 
 
 class RunConfig(StrictModel):
@@ -79,6 +80,31 @@ class RunConfig(StrictModel):
                 raise ValueError(
                     f"references.also asks for predicted references of {name}, but a property of kind {kind} has no "
                     "features to predict from; name an `encoder` in them"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _bars_belong_to_properties(self) -> RunConfig:
+        unknown = [name for name in self.evaluate.bars if name not in self.properties]
+        if unknown:
+            raise ValueError(
+                f"evaluate.bars names {unknown[0]!r}, which is not a property; properties are: "
+                f"{', '.join(self.properties)}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _trained_models_have_pairs(self) -> RunConfig:
+        known = list(BARS if self.world is not None else self.data.pairs)
+        where = "the embedded world" if self.world is not None else "`data.pairs`"
+        if self.base is not None or not known:  # pairs of a `base` lie there, whatever this run's own settings say
+            return self
+        for name, setting in self.properties.items():
+            is_trained = isinstance(setting, ModelProperty) and (setting.model is None or setting.evaluator is not None)
+            if is_trained and name not in known:
+                raise ValueError(
+                    f"properties.{name} trains a reward model or evaluator, but {where} has pairs for "
+                    f"{', '.join(known)} only; give `data.pairs.{name}`, or name a finished `model` and no `evaluator`"
                 )
         return self
 

@@ -111,7 +111,9 @@ def _describe(node: Node) -> str:
         return (
             "a path"
             if node.get("format") == "path"
-            else "text" + (f" matching {node['pattern']}" if "pattern" in node else "")
+            else "text"
+            + (" (not empty)" if node.get("minLength") else "")
+            + (f" matching {node['pattern']}" if "pattern" in node else "")
         )
     if kind == "boolean":
         return "true or false"
@@ -121,7 +123,9 @@ def _describe(node: Node) -> str:
         return "a section with " + ", ".join(f"`{name}`" for name in node["properties"])
     if kind == "object":
         values = node.get("additionalProperties")
-        return "a mapping from names" + (f", each {describe(values)}" if isinstance(values, Mapping) else "")
+        names = node.get("propertyNames", {}).get("enum")
+        of = alternatives(names) if names else "names"
+        return f"a mapping from {of}" + (f", each {describe(values)}" if isinstance(values, Mapping) else "")
     return "any value"
 
 

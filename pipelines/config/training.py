@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from pipelines.config.base import StrictModel
+from pipelines.config.placement import Accelerator, Gpus
 
 
 class OptimizerConfig(StrictModel):
@@ -54,9 +55,11 @@ class TrainingConfig(StrictModel):
     optimizer: OptimizerConfig = OptimizerConfig()
     lora: LoraConfig | None = None
     workers: int = Field(0, ge=0, description="Ray Train workers; 0 trains in this process (Ray Train's local mode)")
-    gpus_per_worker: float = Field(0.0, ge=0, description="reserved in Ray")
+    gpus_per_worker: Gpus = Field(0.0, description="reserved in Ray")
     cpus_per_worker: float = Field(1.0, gt=0, description="reserved in Ray")
-    accelerator: str | None = None
+    accelerator: Accelerator | None = Field(
+        None, description="accelerator type of the workers' nodes, as in `placement`; absent means any node"
+    )
 
 
 class SftConfig(StrictModel):

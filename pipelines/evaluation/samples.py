@@ -42,7 +42,7 @@ from pipelines.prompt_order import of_split
 from pipelines.references import dataset_responses, mean_rewards
 from pipelines.rollouts import collect_all, make_chunks, purpose_seed, texts
 from pipelines.run_folder import RunFolder
-from pipelines.table_keys import model_hash, table_keys
+from pipelines.table_keys import function_hash, model_hash, table_keys
 
 SFT_SAMPLES = "sft_samples.parquet"
 _KEY = "evaluation"
@@ -262,10 +262,16 @@ def _sft_key(config: RunConfig, prompts: Sequence[Prompt]) -> bytes:
     content = {
         **table_keys(config, list(config.properties)),
         "evaluators": {name: model_hash(part.spec.source) for name, part in evaluator_parts(config).items()},  # type: ignore[union-attr]
-        "gold": config.evaluate.gold or (config.world.model_dump(mode="json") if config.world else None),
+        "gold": _gold_key(config),
         "seed": config.seed,
         "num_samples": config.evaluate.sft_samples_per_prompt,
         "prompts_per_chunk": config.align.prompts_per_chunk,
         "prompts": [prompt.id for prompt in prompts],
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest().encode()
+
+
+def _gold_key(config: RunConfig) -> object:
+    if config.evaluate.gold is not None:
+        return function_hash(config.evaluate.gold)  # its code, not its name: the samples hold what it said
+    return config.world.model_dump(mode="json") if config.world else None

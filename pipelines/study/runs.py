@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -79,4 +80,8 @@ def two_at_a_time(run: Callable[[Item], None], items: Sequence[Item], *, name: C
             raise
 
     with ray_session(), ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-        list(pool.map(told, items))
+        try:
+            list(pool.map(told, items))
+        except KeyboardInterrupt:
+            say("interrupted; what is finished is kept, and the same command goes on with the rest")
+            os._exit(130)  # the pool would wait for the items that run, which may take an hour

@@ -61,6 +61,11 @@ class Job:
         """One JSON line per step."""
         return self.folder / "metrics.jsonl"
 
+    @property
+    def report(self) -> Path:
+        """What whoever trains writes when the training has ended."""
+        return self.folder / "report.json"
+
 
 @dataclass(frozen=True)
 class Outcome:

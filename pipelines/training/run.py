@@ -11,10 +11,12 @@ from typing import Any, TypeVar
 
 import ray.train.torch
 import torch
-from ray.train.v2.api.config import LoggingConfig, RunConfig, ScalingConfig
-from ray.train.v2.api.exceptions import WorkerGroupError
+from ray.train.v2.api.config import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
+from ray.train.v2.api.exceptions import ControllerError, WorkerGroupError
 
-from allgood.errors import AllgoodError, RoleError
+from actors.cluster import admit_when_free
+from actors.placement import Request, Resources
+from allgood.errors import AllgoodError, PlacementError, RoleError
 from pipelines.config.training import TrainingConfig
 from pipelines.runtime import ray_session
 from pipelines.training.follow import Followed, Observe, following, nobody
@@ -34,16 +36,19 @@ def run_training(job: Job, *, show_progress: bool = True, observe: Observe = nob
 
     Raises:
         TrainingError: The training diverged.
+        PlacementError: The cluster cannot hold the workers.
         RoleError: A worker died.
     """
     job.folder.mkdir(parents=True, exist_ok=True)
     job.metrics.unlink(missing_ok=True)
+    job.report.unlink(missing_ok=True)  # its temperature is that of an earlier model, which best/ soon no longer holds
     with following({job.name: Followed(job.metrics, observe)} if show_progress else {}):
         if job.training.workers == 0:
             outcome = _fit(job, storage="")
         else:
             # All workers must see the storage, as they must see the job's folder.
             with ray_session(dashboard=True), tempfile.TemporaryDirectory(dir=job.folder, prefix=".ray-") as storage:
+                admit_when_free([_request(job)])
                 outcome = _in_thread(lambda: _fit(job, storage=storage))
     return outcome
 
@@ -56,13 +61,21 @@ def _fit(job: Job, *, storage: str) -> Outcome:
         torch_config=ray.train.torch.TorchConfig(timeout_s=_GROUP_TIMEOUT_S),
         # A name that was used before would silently resume that run. Models go to the job's folder, not to the storage.
         run_config=RunConfig(  # type: ignore[arg-type]  # annotated with version 1's class
-            name=uuid.uuid4().hex, storage_path=storage or None, logging_config=LoggingConfig("ERROR")
+            name=uuid.uuid4().hex,
+            storage_path=storage or None,
+            logging_config=LoggingConfig("ERROR"),
+            failure_config=FailureConfig(controller_failure_limit=0),  # else it waits for its workers for ever
         ),
     )
     try:
         result = trainer.fit()
     except WorkerGroupError as error:
         raise _users_error(error, job.name) from error
+    except ControllerError as error:
+        raise PlacementError(
+            f"training {job.name}: Ray did not start its workers ({str(error.controller_failure).strip()}); another "
+            "run may have taken what they need: try again, or look at `ray status`"
+        ) from error
     outcome: Outcome = result.return_value  # type: ignore[attr-defined]  # annotated with version 1's class
     return outcome
 
@@ -74,6 +87,14 @@ def _worker(job: Job) -> Outcome | None:
     else:
         device = ray.train.torch.get_device() if job.training.gpus_per_worker else torch.device("cpu")
     return train(job, Workers(context.get_world_rank(), context.get_world_size(), device))
+
+
+def _request(job: Job) -> Request:
+    training = job.training
+    return Request(
+        f"training {job.name}",
+        Resources(training.workers, training.cpus_per_worker, training.gpus_per_worker, None, training.accelerator),
+    )
 
 
 def _scaling(training: TrainingConfig) -> ScalingConfig:

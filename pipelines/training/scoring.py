@@ -18,11 +18,12 @@ _MAX_TOKENS = 16_384  # padded tokens that share a forward pass
 
 
 @torch.inference_mode()
-def score_tokens(model: PreTrainedModel, rows: Ragged, *, pad_token: int) -> NDArray[np.float32]:
+def score_tokens(model: PreTrainedModel, rows: Ragged, *, pad_token: int, bar: Bar) -> NDArray[np.float32]:
     """The single logit of every row, [rows] float32."""
     rewards = np.empty(len(rows), dtype=np.float32)
     for batch, ids, mask in _batches(rows, pad_token, model.device):
         rewards[batch] = model(input_ids=ids, attention_mask=mask).logits[:, 0].float().cpu().numpy()
+        bar.advance(len(batch))
     return rewards
 
 

@@ -157,6 +157,15 @@ def test_a_response_over_the_limit_is_nan_and_a_cut_prompt_is_counted(tmp_path):
     assert scores.num_prompts_cut >= 0
 
 
+@pytest.mark.parametrize("kind", ["model", "ensemble"])
+def test_a_limit_beyond_what_the_model_reads_is_refused_at_the_start(tmp_path, kind):
+    source = tiny_models.save_scorer(tmp_path, max_position_embeddings=64)
+    members = {"members": (source, source), "combination": Mean()} if kind == "ensemble" else {}
+    RewardWorker(RewardSpec("helpful", kind, source, max_tokens=64, **members))
+    with pytest.raises(ModelError, match=r"'helpful' scores up to max_tokens 65, but .* reads 64 at most"):
+        RewardWorker(RewardSpec("helpful", kind, source, max_tokens=65, **members))
+
+
 @pytest.mark.parametrize(
     ("combination", "expected"),
     [

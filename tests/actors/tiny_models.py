@@ -103,8 +103,9 @@ def save_scorer(
 ) -> str:
     """A sequence-classifier folder with its tokenizer; rewards of unlike texts differ clearly."""
     torch.manual_seed(seed)
+    positions = {"max_position_embeddings": 512}  # as many tokens as are scored by default
     model = AutoModelForSequenceClassification.from_config(
-        config(architecture, num_labels=num_labels, **changes)
+        config(architecture, num_labels=num_labels, **positions | changes)
     ).eval()
     with torch.no_grad():
         for name, parameter in model.named_parameters():

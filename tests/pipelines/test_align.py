@@ -16,7 +16,9 @@ from actors.cast import Cast, spawn
 from allgood.errors import ConfigError, ReferenceTableError, TrainingError
 from pipelines.align import run_align
 from pipelines.cast_request import SharedActors, lane_request
+from pipelines.config.rl import FormulaObjective
 from pipelines.config.run import RunConfig
+from pipelines.evaluation.samples import SFT_SAMPLES
 from tests.pipelines.tiny_run import (
     assert_same_run,
     cast_on_base,
@@ -31,6 +33,7 @@ BROKEN = {
     "function": "tests.pipelines.tiny_rewards:always_broken",
     "placement": {"cpus": 0.1},
 }
+PATCHY = BROKEN | {"function": "tests.pipelines.tiny_rewards:patchy"}
 GOLD = {"gold": "tests.pipelines.tiny_rewards:gold", "bars": {"short": 0.0, "vowels": 1.0}}
 
 
@@ -44,7 +47,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def cast(folder: Path, ray_cluster: None) -> Iterator[Cast]:
     sections = tiny_config(folder).model_dump(mode="json")["properties"]
-    everything = tiny_config(folder, properties=sections | {"rule": BROKEN})
+    everything = tiny_config(folder, properties=sections | {"rule": BROKEN, "patchy": PATCHY})
     with cast_on_base(tiny_config(folder), scoring=everything) as cast:
         yield cast
 
@@ -162,12 +165,46 @@ def test_a_folder_with_an_alignment_is_not_overwritten_by_accident(finished: Run
     assert (finished.folder / "metrics.jsonl").read_bytes() == before
 
 
+def test_overwrite_checks_everything_before_it_removes_anything(finished: RunConfig, cast: Cast) -> None:
+    before = sorted(finished.folder.rglob("*"))
+    unknown = finished.model_copy(update={"objective": FormulaObjective(expression="short & rude")})
+    with pytest.raises(ConfigError, match="'rude'"):
+        run_align(unknown, cast, overwrite=True)
+    assert sorted(finished.folder.rglob("*")) == before
+
+
+def test_overwrite_leaves_no_measurement_of_the_old_run(folder: Path, cast: Cast) -> None:
+    config = with_align(tiny_config(folder, "measured"), steps=1)
+    run_align(config, cast)
+    old = ["evaluation/measurements.json", "evaluation/samples.parquet", "report.html", "plots/kl.png"]
+    for name in (*old, f"evaluation/{SFT_SAMPLES}"):
+        (config.folder / name).parent.mkdir(exist_ok=True)
+        (config.folder / name).touch()
+    run_align(config, cast, overwrite=True)
+    assert not [name for name in old if (config.folder / name).exists()]
+    assert (config.folder / "evaluation" / SFT_SAMPLES).exists()  # of the base; its key says whether it still fits
+
+
 def test_failing_scores_end_the_run_by_name_and_leave_no_checkpoint(folder: Path, cast: Cast) -> None:
     config = tiny_config(folder, "broken", properties={"rule": BROKEN})
     with pytest.raises(TrainingError, match=r"100% of the scores of property rule are NaN"):
         run_align(config, cast)
     assert not (config.folder / "model").exists()
     assert not (config.folder / "checkpoints").exists()
+
+
+def test_a_few_failed_scores_drop_their_samples_and_are_counted(folder: Path, cast: Cast) -> None:
+    short = tiny_config(folder).model_dump(mode="json")["properties"]["short"]
+    config = tiny_config(folder, "patchy", properties={"short": short, "patchy": PATCHY})
+    # One sample in twelve fails; the limit of 10 % is for steps of hundreds of samples, not of 32.
+    run_align(with_align(config, steps=4, samples_per_prompt=8, max_nan_share=0.5), cast)
+    logged = logged_rows(config)
+    assert [row["num_samples"] for row in logged] == [32] * 4
+    assert sum(row["num_failed_scores.patchy"] for row in logged) > 0
+    for row in logged:
+        assert row["num_dropped_samples"] == row["num_failed_scores.patchy"]  # of 8 more than 2 are left everywhere
+        assert (row["num_dropped_prompts"], row["num_failed_scores.short"]) == (0, 0)
+    assert (config.folder / "model").is_dir()
 
 
 def test_a_run_without_a_reference_table_names_the_command(tmp_path: Path) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from allgood.errors import ConfigError
-from pipelines.chain import run_chain, stages_of, trained_properties
+from pipelines import chain
+from pipelines.chain import Stage, run_chain, stages_of, trained_properties
 from pipelines.config.loading import load_config
 
 QUICKSTART = Path("configs/quickstart.yaml")
@@ -24,7 +26,7 @@ def test_the_stages_of_a_run_on_the_world() -> None:
 
 
 def test_a_run_on_files_has_no_world_stage() -> None:
-    assert names("world=null", "data.pairs.helpful.path=pairs.jsonl")[0] == "data"
+    assert names("world=null", "data.pairs={helpful: {path: a.jsonl}, harmless: {path: b.jsonl}}")[0] == "data"
 
 
 def test_held_out_evaluators_come_after_the_reward_models() -> None:
@@ -43,6 +45,23 @@ def test_models_that_are_given_and_functions_are_not_trained() -> None:
 def test_an_unknown_first_stage_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"there is no stage 'rewards'; stages of this run: world, data"):
         run_chain(load_config(QUICKSTART), first="rewards")
+
+
+def test_a_finished_run_is_refused_before_anything_is_trained_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = load_config(QUICKSTART, [f"output_dir={tmp_path}"])
+    (config.folder / "model").mkdir(parents=True)
+    ran: list[str] = []
+    monkeypatch.setattr(
+        chain, "stages_of", lambda *_, **__: [Stage(n, partial(ran.append, n)) for n in ("sft", "align", "report")]
+    )
+    with pytest.raises(ConfigError, match=r"already holds an alignment.*allgood resume.*--overwrite"):
+        run_chain(config)
+    assert ran == []
+    run_chain(config, first="report")
+    run_chain(config, overwrite=True)
+    assert ran == ["report", "sft", "align", "report"]
 
 
 def test_an_encoder_backbone_gets_a_probe_beside_its_reward_model() -> None:

@@ -149,7 +149,35 @@ def test_free_mappings_take_any_key(run_file: Path) -> None:
         ("align.steps.x=1", "`steps` has no keys below it; allowed: a whole number >= 1"),
         ("sft.training.lora.target_modules=3", "allowed: a list, each text, or 'all-linear'"),
         ("references.splits=[tset]", "`references.splits.0` is 'tset'; did you mean 'test'?"),
+        ("sampling.stop=['']", "`sampling.stop.0` is ''; allowed: text (not empty)"),
         ("sampling.temperature=0.7", "temperature is 0.7, but must be 1.0"),
+        (
+            "references.max_prompts={alignmnt: 5}",
+            "`references.max_prompts.alignmnt` is 'alignmnt'; did you mean 'align",
+        ),
+        (
+            "references.max_prompts.validation=-3",
+            "`references.max_prompts.validation` is -3; allowed: a whole number >=",
+        ),
+        ("evaluate.quantiles={helpful: 85}", "`evaluate.quantiles.helpful` is 85; allowed: a number > 0 and < 1"),
+        (
+            "evaluate.judge_url='http://x/v1'",
+            "`evaluate`: a judge needs both judge_url and judge_model, but judge_model",
+        ),
+        ("evaluate.gold=m:f", "gold needs `bars`"),
+        ("evaluate.bars={helpful: 0}", "bars are those of `gold`, which is absent"),
+        ("evaluate={gold: 'm:f', bars: {helpfull: 0}}", "evaluate.bars names 'helpfull', which is not a property"),
+        ("placement.learner.accelerator='H100,T4'", "accelerator 'H100,T4' cannot be read; write 'H100', '!T4'"),
+        ("sft.training.accelerator='H100,T4'", "`sft.training.accelerator`: accelerator 'H100,T4' cannot be read"),
+        ("placement.learner.gpus=1.5", "`placement.learner.gpus`: 1.5 GPUs cannot be given"),
+        ("sft.training.gpus_per_worker=1.5", "above 1 only whole numbers"),
+        ("objective.expression=helpfull & harmless", "objective.expression names 'helpfull', which is not a property"),
+        ("objective={kind: weighted_sum, weights: {rude: 1}}", "objective.weights names 'rude'"),
+        (
+            "objective={kind: z_scored_sum}",
+            "properties.helpful.transform is log_sigmoid, but objective.kind z_scored_sum",
+        ),
+        ("align.algorithm={kind: grpo, scale: std}", "align.algorithm.scale std: "),
         ("name=a b", "`name` is 'a b'; allowed: text matching"),
         ("kl.gamma=1", "gamma, the KL coefficient, is `kl.coefficient`"),
         ("kl.coefficient=[1", "not valid YAML"),
@@ -192,6 +220,22 @@ def test_a_wrong_file_is_refused_by_name(run_file: Path, text: str, sentence: st
     assert sentence in message
     assert str(run_file) in message
     assert "pydantic" not in message
+
+
+def test_a_model_that_is_trained_here_has_pairs(run_file: Path) -> None:
+    pairs = "data.pairs={helpful: {path: h.jsonl}}"
+    message = refused(run_file, "world=null", pairs)
+    assert "properties.harmless trains a reward model or evaluator, but `data.pairs` has pairs for helpful" in message
+    given = "properties.harmless.model=some/reward-model"
+    assert load_config(run_file, ["world=null", pairs, given]).base is None
+    evaluator = "properties.harmless.evaluator={}"
+    assert "properties.harmless trains" in refused(run_file, "world=null", pairs, given, evaluator)
+    assert load_config(run_file, ["world=null", pairs, "base=runs/other"]).data.pairs.keys() == {"helpful"}
+
+
+def test_the_world_has_pairs_of_its_own_properties_only(run_file: Path) -> None:
+    concise = "properties.concise={kind: model}"
+    assert "the embedded world has pairs for helpful, harmless only" in refused(run_file, concise)
 
 
 def test_several_problems_are_listed_together(run_file: Path) -> None:

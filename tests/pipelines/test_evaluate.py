@@ -141,9 +141,6 @@ def test_the_http_judge_is_asked_when_it_is_configured(run: RunConfig, drawn: Dr
     assert len(seen) == 2 * 2 * 4  # properties x orders x prompts
 
 
-def test_half_a_judge_and_an_unfinished_run_are_refused(run: RunConfig, tmp_path: Path) -> None:
-    half = run.model_copy(update={"evaluate": run.evaluate.model_copy(update={"judge_model": "m"})})
-    with pytest.raises(ConfigError, match="both"):
-        evaluate(half)
+def test_an_unfinished_run_is_refused(run: RunConfig, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no aligned model"):
         evaluate(run.model_copy(update={"output_dir": tmp_path}))

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from allgood.errors import ConfigError, DataError
+from allgood.errors import ConfigError, DataError, ReferenceTableError
 from pipelines.config.loading import save_config
 from pipelines.generate import Generator, canonical, generate
 from pipelines.side_by_side import Answer, Comparison, Judged, show
+from tests.pipelines.test_reference_table import write_table
 from tests.pipelines.tiny_run import make_base
 
 
@@ -49,6 +50,14 @@ def test_both_answers_carry_reward_reference_and_probability(
     assert printed.count("  vowels: r ") == 2
     assert printed.count("P(all good)") == 2
     assert "16 samples of the SFT policy" in printed
+
+
+def test_a_reference_table_of_another_policy_is_refused(tmp_path: Path) -> None:
+    config = make_base(tmp_path)
+    shutil.copytree(tmp_path / "base" / "sft" / "best", config.folder / "model")
+    write_table(config.base_folder / "references")
+    with pytest.raises(ReferenceTableError, match=r"belongs to another run: policy: table 'abc'"):
+        Generator(config)
 
 
 def test_margins_explain_the_probability(run_folder: Path) -> None:

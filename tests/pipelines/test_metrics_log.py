@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from allgood.errors import DataError
+from allgood.errors import AllgoodError, DataError
 from pipelines.metrics_log import MetricsLog
 
 
@@ -65,3 +65,17 @@ def test_a_damaged_line_is_named(log: MetricsLog, line: str) -> None:
         file.write(line + "\n")
     with pytest.raises(DataError, match=r"metrics\.jsonl, line 2: not"):
         log.read()
+
+
+def append_rows(log: MetricsLog, num_rows: int) -> None:
+    for step in range(num_rows):
+        log.append({"step": step, "note": 1000 * "x"})
+
+
+def test_a_full_disk_is_said_so_and_whole_rows_stay(small_disk: Path) -> None:
+    log = MetricsLog(small_disk / "metrics.jsonl")
+    with pytest.raises(AllgoodError, match=r"the disk is full while writing .*metrics\.jsonl"):
+        append_rows(log, 1000)
+    rows = log.read()
+    assert [row["step"] for row in rows] == list(range(len(rows)))
+    assert len(rows) > 10

@@ -91,9 +91,12 @@ def test_the_table_is_recomputed_from_the_samples(built: RunConfig) -> None:
     np.testing.assert_allclose(list(values.values()), np.mean(tiny_rewards.vowels([""] * 2, REPLIES)), rtol=1e-6)
 
 
-def test_the_same_config_makes_the_same_samples(built: RunConfig, cast: Cast) -> None:
+def test_the_same_config_makes_the_same_samples(
+    built: RunConfig, cast: Cast, capsys: pytest.CaptureFixture[str]
+) -> None:
     before = pq.read_table(built.base_folder / "references" / "samples.parquet")
     build_references(built, cast)
+    assert "scoring fixed replies: vowels: 28/28 (100 %)" in capsys.readouterr().err  # 2 replies to each of 14 prompts
     assert pq.read_table(built.base_folder / "references" / "samples.parquet").equals(before)
 
 
@@ -101,6 +104,9 @@ def test_a_run_with_another_sampling_limit_is_refused_by_key(built: RunConfig) -
     set_up(built)
     other = built.model_copy(update={"sampling": built.sampling.model_copy(update={"max_new_tokens": 11})})
     with pytest.raises(ReferenceTableError, match=r"sampling\.max_new_tokens: table 12, run 11"):
+        set_up(other)
+    other = built.model_copy(update={"sampling": built.sampling.model_copy(update={"stop": ["!"]})})
+    with pytest.raises(ReferenceTableError, match=r"sampling\.stop: table .*, run \['!'\]"):
         set_up(other)
 
 

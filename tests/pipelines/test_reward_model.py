@@ -92,7 +92,7 @@ def test_a_reward_model_can_go_on_from_a_reward_model(trained):
     assert report["validation_log_loss"] < before["validation_log_loss"]
 
 
-def test_the_held_out_evaluator_learns_from_other_prompts_with_another_seed(trained):
+def test_the_held_out_evaluator_learns_from_other_prompts_with_another_seed(trained, capsys):
     config, report = trained
     changed = config.model_copy(
         update={
@@ -102,6 +102,8 @@ def test_the_held_out_evaluator_learns_from_other_prompts_with_another_seed(trai
         }
     )
     held_out = train_reward(changed, "helpful", held_out=True, show_progress=False)
+    num_rows = 2 * (held_out["pairs"]["validation"]["pairs"] + held_out["pairs"]["test"]["pairs"])
+    assert f"held-out helpful: scoring pairs: {num_rows}/{num_rows} (100 %)" in capsys.readouterr().err
     assert held_out["train_split"] == "alignment"
     assert (config.base_folder / "evaluator" / "helpful" / "best").is_dir()
     assert held_out["reward_mean"] != report["reward_mean"]
@@ -213,7 +215,7 @@ def test_a_backbone_whose_tokenizer_cannot_pad_is_refused(tmp_path):
 
 @pytest.mark.usefixtures("ray_cluster")
 def test_two_reward_models_train_side_by_side_and_as_they_would_alone(tmp_path):
-    config = tiny_run(tmp_path, properties=properties() | {"polite": properties()["helpful"]})
+    tiny_run(tmp_path)  # writes the files of `helpful`
     write_jsonl(tmp_path / "polite.jsonl", pair_rows())
     sources = {
         name: {"path": str(tmp_path / f"{file}.jsonl")} for name, file in (("helpful", "pairs"), ("polite", "polite"))

@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import time
 from functools import partial
 from pathlib import Path
 
@@ -13,8 +14,9 @@ from safetensors.torch import load_file
 from torch import nn
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
-from allgood.errors import ConfigError, TrainingError
+from allgood.errors import ConfigError, PlacementError, TrainingError
 from pipelines.config.training import LoraConfig, OptimizerConfig, TrainingConfig
+from pipelines.training import run
 from pipelines.training.collate import epoch_batches, passes, step_batches
 from pipelines.training.job import Job, Outcome
 from pipelines.training.losses import bradley_terry_loss, next_token_loss
@@ -230,6 +232,18 @@ def test_a_training_that_diverges_names_the_step_and_saves_nothing(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["metrics.jsonl"]
 
 
+def interrupted_measuring(device: torch.device) -> dict[str, object]:
+    raise TrainingError("interrupted")
+
+
+def test_a_training_that_ends_while_it_measures_leaves_no_report_of_the_model_before(tmp_path):
+    (tmp_path / "report.json").write_text('{"temperature": 3.0}')
+    with pytest.raises(TrainingError, match="interrupted"):
+        run_training(job(tmp_path, finish=interrupted_measuring), show_progress=False)
+    assert (tmp_path / "best").is_dir()
+    assert not (tmp_path / "report.json").exists()
+
+
 def broken_policy() -> tuple[nn.Module, object]:
     model, tokenizer = new_tiny_policy()
     with torch.no_grad():
@@ -296,6 +310,25 @@ def test_freezing_leaves_embeddings_and_lower_layers_alone(tmp_path, architectur
     assert any(".1." in name for name in trained)
     with pytest.raises(ConfigError, match="only 1 of the backbone's 2 layers can freeze"):
         reward_backbone(source, 2, tiny_models.tokenizer())
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_workers_that_no_node_can_hold_are_refused_at_once(tmp_path):
+    started = time.monotonic()
+    with pytest.raises(PlacementError, match=r"training tiny .*no node matches accelerator H100"):
+        run_training(with_training(job(tmp_path), workers=2, accelerator="H100"), show_progress=False)
+    assert time.monotonic() - started < 10
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ray_cluster")
+@pytest.mark.timeout(600)
+def test_workers_that_were_admitted_but_get_no_place_end_the_training(tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "admit_when_free", lambda requests: None)  # as if somebody had been faster
+    monkeypatch.setenv("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "2")
+    with pytest.raises(PlacementError, match="training tiny: Ray did not start its workers"):
+        run_training(with_training(job(tmp_path), workers=1, accelerator="H100"), show_progress=False)
 
 
 def train_with_two_workers(folder: Path, *, micro_batch_size: int | None) -> Outcome:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import zlib
 from collections.abc import Sequence
 
 import torch
@@ -27,6 +28,15 @@ def vowels(prompts: Sequence[str], responses: Sequence[str]) -> list[float]:
 def broken_on_b(prompts: Sequence[str], responses: Sequence[str]) -> list[float]:
     """Fails, by NaN, on responses that contain a b."""
     return [float("nan") if "b" in response else 1.0 for response in responses]
+
+
+def patchy(prompts: Sequence[str], responses: Sequence[str]) -> list[float]:
+    """As `short`, but fails on one response in twelve."""
+    rewards = zip(prompts, responses, short(prompts, responses), strict=True)
+    return [
+        float("nan") if zlib.crc32(f"{prompt}|{response}".encode()) % 12 == 0 else reward
+        for prompt, response, reward in rewards
+    ]
 
 
 def always_broken(prompts: Sequence[str], responses: Sequence[str]) -> list[float]:
