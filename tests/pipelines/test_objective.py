@@ -31,6 +31,7 @@ from pipelines.objective import combined_utility, initial_multipliers, kept_rows
 SIGMOID = FunctionProperty(kind="function", function="m:f", transform=LogSigmoidTransform())
 IDENTITY = FunctionProperty(kind="function", function="m:f", transform=IdentityTransform())
 JUDGE = ClassifierProperty(kind="classifier", model="judge", transform=LogProbTransform())
+LOG_PROB = FunctionProperty(kind="function", function="m:f", transform=LogProbTransform())
 NAN = float("nan")
 
 
@@ -71,6 +72,20 @@ def test_the_conjunction_with_a_classifier_adds_its_log_probability_exactly() ->
     scores = {"a": sigmoid_scores([1.0, 1.0]), "judge": probability_scores([0.999999, 1e-6])}
     expected = log_sigmoid(np.float32([1.0, 1.0])) + scores["judge"].utilities
     np.testing.assert_allclose(utility(scores, ended(2)), expected, rtol=1e-6)
+
+
+def test_a_certain_property_costs_its_negation_no_more_than_was_measured() -> None:
+    # log P(not judge) = -odds, as far as the scorer's log P tells odds from certainty
+    a, odds = sigmoid_scores([30.0] * 5), np.array([16.0, 17.0, 40.0, 80.0, 1000.0])
+    log_p = -np.logaddexp(0.0, -odds).astype(np.float32)
+    scores = {"a": a, "judge": Scores("p", log_p, np.zeros_like(log_p), log_p, log_p, 0, 0.0)}
+    expected = {"classifier": [-16.0, -17.0, -40.0, -80.0, -87.34], "function": [-16.0] + [-16.64] * 4}
+    for judge in (JUDGE, LOG_PROB):
+        properties = {"a": SIGMOID, "judge": judge}
+        negated = combined_utility(FormulaObjective(expression="a & ~judge"), properties)(scores, ended(5))
+        np.testing.assert_allclose(negated, expected[judge.kind], rtol=1e-3)
+        logits = combined_utility(LogitOfProductObjective(), properties)(scores, ended(5))
+        assert logits.max() <= 30.0
 
 
 def test_a_weighted_sum_adds_utilities_and_absent_weights_are_one() -> None:
