@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from allgood.checks import Number, require_same_shape
+from allgood.named_transforms import TRANSFORMS
 
 _SCALES = ("none", "batch_std", "group_std", "normalise_then_sum")
-_LOG_TRANSFORMS = frozenset({"log_sigmoid", "log_prob", "log_mean_sigmoid", "log_calibrated", "power"})
+_SCALE_MATTERS = frozenset(transform.name for transform in TRANSFORMS if transform.scale_matters)
 _FEWEST_REWARDS = 32  # fewer rewards may all lie in [0, 1] by chance
 
 
@@ -29,7 +30,8 @@ def refuse_group_std(scale: str, transforms: Collection[str], *, kl_in_reward: b
     Args:
         scale: What advantages are divided by: "none" (nothing), "batch_std" (one number for the batch), "group_std"
             (the std of the prompt's samples), "normalise_then_sum" (the same for each property before the sum).
-        transforms: Names of the properties' transforms.
+        transforms: Names of the properties' transforms. One of your own (module:function) is taken for a
+            log-probability, for nobody else can know: leave it out if it is none.
         kl_in_reward: Whether gamma * KL is subtracted before the division.
 
     Raises:
@@ -37,10 +39,10 @@ def refuse_group_std(scale: str, transforms: Collection[str], *, kl_in_reward: b
     """
     if scale not in _SCALES:
         raise ValueError(f"scale must be none, batch_std, group_std or normalise_then_sum, got {scale!r}")
-    log_transforms = sorted(_LOG_TRANSFORMS.intersection(transforms))
-    if scale in ("group_std", "normalise_then_sum") and log_transforms:
+    erased = sorted({name for name in transforms if name in _SCALE_MATTERS or ":" in name})
+    if scale in ("group_std", "normalise_then_sum") and erased:
         raise ValueError(
-            f"scale {scale!r} erases what the transform {', '.join(log_transforms)} expresses, namely which "
+            f"scale {scale!r} erases what the transform {', '.join(erased)} expresses, namely which "
             "prompts and properties are far from good; use RLOO, PPO, or GRPO without std (scale 'none')"
         )
     if scale != "none" and not kl_in_reward:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from allgood import aggregation
+from allgood.errors import RoleError
 from allgood.formula import Formula
 from allgood.named_transforms import named
 from pipelines.config.properties import (
@@ -30,6 +31,8 @@ from pipelines.config.transforms import transform_name
 # alone, and log P(not good) is minus these odds.
 OURS = -math.log(torch.finfo(torch.float32).tiny)
 ROUNDED = -math.log(torch.finfo(torch.float32).eps / 2)
+
+_ROUNDING = 1e-6  # of a log P that was computed as the logarithm of a sum
 
 FloatArray = NDArray[np.float32]
 
@@ -101,8 +104,10 @@ def priced_lagrangian(maximise: str, thresholds: Mapping[str, float]) -> Callabl
 
 
 def is_log_prob(transform: Transform) -> bool:
-    """Whether the utility is the logarithm of P(good)."""
-    return not isinstance(transform, CustomTransform) and named(transform_name(transform)).is_log_prob
+    """Whether the utility is the logarithm of P(good); of a user's own transform, whether it is declared to be."""
+    if isinstance(transform, CustomTransform):
+        return transform.is_log_prob is True
+    return named(transform_name(transform)).is_log_prob
 
 
 def _on(views: Mapping[str, View], properties: Mapping[str, Property], on: str) -> dict[str, Tensor]:
@@ -128,7 +133,12 @@ def _odds(view: View, setting: Property) -> Tensor:
     is_from_outside = isinstance(setting.transform, LogProbTransform | CustomTransform)
     most = ROUNDED if is_from_outside and not isinstance(setting, ClassifierProperty) else OURS
     log_prob = np.nan_to_num(view.utilities.astype(np.float64), nan=-1.0)
-    log_prob = np.minimum(log_prob, 0.0)  # a mean of probabilities may round to just above 1
+    if log_prob.max(initial=0.0) > _ROUNDING:  # only a user's own transform can
+        raise RoleError(
+            f"transform {transform_name(setting.transform)!r} is declared is_log_prob, but gives {log_prob.max():.4g}; "
+            "log P(good) is at most 0: set is_log_prob: false, or mend the function"
+        )
+    log_prob = np.minimum(log_prob, 0.0)
     with np.errstate(divide="ignore"):  # log P = 0 gives infinite odds
         odds = log_prob - np.log(-np.expm1(log_prob))
     return torch.from_numpy(np.minimum(odds, most))

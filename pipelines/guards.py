@@ -8,7 +8,7 @@ from allgood.kl import choice
 from pipelines.config.objectives import NormaliseThenSumObjective
 from pipelines.config.rl import GrpoAlgorithm, PpoAlgorithm
 from pipelines.config.run import RunConfig
-from pipelines.config.transforms import transform_name
+from pipelines.config.transforms import CustomTransform, Transform, transform_name
 
 
 def refuse_destructive(config: RunConfig) -> None:
@@ -44,8 +44,19 @@ def kl_notice(config: RunConfig) -> str | None:
 
 
 def _refuse_scale(config: RunConfig, scale: str, *, key: str) -> None:
-    transforms = [transform_name(setting.transform) for setting in config.properties.values()]
+    transforms = {name: setting.transform for name, setting in config.properties.items()}
+    for name, transform in transforms.items():
+        if isinstance(transform, CustomTransform) and transform.is_log_prob is None:
+            raise ConfigError(
+                f"{key} may not divide log-probabilities, and nobody but you knows whether {transform.function} gives "
+                f"them; set properties.{name}.transform.is_log_prob to true or false"
+            )
+    names = [transform_name(transform) for transform in transforms.values() if not _is_no_log_prob(transform)]
     try:
-        refuse_group_std(scale, transforms, kl_in_reward=config.kl.placement == "reward")
+        refuse_group_std(scale, names, kl_in_reward=config.kl.placement == "reward")
     except ValueError as error:
         raise ConfigError(f"{key}: {error}") from error
+
+
+def _is_no_log_prob(transform: Transform) -> bool:
+    return isinstance(transform, CustomTransform) and transform.is_log_prob is False

@@ -43,7 +43,9 @@ def test_damage_a_division_beside_the_kl_changes_gamma():
 
 
 @pytest.mark.parametrize("scale", ["group_std", "normalise_then_sum"])
-@pytest.mark.parametrize("transform", ["log_sigmoid", "log_prob", "log_mean_sigmoid", "log_calibrated", "power"])
+@pytest.mark.parametrize(
+    "transform", ["log_sigmoid", "log_prob", "log_mean_sigmoid", "log_calibrated", "power", "mine:f"]
+)
 def test_group_std_of_log_utilities_is_refused(scale, transform):
     with pytest.raises(ValueError, match=f"scale '{scale}' erases what the transform {transform} expresses"):
         guards.refuse_group_std(scale, ["identity", transform], kl_in_reward=True)

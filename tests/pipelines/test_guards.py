@@ -41,6 +41,22 @@ def test_dividing_while_the_kl_stands_outside_is_refused(tmp_path: Path) -> None
         refuse_destructive(run(tmp_path, kl=loss, objective=GDPO))
 
 
+def test_a_users_own_transform_is_divided_only_when_declared_no_log_probability(tmp_path: Path) -> None:
+    def divided(**declared: bool) -> RunConfig:
+        own = {"kind": "custom", "function": "m:f"} | declared
+        config = run(tmp_path, align=STD, objective={"kind": "weighted_sum"})
+        short = config.properties["short"].model_dump() | {"transform": own}
+        return RunConfig.model_validate(
+            config.model_dump() | {"properties": config.model_dump()["properties"] | {"short": short}}
+        )
+
+    refuse_destructive(divided(is_log_prob=False))
+    with pytest.raises(ConfigError, match=r"set properties\.short\.transform\.is_log_prob to true or false"):
+        refuse_destructive(divided())
+    with pytest.raises(ConfigError, match="erases what the transform m:f expresses"):
+        refuse_destructive(divided(is_log_prob=True))
+
+
 def test_normalise_then_sum_takes_raw_rewards_and_one_number_per_response(tmp_path: Path) -> None:
     refuse_destructive(run(tmp_path, objective=GDPO))
     refuse_destructive(run(tmp_path, align=STD, objective={"kind": "weighted_sum"}))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from actors.messages import Scores
-from allgood.errors import ConfigError, TrainingError
+from allgood.errors import ConfigError, RoleError, TrainingError
 from pipelines.align_loop import State
 from pipelines.config.objectives import (
     FormulaObjective,
@@ -19,6 +19,7 @@ from pipelines.config.objectives import (
 )
 from pipelines.config.properties import (
     ClassifierProperty,
+    CustomTransform,
     FunctionProperty,
     IdentityTransform,
     LogProbTransform,
@@ -124,6 +125,21 @@ def test_a_name_that_is_no_property_is_refused_at_set_up() -> None:
 def test_raw_rewards_are_no_probabilities_and_are_refused_in_a_formula() -> None:
     with pytest.raises(ConfigError, match=r"properties\.a\.transform is identity"):
         combined_utility(FormulaObjective(), {"a": IDENTITY})
+
+
+def test_a_users_own_log_probability_enters_a_formula_when_declared_and_none_above_0() -> None:
+    def own(is_log_prob: bool | None) -> FunctionProperty:
+        transform = CustomTransform(kind="custom", function="m:f", is_log_prob=is_log_prob)
+        return FunctionProperty(kind="function", function="m:f", transform=transform)
+
+    for declared in (None, False):
+        with pytest.raises(ConfigError, match="declares is_log_prob: true"):
+            combined_utility(FormulaObjective(), {"a": SIGMOID, "own": own(declared)})
+    utility = combined_utility(FormulaObjective(expression="a | own"), {"a": SIGMOID, "own": own(True)})
+    scores = {"a": sigmoid_scores([0.0]), "own": probability_scores([0.3])}
+    np.testing.assert_allclose(utility(scores, ended(1)), [np.log(0.65)], rtol=1e-6)
+    with pytest.raises(RoleError, match=r"'m:f' is declared is_log_prob, but gives 0\.69"):
+        utility({"a": sigmoid_scores([0.0]), "own": probability_scores([2.0])}, ended(1))
 
 
 def test_a_dropped_row_leaves_its_group_and_a_group_of_one_is_dropped() -> None:
