@@ -30,6 +30,7 @@ from pipelines.data import PreparedData, Prompt, load_prepared
 from pipelines.data.prepared import prepared_key
 from pipelines.files import atomic_path
 from pipelines.gold import gold_of
+from pipelines.guards import refuse_unfit_rewards
 from pipelines.lane import PROBE, Lane
 from pipelines.predicted_references import Predicted, predict_references
 from pipelines.progress import say, track
@@ -47,6 +48,7 @@ from pipelines.reference_table import (
 )
 from pipelines.rollouts import collect_all, make_chunks, purpose_seed
 from pipelines.run_folder import RunFolder
+from pipelines.step_batch import rewards_of
 from pipelines.table_keys import table_keys
 
 KEY = "references"
@@ -57,6 +59,7 @@ def build_references(config: RunConfig, cast: Actors | None = None) -> dict[str,
 
     Raises:
         DataError: No prompt is in the splits asked for.
+        RoleError: A property's first rewards do not fit its transform, as `refuse_unfit_rewards` says.
     """
     folder = RunFolder(config.base_folder)
     data = load_prepared(folder.data)
@@ -107,7 +110,12 @@ async def _measure(
         prompts_per_chunk=config.references.prompts_per_chunk,
     )
     with track("sampling the SFT policy for references", len(prompts)) as bar:
-        experience = await collect_all(chunks, lane.crew_of_reference_policy(), bar.advance)
+        experience = await collect_all(
+            chunks,
+            lane.crew_of_reference_policy(),
+            bar.advance,
+            inspect_first=lambda first: refuse_unfit_rewards(config.properties, rewards_of([first])),
+        )
     fixed = {name: await _fixed(config, lane, name, prompts, data) for name in config.properties}
     samples = sample_rows(experience, prompts)
     everyone = [prompt for prompt in data.prompts if prompt.split in config.references.splits]

@@ -77,7 +77,8 @@ def test_squashed_rewards_are_refused():
         guards.refuse_squashed_rewards(squashed[:20], transform=transform)  # too few to tell
         with pytest.raises(ValueError, match=r"rewards all lie in \[0, 1\] \(63 of them"):
             guards.refuse_squashed_rewards(squashed, transform=transform)
-    guards.refuse_squashed_rewards(squashed, transform="identity")
+    for transform in ("identity", "calibrated", "log_calibrated", "z_score", "mine:f"):
+        guards.refuse_squashed_rewards(squashed, transform=transform)  # these apply no sigmoid
     guards.refuse_squashed_rewards(squashed.log(), transform="log_prob")
     with pytest.raises(ValueError, match="must be log-probabilities, at most 0"):
         guards.refuse_squashed_rewards(squashed, transform="log_prob")

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from actors.cast import Cast, spawn
-from allgood.errors import ConfigError, ReferenceTableError, TrainingError
+from allgood.errors import ConfigError, ReferenceTableError, RoleError, TrainingError
 from pipelines.align import run_align
 from pipelines.cast_request import SharedActors, lane_request
 from pipelines.config.run import RunConfig
@@ -31,6 +31,7 @@ BROKEN = {
     "function": "tests.pipelines.tiny_rewards:always_broken",
     "placement": {"cpus": 0.1},
 }
+HIDDEN = BROKEN | {"function": "tests.pipelines.tiny_rewards:failed_as_zero"}
 GOLD = {"gold": "tests.pipelines.tiny_rewards:gold", "bars": {"short": 0.0, "vowels": 1.0}}
 
 
@@ -44,7 +45,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def cast(folder: Path, ray_cluster: None) -> Iterator[Cast]:
     sections = tiny_config(folder).model_dump(mode="json")["properties"]
-    everything = tiny_config(folder, properties=sections | {"rule": BROKEN})
+    everything = tiny_config(folder, properties=sections | {"rule": BROKEN, "hidden": HIDDEN})
     with cast_on_base(tiny_config(folder), scoring=everything) as cast:
         yield cast
 
@@ -160,6 +161,11 @@ def test_a_folder_with_an_alignment_is_not_overwritten_by_accident(finished: Run
     with pytest.raises(ConfigError, match=r"already holds an alignment.*allgood resume.*--overwrite"):
         run_align(finished, cast)
     assert (finished.folder / "metrics.jsonl").read_bytes() == before
+
+
+def test_failures_that_a_function_hides_as_zeros_are_refused_at_the_first_step(folder: Path, cast: Cast) -> None:
+    with pytest.raises(RoleError, match=r"property hidden: rewards are exactly 0 for 12 of 12 .* return NaN instead"):
+        run_align(tiny_config(folder, "hidden", properties={"hidden": HIDDEN}), cast)
 
 
 def test_failing_scores_end_the_run_by_name_and_leave_no_checkpoint(folder: Path, cast: Cast) -> None:

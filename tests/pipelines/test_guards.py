@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from allgood.errors import ConfigError
+from allgood.errors import ConfigError, RoleError
 from pipelines.align import run_align
+from pipelines.config.properties import FunctionProperty
 from pipelines.config.run import RunConfig
-from pipelines.guards import kl_notice, refuse_destructive
+from pipelines.guards import kl_notice, refuse_destructive, refuse_unfit_rewards
 from tests.pipelines.tiny_run import tiny_config
 
 
@@ -69,6 +71,24 @@ def test_normalise_then_sum_takes_raw_rewards_and_one_number_per_response(tmp_pa
     ):
         with pytest.raises(ConfigError, match=words):
             refuse_destructive(run(tmp_path, objective=GDPO, **changes))
+
+
+def test_rewards_that_do_not_fit_their_transform_are_refused_by_property() -> None:
+    def setting(transform: str, **changes: Any) -> FunctionProperty:
+        return FunctionProperty.model_validate(
+            {"kind": "function", "function": "m:f", "transform": {"kind": transform}} | changes
+        )
+
+    shares = np.linspace(0, 1, 64, dtype=np.float32) * (np.arange(64) % 4 > 0)
+    for transform in ("identity", "z_score"):
+        refuse_unfit_rewards({"share": setting(transform)}, {"share": shares})
+    with pytest.raises(RoleError, match=r"property share: rewards all lie in \[0, 1\].*'log_sigmoid' expects logits"):
+        refuse_unfit_rewards({"share": setting("log_sigmoid")}, {"share": shares})
+    with pytest.raises(RoleError, match=r"property p: .*must be log-probabilities"):
+        refuse_unfit_rewards({"p": setting("log_prob")}, {"p": shares})
+    with pytest.raises(RoleError, match=r"property f: rewards are exactly 0 for 16 of 64 .*zero_is_a_score"):
+        refuse_unfit_rewards({"f": setting("log_sigmoid")}, {"f": -9 * shares})
+    refuse_unfit_rewards({"f": setting("log_sigmoid", zero_is_a_score=True)}, {"f": -9 * shares})
 
 
 def test_a_kl_whose_gradient_is_not_exact_says_so(tmp_path: Path) -> None:
