@@ -110,6 +110,16 @@ def is_log_prob(transform: Transform) -> bool:
     return named(transform_name(transform)).is_log_prob
 
 
+def p_good(transform: Transform, *, margins: FloatArray, utilities: FloatArray) -> NDArray[np.float64]:
+    """P(good) of a property: what a transform to log P says; for the others sigma(r - r_ref), as by the log-sigmoid.
+
+    Of a classifier the margin is log P itself, and of draws it is taken from their mean: sigma would be another number.
+    """
+    if is_log_prob(transform) and not isinstance(transform, LogSigmoidTransform):
+        return np.exp(utilities.astype(np.float64))
+    return 0.5 * (1.0 + np.tanh(0.5 * margins.astype(np.float64)))
+
+
 def _on(views: Mapping[str, View], properties: Mapping[str, Property], on: str) -> dict[str, Tensor]:
     return _utilities(views, list(properties)) if on == "utility" else _log_odds(views, properties, list(properties))
 
