@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from allgood.checks import Number, in_float, require_finite, require_positive, require_unit
+from allgood.log_space import most_accurate
 
 
 def identity(reward: Tensor, reference: Tensor | Number) -> Tensor:
@@ -163,8 +164,12 @@ def log_mean_sigmoid(reward: Tensor, draws: Tensor) -> Tensor:
         The logarithm of PAR with several references, arXiv:2502.18770.
     """
     reward, draws = _with_draws(reward, draws)
-    log_wins = F.logsigmoid(reward.unsqueeze(-1) - draws.reshape(_beside(reward, draws)))
-    return torch.logsumexp(log_wins, dim=-1) - math.log(draws.shape[-1])
+    margins = reward.unsqueeze(-1) - draws.reshape(_beside(reward, draws))
+    # The mean of probabilities that are nearly 1 would round to 1 or above; that of the opposite ones keeps its digits.
+    log_win, log_loss = (
+        torch.logsumexp(F.logsigmoid(z), dim=-1) - math.log(draws.shape[-1]) for z in (margins, -margins)
+    )
+    return most_accurate(log_win, log_loss)
 
 
 def mean_sigmoid(reward: Tensor, draws: Tensor) -> Tensor:

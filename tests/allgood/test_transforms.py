@@ -61,6 +61,15 @@ def test_draws_by_hand():
     assert transforms.exp_calibrated(reward, draws, t=-2)[0, 1].item() == pytest.approx(-math.exp(-1.5))
 
 
+def test_log_mean_sigmoid_keeps_its_digits_and_slope_near_certainty():
+    reward = torch.tensor([17.5, 40.0, 1e4, -64.0], requires_grad=True)
+    found = transforms.log_mean_sigmoid(reward, torch.zeros(4, 7))
+    assert found[:2].tolist() == pytest.approx([-math.exp(-17.5), -math.exp(-40.0)], rel=1e-5)
+    assert found[2:].tolist() == [0.0, -64.0]
+    (slope,) = torch.autograd.grad(found.sum(), reward)
+    assert slope.tolist() == pytest.approx([math.exp(-17.5), math.exp(-40.0), 0.0, 1.0], rel=1e-5)
+
+
 def test_rows_with_draws_agree_with_prompts_with_draws():
     reward, draws = torch.randn(5, generator=_generator()), torch.randn(5, 3, generator=_generator())
     for transform in DRAW_TRANSFORMS:
@@ -199,7 +208,11 @@ def test_transforms_never_turn_the_order_of_responses_round(rewards):
         assert (transform(reward, 0.0).diff() >= 0).all()
     draws = torch.tensor([[-3.0, 0.0, 2.0]]).expand(len(reward), 3)
     for transform in DRAW_TRANSFORMS:
-        assert (transform(reward, draws).diff() >= -1e-6).all()
+        found = transform(reward, draws)
+        rounding = (
+            2 * torch.finfo(torch.float32).eps * found.abs()
+        )  # vectorised and scalar sigma differ in the last bit
+        assert (found.diff() >= -rounding[1:]).all()
 
 
 def _generator() -> torch.Generator:
