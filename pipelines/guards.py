@@ -47,9 +47,19 @@ def _refuse_normalising(config: RunConfig) -> None:
 
 
 def kl_notice(config: RunConfig) -> str | None:
-    """What to tell the user once about a choice of KL whose gradient is not that of the objective; None for k1."""
-    chosen = choice(config.kl.estimator, config.kl.placement)
-    return None if chosen.is_exact else f"kl: {chosen.note}; k1 in the reward is exact"
+    """What to tell the user once about a choice of KL whose gradient is not that of the objective; None for k1.
+
+    A loss is exact for samples of the very policy that is updated, so not in PPO's later epochs.
+    """
+    chosen, algorithm = choice(config.kl.estimator, config.kl.placement), config.align.algorithm
+    if not chosen.is_exact:
+        return f"kl: {chosen.note}; k1 in the reward is exact"
+    if chosen.placement == "loss" and isinstance(algorithm, PpoAlgorithm) and algorithm.epochs > 1:
+        return (
+            f"kl: {chosen.note}, which the policy is in the first of align.algorithm.epochs = {algorithm.epochs} only; "
+            "k1 in the reward is exact"
+        )
+    return None
 
 
 def refuse_unfit_rewards(properties: Mapping[str, Property], rewards: Mapping[str, FloatRow]) -> None:

@@ -97,3 +97,12 @@ def test_a_kl_whose_gradient_is_not_exact_says_so(tmp_path: Path) -> None:
     assert notice is not None
     assert "forward KL" in notice
     assert "k1 in the reward is exact" in notice
+
+
+def test_a_kl_loss_that_is_exact_on_policy_says_so_where_ppo_leaves_the_policy(tmp_path: Path) -> None:
+    sequence = {"estimator": "k2_sequence", "placement": "loss"}
+    assert kl_notice(run(tmp_path, kl=sequence)) is None
+    assert kl_notice(run(tmp_path, kl=sequence, align={"algorithm": {"kind": "ppo", "epochs": 1}})) is None
+    notice = kl_notice(run(tmp_path, kl=sequence, align={"algorithm": {"kind": "ppo", "epochs": 3}}))
+    assert notice is not None
+    assert "first of align.algorithm.epochs = 3 only" in notice
