@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from allgood.checks import in_float, require_finite
+from allgood.checks import in_float, require_finite, require_samples
 from allgood.decision_diagram import FALSE, TRUE, Diagram, build
 from allgood.formula_syntax import And, Factor, Name, Node, Not, Or, error_at, names_in, parse_factors
 from allgood.log_space import log_probability
@@ -73,7 +73,8 @@ class Formula:
             Differentiable once in the margins.
 
         Raises:
-            ValueError: A property of the formula is missing, shapes differ, or a margin is not finite.
+            ValueError: A property of the formula is missing, shapes differ, prompts have no sample, or a margin is not
+                finite.
 
         >>> Formula("a & b").log_prob({"a": torch.tensor([0.0]), "b": torch.tensor([0.0])})
         tensor([-1.3863])
@@ -133,6 +134,7 @@ class Formula:
         if len(set(shapes.values())) > 1:
             raise ValueError(f"margins must all have one shape, got {shapes}")
         for name, margin in used.items():
+            require_samples(f"margins[{name!r}]", margin)
             require_finite(f"margins[{name!r}]", margin)
         dtype = torch.float64 if any(margin.dtype == torch.float64 for margin in used.values()) else torch.float32
         return {name: margin.to(dtype) for name, margin in used.items()}

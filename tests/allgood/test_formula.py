@@ -182,6 +182,9 @@ def test_missing_margins_unlike_shapes_and_values_that_are_not_finite_are_refuse
         formula.log_prob({})
     with pytest.raises(ValueError, match="margins must all have one shape"):
         formula.log_prob({"a": torch.zeros(2), "b": torch.zeros(3)})
+    with pytest.raises(ValueError, match=r"margins\['a'\] must hold at least one sample per prompt"):
+        formula.log_prob({"a": torch.zeros(2, 0), "b": torch.zeros(2, 0)})
+    assert formula.log_prob({"a": torch.zeros(0), "b": torch.zeros(0)}).shape == (0,)
     with pytest.raises(ValueError, match=r"margins\['b'\] must be finite"):
         formula.log_prob({"a": torch.zeros(2), "b": torch.tensor([0.0, math.nan])})
 

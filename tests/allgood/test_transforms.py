@@ -158,9 +158,19 @@ def test_options_outside_their_range_are_refused():
             call()
 
 
-def test_no_response_is_no_utility():
-    # A chunk whose scores have all failed.
-    assert transforms.log_sigmoid(torch.zeros(0), torch.zeros(0)).shape == (0,)
+def test_no_response_is_no_utility_but_a_prompt_without_samples_is_refused():
+    empty, reference = torch.zeros(3, 0), torch.zeros(3)
+    for transform in REFERENCE_TRANSFORMS:
+        assert transform(torch.zeros(0), torch.zeros(0)).shape == (0,)  # a chunk whose scores have all failed
+        with pytest.raises(ValueError, match=r"reward must hold at least one sample per prompt, got shape \(3, 0\)"):
+            transform(empty, reference)
+    for transform in DRAW_TRANSFORMS:
+        with pytest.raises(ValueError, match="reward must hold at least one sample per prompt"):
+            transform(empty, torch.zeros(3, 2))
+    with pytest.raises(ValueError, match="reward must hold at least one sample per prompt"):
+        transforms.z_score(empty, 0, 1)
+    with pytest.raises(ValueError, match="value must hold at least one sample per prompt"):
+        transforms.log_prob(empty)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
