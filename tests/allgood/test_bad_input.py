@@ -135,6 +135,12 @@ CASES: list[tuple[Callable[..., object], Call, str]] = [
     (diagnostics.saturation, lambda: diagnostics.saturation(P2, threshold=0), r"threshold must lie in \(0, 1\), got 0"),
     (diagnostics.margin_correlation, lambda: diagnostics.margin_correlation({"a": P23}), "at least 2 properties, got"),
     (diagnostics.improvement, lambda: diagnostics.improvement(P23, NAN23), "baseline must be finite"),
+    (diagnostics.improvement_at_kl, lambda: diagnostics.improvement_at_kl(P23, P23, -1), "target_kl must be .* got -1"),
+    (
+        diagnostics.improvement_at_kl,
+        lambda: diagnostics.improvement_at_kl(torch.randn(2, 4), P23, 0.1),
+        "values and weights must have the same shape",
+    ),
     # ensembles
     (ensembles.ensemble_mean, lambda: ensembles.ensemble_mean(torch.zeros(0, 2)), r"members .* got shape \(0, 2\)"),
     (ensembles.ensemble_mean, lambda: ensembles.ensemble_mean(torch.zeros(2, 3, 0)), "members must hold at least one"),
