@@ -74,7 +74,8 @@ def gae(
         Advantages [rows, tokens], 0 at padding.
 
     Raises:
-        ValueError: Shapes differ, padding on the left or inside, or a factor outside [0, 1].
+        ValueError: Shapes differ, padding on the left or inside, a factor outside [0, 1], or a kept reward or value
+            that is not finite.
 
     Source:
         Schulman et al. 2016, arXiv:1506.02438.
@@ -83,6 +84,8 @@ def gae(
     require_same_shape("rewards", rewards, "values", values)
     decay = require_unit("discount", discount) * require_unit("gae_lambda", gae_lambda)
     mask = _right_padded(rewards, mask)
+    require_finite("rewards", rewards[mask])
+    require_finite("values", values[mask])
     kept = mask.to(torch.promote_types(in_float(rewards).dtype, in_float(values).dtype))
     rewards, values = torch.where(mask, in_float(rewards), 0.0), torch.where(mask, in_float(values), 0.0)
     following = torch.cat([values[:, 1:], torch.zeros_like(values[:, :1])], dim=1)

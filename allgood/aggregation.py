@@ -12,7 +12,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from allgood.checks import Number, in_float, require_finite, require_positive, require_same_shape, require_shape
+from allgood.checks import (
+    Number,
+    in_float,
+    require_finite,
+    require_positive,
+    require_same_shape,
+    require_samples,
+    require_shape,
+)
 from allgood.ensembles import (
     ensemble_lower_bound,
     ensemble_mean,
@@ -229,6 +237,7 @@ def _checked(argument: str, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
     first_name, first = next(iter(values.items()))
     for name, value in values.items():
         require_same_shape(f"{argument}[{name!r}]", value, f"{argument}[{first_name!r}]", first)
+        require_samples(f"{argument}[{name!r}]", value)
         require_finite(f"{argument}[{name!r}]", value)
     floats = {name: in_float(value) for name, value in values.items()}
     has_double = any(value.dtype == torch.float64 for value in floats.values())

@@ -26,7 +26,8 @@ def best_of_k(scores: Tensor, values: Tensor) -> Tensor:
         values: [prompts, samples]; what is asked for (gold, length, a rate).
 
     Returns:
-        [samples], entry k - 1 for best-of-k, in the dtype of `values`, summed in float64.
+        [samples], entry k - 1 for best-of-k, in the dtype of `values`, summed in float64. Differentiable in `values`,
+        not in `scores`.
 
     Raises:
         ValueError: Shapes differ, no sample, or a number is not finite.
@@ -129,7 +130,7 @@ def _in_score_order(scores: Tensor, values: Tensor) -> Tensor:
     require_finite("scores", scores)
     require_finite("values", values)
     ordered, order = scores.detach().sort(dim=-1)
-    values = values.detach().double().gather(-1, order)
+    values = values.double().gather(-1, order)
     below, upto = _tie_ranks(ordered)
     sums = torch.nn.functional.pad(values.cumsum(-1), (1, 0))
     tied = (sums.gather(-1, upto) - sums.gather(-1, below)) / (upto - below)

@@ -36,6 +36,12 @@ def require_finite(name: str, values: Tensor) -> None:
     )
 
 
+def require_samples(name: str, values: Tensor) -> None:
+    """ValueError when groups [..., samples] are empty. No row and no prompt at all pass: a chunk may have lost them."""
+    if values.ndim >= 2 and values.shape[-1] == 0:
+        raise ValueError(f"{name} must hold at least one sample per prompt, got shape {tuple(values.shape)}")
+
+
 def require_shape(name: str, values: Tensor, num_axes: int, axes: str) -> None:
     """ValueError when `values` has another number of axes or no element; `axes` names them for the message."""
     if values.ndim != num_axes or values.numel() == 0:

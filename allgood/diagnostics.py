@@ -16,6 +16,7 @@ from allgood.calibration import Reliability, expected_calibration_error, fit_tem
 from allgood.checks import Number, in_float, require_finite, require_open_unit, require_same_shape, require_shape
 from allgood.intervals import Numbers, prompt_means
 from allgood.shortcuts import has_consult, has_list, is_refusal, num_words, repetition, shortcut_rates
+from allgood.tilting import solve_gamma, tilt
 
 __all__ = [
     "Improvement",
@@ -26,6 +27,7 @@ __all__ = [
     "has_consult",
     "has_list",
     "improvement",
+    "improvement_at_kl",
     "is_refusal",
     "margin_correlation",
     "num_words",
@@ -123,7 +125,29 @@ def improvement(scores: Numbers, baseline: Numbers) -> Improvement:
     mine, theirs = prompt_means("scores", scores), prompt_means("baseline", baseline)
     if len(mine) != len(theirs):
         raise ValueError(f"scores and baseline must be about the same prompts, got {len(mine)} and {len(theirs)}")
-    gains = mine - theirs
+    return _spread_over_prompts(mine - theirs)
+
+
+def improvement_at_kl(utilities: Tensor, values: Tensor, target_kl: Number) -> Improvement:
+    """How the optimum of these utilities at a given mean KL would spread its gain over prompts, without any training.
+
+    The same `values` and `target_kl` for several utilities (raw sum, log P(good)) compare them at matched KL.
+
+    Args:
+        utilities: [prompts, samples] of samples of pi_0, in nats: what is optimised.
+        values: What is asked for (a reward, gold) of the same samples, [prompts, samples].
+        target_kl: Mean over prompts of the KL to pi_0, in nats, above 0.
+
+    Raises:
+        ValueError: As in `tilting.solve_gamma`, values of another shape, or one is not finite.
+    """
+    utilities, values = utilities.detach().double(), values.detach().double()
+    gains = tilt(utilities, solve_gamma(utilities, target_kl)).expect(values) - values.mean(-1)
+    return _spread_over_prompts(gains.cpu())
+
+
+def _spread_over_prompts(gains: Tensor) -> Improvement:
+    """Gains [prompts] in float64."""
     percents = (5, 25, 50, 75, 95)
     found = torch.quantile(gains, torch.tensor(percents, dtype=torch.float64) / 100).tolist()
     spread = float(gains.std(correction=0))

@@ -9,7 +9,7 @@ import math
 
 from torch import Tensor
 
-from allgood.checks import Number, in_float, require_finite
+from allgood.checks import Number, in_float, require_finite, require_samples
 
 
 def ensemble_mean(members: Tensor) -> Tensor:
@@ -69,5 +69,6 @@ def ensemble_lower_bound(members: Tensor, *, penalty: Number = 1.0) -> Tensor:
 def _checked(members: Tensor) -> Tensor:
     if members.ndim < 1 or members.shape[0] == 0:
         raise ValueError(f"members must be [members, ...] with at least 1 member, got shape {tuple(members.shape)}")
+    require_samples("members", members[0])
     require_finite("members", members)
     return in_float(members)

@@ -20,13 +20,16 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from allgood.checks import in_float, require_finite
+from allgood.checks import in_float, require_finite, require_samples
 from allgood.decision_diagram import FALSE, TRUE, Diagram, build
 from allgood.formula_syntax import And, Factor, Name, Node, Not, Or, error_at, names_in, parse_factors
 from allgood.log_space import log_probability
 
-# A diagram is evaluated piece by piece, which bounds memory and, on a CPU, stays in the cache.
-_ROWS_AT_ONCE_CPU, _ROWS_AT_ONCE_GPU = 8192, 2**20
+# A diagram is evaluated piece by piece, which bounds memory and, on a CPU, stays in the cache. The fewest rows are
+# those below which starting operations would take longer than computing.
+_FEWEST_ROWS_CPU, _MOST_ROWS_CPU = 256, 8192
+_FEWEST_ROWS_GPU, _MOST_ROWS_GPU = 2**14, 2**20
+_WORKING_SHARE = 8  # numbers held while a piece is evaluated, at most, as a multiple of all margins together
 
 
 class Formula:
@@ -70,7 +73,8 @@ class Formula:
             Differentiable once in the margins.
 
         Raises:
-            ValueError: A property of the formula is missing, shapes differ, or a margin is not finite.
+            ValueError: A property of the formula is missing, shapes differ, prompts have no sample, or a margin is not
+                finite.
 
         >>> Formula("a & b").log_prob({"a": torch.tensor([0.0]), "b": torch.tensor([0.0])})
         tensor([-1.3863])
@@ -130,6 +134,7 @@ class Formula:
         if len(set(shapes.values())) > 1:
             raise ValueError(f"margins must all have one shape, got {shapes}")
         for name, margin in used.items():
+            require_samples(f"margins[{name!r}]", margin)
             require_finite(f"margins[{name!r}]", margin)
         dtype = torch.float64 if any(margin.dtype == torch.float64 for margin in used.values()) else torch.float32
         return {name: margin.to(dtype) for name, margin in used.items()}
@@ -164,7 +169,7 @@ class _LogProbability(torch.autograd.Function):
         value = torch.empty_like(flat[0])
         wants_slopes = any(ctx.needs_input_grad[1:])
         slopes = [torch.empty_like(margin) for margin in flat] if wants_slopes else []
-        rows_at_once = _ROWS_AT_ONCE_CPU if value.device.type == "cpu" else _ROWS_AT_ONCE_GPU
+        rows_at_once = _rows_at_once(diagram, len(value), on_cpu=value.device.type == "cpu")
         for start in range(0, len(value), rows_at_once):
             piece = slice(start, start + rows_at_once)
             pieces = [margin[piece].requires_grad_(wants_slopes) for margin in flat]
@@ -184,6 +189,15 @@ class _LogProbability(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         return None, *(gradient * slope for slope in ctx.saved_tensors)
+
+
+def _rows_at_once(diagram: Diagram, num_rows: int, *, on_cpu: bool) -> int:
+    """Rows per piece, so that a large diagram takes no more memory than a small one, with or without gradient."""
+    # For its gradient a question keeps some 4 numbers per row, and a name 6.
+    numbers_per_row = 4 * len(diagram.questions) + 6 * len(diagram.names)
+    wanted = _WORKING_SHARE * num_rows * len(diagram.names) // numbers_per_row
+    fewest, most = (_FEWEST_ROWS_CPU, _MOST_ROWS_CPU) if on_cpu else (_FEWEST_ROWS_GPU, _MOST_ROWS_GPU)
+    return min(max(wanted, fewest), most)
 
 
 def _independent_parts(factors: Sequence[Factor]) -> tuple[_Part, ...]:

@@ -12,9 +12,11 @@ import torch
 from torch import Tensor
 
 from allgood.checks import Number, require_same_shape
+from allgood.named_transforms import TRANSFORMS, Expects
 
 _SCALES = ("none", "batch_std", "group_std", "normalise_then_sum")
-_LOG_TRANSFORMS = frozenset({"log_sigmoid", "log_prob", "log_mean_sigmoid", "log_calibrated", "power"})
+_EXPECTS: dict[str, Expects] = {transform.name: transform.expects for transform in TRANSFORMS}
+_SCALE_MATTERS = frozenset(transform.name for transform in TRANSFORMS if transform.scale_matters)
 _FEWEST_REWARDS = 32  # fewer rewards may all lie in [0, 1] by chance
 
 
@@ -29,7 +31,8 @@ def refuse_group_std(scale: str, transforms: Collection[str], *, kl_in_reward: b
     Args:
         scale: What advantages are divided by: "none" (nothing), "batch_std" (one number for the batch), "group_std"
             (the std of the prompt's samples), "normalise_then_sum" (the same for each property before the sum).
-        transforms: Names of the properties' transforms.
+        transforms: Names of the properties' transforms. One of your own (module:function) is taken for a
+            log-probability, for nobody else can know: leave it out if it is none.
         kl_in_reward: Whether gamma * KL is subtracted before the division.
 
     Raises:
@@ -37,10 +40,10 @@ def refuse_group_std(scale: str, transforms: Collection[str], *, kl_in_reward: b
     """
     if scale not in _SCALES:
         raise ValueError(f"scale must be none, batch_std, group_std or normalise_then_sum, got {scale!r}")
-    log_transforms = sorted(_LOG_TRANSFORMS.intersection(transforms))
-    if scale in ("group_std", "normalise_then_sum") and log_transforms:
+    erased = sorted({name for name in transforms if name in _SCALE_MATTERS or ":" in name})
+    if scale in ("group_std", "normalise_then_sum") and erased:
         raise ValueError(
-            f"scale {scale!r} erases what the transform {', '.join(log_transforms)} expresses, namely which "
+            f"scale {scale!r} erases what the transform {', '.join(erased)} expresses, namely which "
             "prompts and properties are far from good; use RLOO, PPO, or GRPO without std (scale 'none')"
         )
     if scale != "none" and not kl_in_reward:
@@ -58,26 +61,28 @@ def refuse_squashed_rewards(rewards: Tensor, *, transform: str) -> None:
     Args:
         rewards: A sample of rewards as the server returns them, any shape; NaN (failed) is ignored. With fewer than 32
             there is no verdict.
-        transform: Name of the transform; `log_prob` expects log-probabilities and `identity` anything.
+        transform: Name of the transform; `log_prob` expects log-probabilities. `identity`, `z_score` and the calibrated
+            ones take anything, a share in [0, 1] too: they apply no sigmoid. Nor is a user's own transform judged.
 
     Raises:
         ValueError: All rewards lie in [0, 1] although the transform expects logits, or some are above 0 although it
             expects log-probabilities.
     """
     known = rewards[~torch.isnan(rewards)]
-    if transform == "log_prob" and known.numel() and bool((known > 0).any()):
+    expects = _EXPECTS.get(transform, "anything")
+    if expects == "log_probs" and known.numel() and bool((known > 0).any()):
         raise ValueError(
-            "rewards for transform 'log_prob' must be log-probabilities, at most 0, but the largest is "
+            f"rewards for transform {transform!r} must be log-probabilities, at most 0, but the largest is "
             f"{known.max().item()}"
         )
-    if transform in ("log_prob", "identity") or known.numel() < _FEWEST_REWARDS:
+    if expects != "logits" or known.numel() < _FEWEST_REWARDS:
         return
     if bool(((known >= 0) & (known <= 1)).all()):
         raise ValueError(
             f"rewards all lie in [0, 1] ({known.numel()} of them, from {known.min().item():.4g} to "
-            f"{known.max().item():.4g}), so the reward model seems to apply a sigmoid already, and transform "
-            f"{transform!r} would apply a second one; make it return logits, or return log-probabilities and use "
-            "transform 'log_prob'"
+            f"{known.max().item():.4g}), so the reward model seems to apply a sigmoid already, but transform "
+            f"{transform!r} expects logits; make it return logits, or return log-probabilities and use transform "
+            "'log_prob', or use 'identity' or 'z_score' for a reward that is neither"
         )
 
 
@@ -100,7 +105,8 @@ def refuse_default_rewards(rewards: Tensor, *, max_share: Number = 0.01) -> None
     if num_zeros > 1 and num_zeros > max_share * rewards.numel():
         raise ValueError(
             f"rewards are exactly 0 for {num_zeros} of {rewards.numel()} responses; if 0 stands for a failed "
-            "score, return NaN instead: 0 is the best utility, and a failure must never be"
+            "score, return NaN instead: 0 is the best utility, and a failure must never be; if it is a score like any "
+            "other, a run may say so (zero_is_a_score of a function)"
         )
 
 

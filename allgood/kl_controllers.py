@@ -136,8 +136,11 @@ class TargetKlController:
         return {"coefficient": self.coefficient, "average": self.average}
 
     def load_state_dict(self, state: Mapping[str, Number]) -> None:
-        """Continue from a `state_dict`. ValueError when a key is missing or unknown."""
-        self.coefficient, self.average = _values(state, "coefficient", "average")
+        """Continue from a `state_dict`. ValueError when a key is missing or unknown, or the average is infinite."""
+        coefficient, average = _values(state, "coefficient", "average")
+        if math.isinf(average):
+            raise ValueError(f"average must be a finite number of nats, or NaN before the first, got {average}")
+        self.coefficient, self.average = coefficient, average
 
 
 def _check(kl: Number, num_responses: int) -> None:

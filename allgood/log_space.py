@@ -33,7 +33,7 @@ def log_probability(diagram: Diagram, margins: Sequence[Tensor]) -> Tensor:
             if uses[child] == 0:
                 pairs.pop(child, None)  # memory: only what a later question needs is kept
     log_true, log_false = pairs[diagram.root]
-    return _log_true(log_true, log_false)
+    return most_accurate(log_true, log_false)
 
 
 def _either(
@@ -52,7 +52,8 @@ def _times(branch: Tensor, child: int, pairs: dict[int, tuple[Tensor, Tensor]], 
     return branch + pairs[child][side]
 
 
-def _log_true(log_true: Tensor, log_false: Tensor) -> Tensor:
+def most_accurate(log_true: Tensor, log_false: Tensor) -> Tensor:
+    """log P(true) from both logarithms, never above 0: where P is near 1, log1p(-P(false)) has the digits."""
     likely = log_true > log_false
     # The unused branch gets a harmless value, else its infinite slope times 0 would be NaN.
     rest = torch.where(likely, log_false, -1.0)

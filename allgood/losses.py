@@ -14,6 +14,8 @@ from torch import Tensor
 
 from allgood.checks import Number, in_float, require_positive, require_same_shape, require_shape
 
+_MAX_LOG_RATIO = 20.0
+
 
 def reinforce(
     logprobs: Tensor, advantages: Tensor, mask: Tensor | None = None, *, weights: Tensor | None = None
@@ -55,6 +57,9 @@ def ppo_clip(
     weights: Tensor | None = None,
 ) -> Tensor:
     """-mean over responses of sum_t min(ratio * A, clip(ratio, 1 - clip, 1 + clip) * A), ratio = pi / pi_old.
+
+    The ratio is cut to e^+-20, far outside any clip: from e^88 on it would be infinite and the gradient NaN. A token
+    beyond has no gradient.
 
     Args:
         logprobs: [rows, tokens], with gradient.
@@ -146,7 +151,8 @@ def _ratios(
     require_same_shape("logprobs", logprobs, "old_logprobs", old_logprobs)
     factor = _per_token("advantages", advantages, logprobs)
     # Masked before exp: an infinite ratio at padding would make the gradient NaN.
-    ratio = torch.where(mask, logprobs - in_float(old_logprobs).detach(), 0.0).exp()
+    log_ratio = torch.where(mask, logprobs - in_float(old_logprobs).detach(), 0.0)
+    ratio = log_ratio.clamp(-_MAX_LOG_RATIO, _MAX_LOG_RATIO).exp()
     return ratio, ratio.clamp(1.0 - clip, 1.0 + clip), factor, mask
 
 

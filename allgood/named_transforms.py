@@ -20,6 +20,7 @@ from allgood import transforms
 from allgood.checks import Number, require_finite, require_same_shape
 
 Needs = Literal["reference", "draws", "mean_and_std", "nothing"]
+Expects = Literal["logits", "log_probs", "anything"]
 
 
 @dataclass(frozen=True)
@@ -46,12 +47,17 @@ class NamedTransform:
         function: (reward, reference), (reward, draws), (reward, mean, std) or (log-probability), with utilities out.
         needs: Which of these.
         is_log_prob: Whether the utility is the logarithm of a probability, so that a sum over properties is an AND.
+        scale_matters: Whether its differences say how far a prompt is from good, so that dividing them by the standard
+            deviation of the prompt's group would erase what it is for.
+        expects: What the rewards must be: anything where only their order or their scaled differences count.
     """
 
     name: str
     function: Callable[..., Tensor]
     needs: Needs
     is_log_prob: bool = False
+    scale_matters: bool = False
+    expects: Expects = "anything"
 
     def utilities(self, rewards: Tensor, anchors: Anchors) -> Tensor:
         """Utilities in the shape of `rewards` [prompts, samples].
@@ -84,20 +90,22 @@ class NamedTransform:
         return replace(self, function=partial(self.function, **options)) if options else self
 
 
+_log = partial(NamedTransform, is_log_prob=True, scale_matters=True)
+
 TRANSFORMS = (
     NamedTransform("identity", transforms.identity, "reference"),
-    NamedTransform("log_sigmoid", transforms.log_sigmoid, "reference", is_log_prob=True),
-    NamedTransform("log_prob", transforms.log_prob, "nothing", is_log_prob=True),
-    NamedTransform("sigmoid", transforms.sigmoid, "reference"),
-    NamedTransform("mean_sigmoid", transforms.mean_sigmoid, "draws"),
-    NamedTransform("log_mean_sigmoid", transforms.log_mean_sigmoid, "draws", is_log_prob=True),
+    _log("log_sigmoid", transforms.log_sigmoid, "reference", expects="logits"),
+    _log("log_prob", transforms.log_prob, "nothing", expects="log_probs"),
+    NamedTransform("sigmoid", transforms.sigmoid, "reference", expects="logits"),
+    NamedTransform("mean_sigmoid", transforms.mean_sigmoid, "draws", expects="logits"),
+    _log("log_mean_sigmoid", transforms.log_mean_sigmoid, "draws", expects="logits"),
     NamedTransform("calibrated", transforms.calibrated, "draws"),
-    NamedTransform("log_calibrated", transforms.log_calibrated, "draws", is_log_prob=True),
+    _log("log_calibrated", transforms.log_calibrated, "draws"),
     NamedTransform("exp_calibrated", transforms.exp_calibrated, "draws"),
-    NamedTransform("clip", transforms.clip, "reference"),
-    NamedTransform("tanh", transforms.tanh, "reference"),
+    NamedTransform("clip", transforms.clip, "reference", expects="logits"),
+    NamedTransform("tanh", transforms.tanh, "reference", expects="logits"),
     NamedTransform("z_score", transforms.z_score, "mean_and_std"),
-    NamedTransform("power", transforms.power, "reference"),
+    NamedTransform("power", transforms.power, "reference", scale_matters=True, expects="logits"),
 )
 
 

@@ -100,7 +100,9 @@ def empirical_quantile(draws: Tensor, quantile: Number) -> Estimate:
     """Quantile of the draws of each prompt with linear interpolation.
 
     Its standard error is that of Maritz and Jarrett (1978): the spread of an order statistic of samples drawn from the
-    empirical distribution itself. It assumes no shape, and is some 15 % too large at 16 draws.
+    empirical distribution itself. It assumes no shape, and is some 15 % too large at 16 draws; at the 95 % quantile
+    10 % at 16, 14 % at 64, 8 % at 256. The value is biased inwards, more so in the tail: for normal rewards at 95 % by
+    0.24 standard deviations with 16 draws, 0.08 with 64, 0.02 with 256.
 
     Args:
         draws: Rewards [prompts, draws], at least 2 draws.

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import logsigmoid
 
 from allgood.batching import token_budget_batches
 from allgood.errors import ConfigError, RoleError
@@ -119,7 +120,12 @@ class ModelScorer:
     def _reward(self, logits: Tensor) -> Tensor:
         """Rewards from logits [rows, labels]."""
         logits = logits.float()
-        return logits[:, 0] if self._label is None else logits.log_softmax(-1)[:, self._label]
+        if self._label is None:
+            return logits[:, 0]
+        # log-softmax rounds log P to 0 from log-odds of 17 up; this keeps it, and with it log P(not good), up to 88.
+        others = torch.arange(logits.shape[1], device=logits.device) != self._label
+        odds = logits[:, self._label] - logits[:, others].logsumexp(-1)
+        return logsigmoid(odds).where(odds.isfinite(), torch.nan)  # an infinite logit is a failure, not certainty
 
 
 class FunctionScorer:

@@ -18,6 +18,7 @@ from torch import Tensor
 from allgood.checks import Number, in_float, require_finite, require_positive, require_same_shape, require_shape
 
 _MAX_SHORTFALL = 0.05  # of the KL, when only half of the samples are used
+_ROUNDING = 1e-12  # nats; a KL that small is the rounding of 0
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Tilt:
     def reliable(self) -> bool:
         """False when half of the samples show a KL more than 5 % lower: then all of them read too low as well."""
         shown, by_half = float(self.kl.detach().mean()), float(self.half_sample_kl.detach().mean())
-        return by_half >= (1.0 - _MAX_SHORTFALL) * shown  # NaN, from too few samples, is not reliable
+        return by_half >= (1.0 - _MAX_SHORTFALL) * shown - _ROUNDING  # NaN, from too few samples, is not reliable
 
     def expect(self, values: Tensor) -> Tensor:
         """Expectation of `values` [prompts, samples] under the optimum, [prompts].
@@ -77,9 +78,10 @@ def tilt(utilities: Tensor, gamma: Number | Tensor) -> Tilt:
     if isinstance(gamma, Tensor) and gamma.numel() != 1:
         raise ValueError(f"gamma must be one number, got shape {tuple(gamma.shape)}")
     require_positive("gamma", gamma.item() if isinstance(gamma, Tensor) else gamma)
-    exponents = _exponents(in_float(utilities), gamma)
+    utilities = in_float(utilities)
+    exponents, dtype = _exponents(utilities, gamma), utilities.dtype
     weights, kl = _optimum(exponents)
-    return Tilt(weights, kl, _half_sample_kl(exponents))
+    return Tilt(weights.to(dtype), kl.to(dtype), _half_sample_kl(exponents).to(dtype))
 
 
 def solve_gamma(utilities: Tensor, target_kl: Number) -> float:
@@ -111,16 +113,19 @@ def solve_gamma(utilities: Tensor, target_kl: Number) -> float:
 
 
 def _exponents(utilities: Tensor, gamma: Number | Tensor) -> Tensor:
-    """u / gamma, with the best sample of each prompt at 0."""
+    """u / gamma, with the best sample of each prompt at 0.
+
+    In float64: a small KL is the difference of two numbers near log N, and float32 would make noise of it.
+    """
     centred = utilities - utilities.detach().amax(-1, keepdim=True)  # first: u / gamma may overflow
-    return (centred / gamma).clamp(min=-1e6)  # such a weight is 0 anyway; -inf would make NaN
+    return (centred.double() / gamma).clamp(min=-1e6)  # such a weight is 0 anyway; -inf would make NaN
 
 
 def _optimum(exponents: Tensor) -> tuple[Tensor, Tensor]:
     """Weights [prompts, samples] and KL [prompts]."""
     log_weights = torch.log_softmax(exponents, dim=-1)
     weights = log_weights.exp()
-    kl = (weights * log_weights).sum(-1) + math.log(exponents.shape[-1])
+    kl = torch.einsum("ps,ps->p", weights, log_weights) + math.log(exponents.shape[-1])
     return weights, kl.clamp(min=0)  # rounding may end at -1e-7
 
 

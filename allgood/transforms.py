@@ -5,7 +5,8 @@ log-probabilities. Rewards are [prompts, samples] with references [prompts] or [
 constant reference may be a number. A [prompts] reference is always per prompt, also when there are as many samples as
 prompts. Everything is computed in float32 (float64 stays float64), whatever the dtype of the input.
 
-NaN and infinity are refused: a failed score has no utility, and 0 would be the best one.
+NaN and infinity are refused: a failed score has no utility, and 0 would be the best one. So are prompts without a
+sample; no prompt and no row at all are none, which a chunk may have come to.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from allgood.checks import Number, in_float, require_finite, require_positive, require_unit
+from allgood.checks import Number, in_float, require_finite, require_positive, require_samples, require_unit
+from allgood.log_space import most_accurate
 
 
 def identity(reward: Tensor, reference: Tensor | Number) -> Tensor:
@@ -75,6 +77,7 @@ def log_prob(value: Tensor) -> Tensor:
     Source:
         Wang et al. 2024, arXiv:2402.00742, on pointwise scorers, as we understand the paper.
     """
+    require_samples("value", value)
     require_finite("value", value)
     if value.numel() and value.detach().max().item() > 0:
         raise ValueError(
@@ -143,7 +146,11 @@ def z_score(reward: Tensor, mean: Tensor | Number, std: Tensor | Number) -> Tens
 
     Raises:
         ValueError: Not finite, or std not above 0, or mean or std hold more than one number.
+
+    Source:
+        Customary standardisation, for the z-scored sum; we know no paper that it could be ascribed to.
     """
+    require_samples("reward", reward)
     require_finite("reward", reward)
     mean, std = _one_number("mean", mean), require_positive("std", _one_number("std", std))
     return (in_float(reward) - mean) / std
@@ -163,8 +170,12 @@ def log_mean_sigmoid(reward: Tensor, draws: Tensor) -> Tensor:
         The logarithm of PAR with several references, arXiv:2502.18770.
     """
     reward, draws = _with_draws(reward, draws)
-    log_wins = F.logsigmoid(reward.unsqueeze(-1) - draws.reshape(_beside(reward, draws)))
-    return torch.logsumexp(log_wins, dim=-1) - math.log(draws.shape[-1])
+    margins = reward.unsqueeze(-1) - draws.reshape(_beside(reward, draws))
+    # The mean of probabilities that are nearly 1 would round to 1 or above; that of the opposite ones keeps its digits.
+    log_win, log_loss = (
+        torch.logsumexp(F.logsigmoid(z), dim=-1) - math.log(draws.shape[-1]) for z in (margins, -margins)
+    )
+    return most_accurate(log_win, log_loss)
 
 
 def mean_sigmoid(reward: Tensor, draws: Tensor) -> Tensor:
@@ -232,6 +243,7 @@ def margin(reward: Tensor, reference: Tensor | Number) -> Tensor:
     Raises:
         ValueError: Shapes do not fit, or a value is not finite.
     """
+    require_samples("reward", reward)
     require_finite("reward", reward)
     if not isinstance(reference, Tensor):
         if not math.isfinite(reference):
@@ -250,6 +262,7 @@ def margin(reward: Tensor, reference: Tensor | Number) -> Tensor:
 
 def _with_draws(reward: Tensor, draws: Tensor) -> tuple[Tensor, Tensor]:
     """Both in one float dtype, shapes checked."""
+    require_samples("reward", reward)
     require_finite("reward", reward)
     require_finite("draws", draws)
     fits = draws.ndim == 2 and reward.ndim in (1, 2) and draws.shape[:1] == reward.shape[:1]

@@ -31,6 +31,9 @@ from allgood.transforms import log_sigmoid
 
 PAGE = Path(__file__).parent / "results" / "mathematics.md"
 SIX_NAMES = "(a & b) | (c & ~d) | (e & f) | (~a & c & ~f)"
+CYCLE = " | ".join(
+    f"({a} & {b} & ~{c})" for a, b, c in zip("abcdefghijkl", "bcdefghijkla", "efghijklabcd", strict=True)
+)
 TWELVE_NAMES = "(a & b | c) & (d | ~e & f) & (g | h) & (~i | j & a) & (k | l | ~c)"
 
 
@@ -108,7 +111,8 @@ def memory() -> list[Result]:
     two, twelve = named_margins("ab", 500_000), named_margins("abcdefghijkl", 100_000)
     reference = torch.zeros(500_000)
     trained = {name: margin.clone().requires_grad_() for name, margin in twelve.items()}
-    conjunction, twelve_names = Formula("a & b"), Formula(TWELVE_NAMES)
+    conjunction, twelve_names, cycle = Formula("a & b"), Formula(TWELVE_NAMES), Formula(CYCLE)
+    few = {name: margin[:8192].clone().requires_grad_() for name, margin in twelve.items()}
     utilities = torch.randn(2000, 64)
     cases: list[tuple[str, Callable[[], object], int]] = [
         (
@@ -119,6 +123,7 @@ def memory() -> list[Result]:
         ("memory: formula a & b", lambda: conjunction.log_prob(two), 2 * 500_000),
         ("memory: formula of 12 names", lambda: twelve_names.log_prob(twelve), 12 * 100_000),
         ("memory: the same with gradient", lambda: twelve_names.log_prob(trained).sum().backward(), 12 * 100_000),
+        ("memory: cycle of 12 names with gradient", lambda: cycle.log_prob(few).sum().backward(), 12 * 8192),
         ("memory: one tilt", lambda: tilt(utilities, 0.5), 2000 * 64),
     ]
     return [Result(name, peak_bytes(call) / (4 * size), "x input", 8) for name, call, size in cases]

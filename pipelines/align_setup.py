@@ -8,15 +8,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from actors.messages import Chunk
+from actors.messages import Chunk, Experience
 from actors.treatment import Treatment
 from allgood.errors import DataError
-from pipelines.align_loop import Plan, State
+from pipelines.align_loop import Assembled, Plan, State
 from pipelines.config.objectives import NormaliseThenSumObjective
 from pipelines.config.run import RunConfig
 from pipelines.data import Prompt, load_prepared
 from pipelines.gold import Gold, gold_of
-from pipelines.guards import refuse_destructive
+from pipelines.guards import refuse_destructive, refuse_unfit_rewards
 from pipelines.kl_control import advance, controller_of
 from pipelines.multipliers import advance_multipliers
 from pipelines.normalised_batch import assemble_normalised
@@ -25,7 +25,7 @@ from pipelines.prompt_order import run_prompts, step_prompts
 from pipelines.reference_table import MANIFEST, sha256_of
 from pipelines.rollouts import make_chunks, purpose_seed
 from pipelines.run_folder import RunFolder
-from pipelines.step_batch import assemble
+from pipelines.step_batch import assemble, rewards_of
 from pipelines.treatments import run_table, treatment_of
 
 # Sections that may change between start and resume, as may `placement` of each property. Only at these places:
@@ -57,17 +57,28 @@ class Setup:
     def plan(self) -> Plan:
         """The run as pure functions of the state."""
         align, objective = self.config.align, self.config.objective
-        rule = assemble_normalised if isinstance(objective, NormaliseThenSumObjective) else assemble
         return Plan(
             num_steps=align.steps,
             chunks=self.chunks,
-            assemble=partial(rule, utility=self.utility, max_nan_share=align.max_nan_share),
+            assemble=self.assemble,
             control_kl=partial(advance, self.config.kl),
             evaluate_every=align.evaluate_every,
             commit_every=align.checkpoint_every,
             stop_at_kl=align.stop_at_kl,
             price=partial(advance_multipliers, objective),
         )
+
+    def assemble(self, experience: Sequence[Experience], state: State) -> Assembled:
+        """The batch of a step. The first step also looks at what the scorers give: a run may have no other chance.
+
+        Raises:
+            RoleError: Rewards do not fit their transform.
+            TrainingError: Nothing to learn from.
+        """
+        if state.step == 0:
+            refuse_unfit_rewards(self.config.properties, rewards_of(experience))
+        rule = assemble_normalised if isinstance(self.config.objective, NormaliseThenSumObjective) else assemble
+        return rule(experience, state, utility=self.utility, max_nan_share=self.config.align.max_nan_share)
 
     def chunks(self, state: State) -> list[Chunk]:
         """The chunks of the step that follows `state`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Protocol
@@ -12,12 +13,26 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from allgood import aggregation
+from allgood.errors import RoleError
 from allgood.formula import Formula
 from allgood.named_transforms import named
-from pipelines.config.properties import CustomTransform, LogSigmoidTransform, Property, Transform
+from pipelines.config.properties import (
+    ClassifierProperty,
+    CustomTransform,
+    LogProbTransform,
+    LogSigmoidTransform,
+    Property,
+    Transform,
+)
 from pipelines.config.transforms import transform_name
 
-MARGIN_OF_CERTAINTY = 1e4  # log-odds that stand for P = 1 within float32; the formula is stable up to here
+# Log-odds that stand for log P = 0. What is computed here in log space ends at the smallest float32. A log P from
+# outside is that of a rounded probability, the last one below 1 being 1 - 6e-8: larger odds would be made of rounding
+# alone, and log P(not good) is minus these odds.
+OURS = -math.log(torch.finfo(torch.float32).tiny)
+ROUNDED = -math.log(torch.finfo(torch.float32).eps / 2)
+
+_ROUNDING = 1e-6  # of a log P that was computed as the logarithm of a sum
 
 FloatArray = NDArray[np.float32]
 
@@ -89,8 +104,20 @@ def priced_lagrangian(maximise: str, thresholds: Mapping[str, float]) -> Callabl
 
 
 def is_log_prob(transform: Transform) -> bool:
-    """Whether the utility is the logarithm of P(good)."""
-    return not isinstance(transform, CustomTransform) and named(transform_name(transform)).is_log_prob
+    """Whether the utility is the logarithm of P(good); of a user's own transform, whether it is declared to be."""
+    if isinstance(transform, CustomTransform):
+        return transform.is_log_prob is True
+    return named(transform_name(transform)).is_log_prob
+
+
+def p_good(transform: Transform, *, margins: FloatArray, utilities: FloatArray) -> NDArray[np.float64]:
+    """P(good) of a property: what a transform to log P says; for the others sigma(r - r_ref), as by the log-sigmoid.
+
+    Of a classifier the margin is log P itself, and of draws it is taken from their mean: sigma would be another number.
+    """
+    if is_log_prob(transform) and not isinstance(transform, LogSigmoidTransform):
+        return np.exp(utilities.astype(np.float64))
+    return 0.5 * (1.0 + np.tanh(0.5 * margins.astype(np.float64)))
 
 
 def _on(views: Mapping[str, View], properties: Mapping[str, Property], on: str) -> dict[str, Tensor]:
@@ -105,19 +132,26 @@ def _utilities(views: Mapping[str, View], names: list[str]) -> dict[str, Tensor]
 def _log_odds(
     views: Mapping[str, View], properties: Mapping[str, Property], names: list[str] | tuple[str, ...]
 ) -> dict[str, Tensor]:
-    return {name: _odds(views[name], properties[name].transform) for name in names}
+    return {name: _odds(views[name], properties[name]) for name in names}
 
 
-def _odds(view: View, transform: Transform) -> Tensor:
+def _odds(view: View, setting: Property) -> Tensor:
     """Log-odds of "good" in float64: the margin, or where the transform itself gives log P, those of P."""
-    if isinstance(transform, LogSigmoidTransform) or not is_log_prob(transform):
+    if isinstance(setting.transform, LogSigmoidTransform) or not is_log_prob(setting.transform):
         # Of the log-sigmoid too: the margin is exact where log P rounds to 0.
         return torch.from_numpy(np.nan_to_num(view.margins.astype(np.float64), nan=0.0))
-    log_prob = np.nan_to_num(view.utilities.astype(np.float64), nan=-1.0, neginf=-MARGIN_OF_CERTAINTY)
-    log_prob = np.minimum(log_prob, 0.0)  # a mean of probabilities may round to just above 1
-    with np.errstate(divide="ignore"):  # log P = 0 gives infinite odds, cut to the margin of certainty
+    is_from_outside = isinstance(setting.transform, LogProbTransform | CustomTransform)
+    most = ROUNDED if is_from_outside and not isinstance(setting, ClassifierProperty) else OURS
+    log_prob = np.nan_to_num(view.utilities.astype(np.float64), nan=-1.0)
+    if log_prob.max(initial=0.0) > _ROUNDING:  # only a user's own transform can
+        raise RoleError(
+            f"transform {transform_name(setting.transform)!r} is declared is_log_prob, but gives {log_prob.max():.4g}; "
+            "log P(good) is at most 0: set is_log_prob: false, or mend the function"
+        )
+    log_prob = np.minimum(log_prob, 0.0)
+    with np.errstate(divide="ignore"):  # log P = 0 gives infinite odds
         odds = log_prob - np.log(-np.expm1(log_prob))
-    return torch.from_numpy(np.minimum(odds, MARGIN_OF_CERTAINTY))
+    return torch.from_numpy(np.minimum(odds, most))
 
 
 def _float32(values: Tensor) -> FloatArray:

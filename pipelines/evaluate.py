@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from allgood.errors import ConfigError
@@ -17,12 +17,12 @@ from pipelines.config.run import RunConfig
 from pipelines.evaluation.efficiency import efficiency
 from pipelines.evaluation.entry import policy_entry
 from pipelines.evaluation.estimates import PerPrompt, known_estimates
-from pipelines.evaluation.findings import Margins, Settings, findings, finite
+from pipelines.evaluation.findings import ByPolicy, Settings, findings, finite
 from pipelines.evaluation.judges import Duel, HttpJudge
 from pipelines.evaluation.measure import FloatGrid
 from pipelines.evaluation.sample_table import ranked_by, sample_table
 from pipelines.evaluation.samples import Drawn, ScoredSamples, draw_samples, save_samples, test_prompts
-from pipelines.evaluation.scorers import centred, fresh_references
+from pipelines.evaluation.scorers import centred, fresh_p_good, fresh_references
 from pipelines.files import write_json
 from pipelines.gold import gold_of
 from pipelines.progress import say, track
@@ -76,8 +76,14 @@ def measured(config: RunConfig, drawn: Drawn) -> dict[str, Any]:
         seed=config.seed,
         num_bootstrap=config.evaluate.bootstrap,
     )
-    margins = Margins(_margins(config, aligned, sft, canned), _margins(config, sft, sft, canned))
-    found = findings(aligned, sft, margins, settings)
+    ours, theirs = _seen(config, aligned, sft, canned), _seen(config, sft, sft, canned)
+    found = findings(
+        aligned,
+        sft,
+        settings,
+        margins=ByPolicy(ours.margins, theirs.margins),
+        p_good=ByPolicy(ours.p_good, theirs.p_good),
+    )
     share = efficiency(config, _summary(RunFolder(config.folder)).get("validation", {}))
     return found | {
         "efficiency": None if isinstance(share, str) else asdict(share),
@@ -87,15 +93,23 @@ def measured(config: RunConfig, drawn: Drawn) -> dict[str, Any]:
     }
 
 
-def _margins(
-    config: RunConfig, samples: ScoredSamples, sft: ScoredSamples, canned: Mapping[str, PerPrompt]
-) -> dict[str, FloatGrid]:
-    """z per property; test prompts are in no reference table, so r_ref comes from this evaluation's SFT samples."""
-    margins = {}
+@dataclass(frozen=True)
+class _Seen:
+    """What the run's transforms and fresh references make of a policy's rewards, per property [prompts, samples]."""
+
+    margins: dict[str, FloatGrid]
+    p_good: dict[str, FloatGrid]
+
+
+def _seen(config: RunConfig, samples: ScoredSamples, sft: ScoredSamples, canned: Mapping[str, PerPrompt]) -> _Seen:
+    """Test prompts are in no reference table, so r_ref and draws come from this evaluation's SFT samples."""
+    seen = _Seen({}, {})
     for name, setting in config.properties.items():
+        rewards, divisor = samples.rewards[name], temperature(config, name)
         references = fresh_references(setting.reference, sft.rewards[name], canned.get(name))
-        margins[name] = centred(samples.rewards[name], references, temperature=temperature(config, name))
-    return margins
+        seen.margins[name] = centred(rewards, references, temperature=divisor)
+        seen.p_good[name] = fresh_p_good(setting, rewards, sft.rewards[name], references, temperature=divisor)
+    return seen
 
 
 def http_judge(config: RunConfig) -> HttpJudge | None:

@@ -22,6 +22,7 @@ from actors.seeds import chunk_seed
 from actors.treatment import Treatment, treat
 from allgood.conversations import Turn, as_content, as_prompt, parse, prompt_id
 from allgood.errors import ConfigError, DataError, ReferenceTableError
+from pipelines import combinations
 from pipelines.cast_request import reward_parts, rollout_part
 from pipelines.config.loading import load_config
 from pipelines.config.properties import (
@@ -37,7 +38,7 @@ from pipelines.config.run import RunConfig
 from pipelines.config.transforms import transform_name, transform_options
 from pipelines.evaluation.measure import FloatGrid
 from pipelines.evaluation.scorers import fresh_references
-from pipelines.objective import combined_utility, is_log_prob
+from pipelines.objective import combined_utility
 from pipelines.progress import say
 from pipelines.reference_table import ReferenceTable, needs_samples
 from pipelines.run_folder import RunFolder
@@ -229,10 +230,9 @@ def _scores(treatment: Treatment, rewards: FloatGrid, asked: str) -> Scores:
 
 
 def _judged(scores: Scores, transform: Transform) -> Judged:
-    """P(good) is that of the transform where it is a log-probability, else that of the log-sigmoid."""
-    margin, utility = float(scores.margins[0]), float(scores.utilities[0])
-    p_good = float(np.exp(utility)) if is_log_prob(transform) else 0.5 * (1 + float(np.tanh(0.5 * margin)))
-    return Judged(float(scores.rewards[0]), float(scores.references[0]), p_good)
+    """What the answer's line shows."""
+    p_good = combinations.p_good(transform, margins=scores.margins, utilities=scores.utilities)
+    return Judged(float(scores.rewards[0]), float(scores.references[0]), float(p_good[0]))
 
 
 def _scorer(spec: object) -> RewardWorker:

@@ -1,14 +1,23 @@
-"""Combinations of settings that silently destroy the method: refused where a run starts, before anything expensive."""
+"""What silently destroys the method is refused where a run starts: settings before anything expensive, rewards that do
+not fit their transform as soon as the first are there.
+"""
 
 from __future__ import annotations
 
-from allgood.errors import ConfigError
-from allgood.guards import refuse_group_std
+from collections.abc import Mapping
+
+import torch
+
+from actors.messages import FloatRow
+from allgood.errors import ConfigError, RoleError
+from allgood.guards import refuse_default_rewards, refuse_group_std, refuse_squashed_rewards
 from allgood.kl import choice
+from allgood.named_transforms import named
 from pipelines.config.objectives import NormaliseThenSumObjective
+from pipelines.config.properties import FunctionProperty, Property
 from pipelines.config.rl import GrpoAlgorithm, PpoAlgorithm
 from pipelines.config.run import RunConfig
-from pipelines.config.transforms import transform_name
+from pipelines.config.transforms import CustomTransform, Transform, transform_name
 
 
 def refuse_destructive(config: RunConfig) -> None:
@@ -38,14 +47,59 @@ def _refuse_normalising(config: RunConfig) -> None:
 
 
 def kl_notice(config: RunConfig) -> str | None:
-    """What to tell the user once about a choice of KL whose gradient is not that of the objective; None for k1."""
-    chosen = choice(config.kl.estimator, config.kl.placement)
-    return None if chosen.is_exact else f"kl: {chosen.note}; k1 in the reward is exact"
+    """What to tell the user once about a choice of KL whose gradient is not that of the objective; None for k1.
+
+    A loss is exact for samples of the very policy that is updated, so not in PPO's later epochs.
+    """
+    chosen, algorithm = choice(config.kl.estimator, config.kl.placement), config.align.algorithm
+    if not chosen.is_exact:
+        return f"kl: {chosen.note}; k1 in the reward is exact"
+    if chosen.placement == "loss" and isinstance(algorithm, PpoAlgorithm) and algorithm.epochs > 1:
+        return (
+            f"kl: {chosen.note}, which the policy is in the first of align.algorithm.epochs = {algorithm.epochs} only; "
+            "k1 in the reward is exact"
+        )
+    return None
+
+
+def refuse_unfit_rewards(properties: Mapping[str, Property], rewards: Mapping[str, FloatRow]) -> None:
+    """Refuse what a scorer gives where its transform would make nonsense of it: probabilities, or zeros for failures.
+
+    Raises:
+        RoleError: Names the property and what to do.
+    """
+    for name, setting in properties.items():
+        values = torch.from_numpy(rewards[name])
+        try:
+            refuse_squashed_rewards(values, transform=transform_name(setting.transform))
+            if _zeros_are_suspect(setting):
+                refuse_default_rewards(values)
+        except ValueError as error:
+            raise RoleError(f"property {name}: {error}") from error
+
+
+def _zeros_are_suspect(setting: Property) -> bool:
+    """Not where only order or differences count, nor where the user says that 0 is a score like any other."""
+    if isinstance(setting, FunctionProperty) and setting.zero_is_a_score:
+        return False
+    transform = setting.transform
+    return not isinstance(transform, CustomTransform) and named(transform_name(transform)).expects != "anything"
 
 
 def _refuse_scale(config: RunConfig, scale: str, *, key: str) -> None:
-    transforms = [transform_name(setting.transform) for setting in config.properties.values()]
+    transforms = {name: setting.transform for name, setting in config.properties.items()}
+    for name, transform in transforms.items():
+        if isinstance(transform, CustomTransform) and transform.is_log_prob is None:
+            raise ConfigError(
+                f"{key} may not divide log-probabilities, and nobody but you knows whether {transform.function} gives "
+                f"them; set properties.{name}.transform.is_log_prob to true or false"
+            )
+    names = [transform_name(transform) for transform in transforms.values() if not _is_no_log_prob(transform)]
     try:
-        refuse_group_std(scale, transforms, kl_in_reward=config.kl.placement == "reward")
+        refuse_group_std(scale, names, kl_in_reward=config.kl.placement == "reward")
     except ValueError as error:
         raise ConfigError(f"{key}: {error}") from error
+
+
+def _is_no_log_prob(transform: Transform) -> bool:
+    return isinstance(transform, CustomTransform) and transform.is_log_prob is False

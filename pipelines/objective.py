@@ -154,8 +154,8 @@ def _require_log_prob(names: tuple[str, ...], properties: Mapping[str, Property]
         if not is_log_prob(properties[name].transform):
             raise ConfigError(
                 f"properties.{name}.transform is {properties[name].transform.kind}, but objective.kind {kind} needs "
-                "log P(good): use log_sigmoid, log_prob, log_mean_sigmoid or calibrated with then: log there, or "
-                "objective.kind weighted_sum for other utilities"
+                "log P(good): use log_sigmoid, log_prob, log_mean_sigmoid, calibrated with then: log, or your own that "
+                "declares is_log_prob: true there, or objective.kind weighted_sum for other utilities"
             )
 
 

@@ -22,14 +22,15 @@ from numpy.typing import NDArray
 from actors.messages import Experience
 from actors.treatment import Treatment
 from allgood.errors import DataError
-from allgood.references import empirical_quantile, gaussian_quantile
+from allgood.references import empirical_quantile, gaussian_quantile, normality
 from pipelines.cast_request import EVALUATOR, Actors, cast_for, reference_request
-from pipelines.config.properties import CannedReference, DatasetReference, Reference
+from pipelines.config.properties import CannedReference, DatasetReference, QuantileReference, Reference
 from pipelines.config.run import RunConfig
 from pipelines.data import PreparedData, Prompt, load_prepared
 from pipelines.data.prepared import prepared_key
 from pipelines.files import atomic_path
 from pipelines.gold import gold_of
+from pipelines.guards import refuse_unfit_rewards
 from pipelines.lane import PROBE, Lane
 from pipelines.predicted_references import Predicted, predict_references
 from pipelines.progress import say, track
@@ -47,9 +48,12 @@ from pipelines.reference_table import (
 )
 from pipelines.rollouts import collect_all, make_chunks, purpose_seed
 from pipelines.run_folder import RunFolder
+from pipelines.step_batch import rewards_of
 from pipelines.table_keys import table_keys
 
 KEY = "references"
+FEWEST_FOR_NORMALITY = 20  # samples per prompt, the test's own limit
+FAR_FROM_NORMAL = 0.2  # share of prompts
 
 
 def build_references(config: RunConfig, cast: Actors | None = None) -> dict[str, Any]:
@@ -57,6 +61,7 @@ def build_references(config: RunConfig, cast: Actors | None = None) -> dict[str,
 
     Raises:
         DataError: No prompt is in the splits asked for.
+        RoleError: A property's first rewards do not fit its transform, as `refuse_unfit_rewards` says.
     """
     folder = RunFolder(config.base_folder)
     data = load_prepared(folder.data)
@@ -65,7 +70,9 @@ def build_references(config: RunConfig, cast: Actors | None = None) -> dict[str,
         samples, fixed, predicted = asyncio.run(_measure(config, kept, prompts, data))
     samples = _with_gold(config, samples)
     tables = {TABLE: table_rows(samples, fixed, list(config.properties)), SAMPLES: samples}
-    manifest = manifest_of(config, prompts)
+    manifest = manifest_of(config, prompts) | {"normality": normality_of(samples, list(config.properties))}
+    for name, found in manifest["normality"].items():
+        say(f"{name}: {_shown(found, config.properties[name].reference)}")
     if predicted.rows:
         tables[PREDICTED] = predicted.rows
         manifest["predicted"] = predicted.coverage
@@ -107,7 +114,12 @@ async def _measure(
         prompts_per_chunk=config.references.prompts_per_chunk,
     )
     with track("sampling the SFT policy for references", len(prompts)) as bar:
-        experience = await collect_all(chunks, lane.crew_of_reference_policy(), bar.advance)
+        experience = await collect_all(
+            chunks,
+            lane.crew_of_reference_policy(),
+            bar.advance,
+            inspect_first=lambda first: refuse_unfit_rewards(config.properties, rewards_of([first])),
+        )
     fixed = {name: await _fixed(config, lane, name, prompts, data) for name in config.properties}
     samples = sample_rows(experience, prompts)
     everyone = [prompt for prompt in data.prompts if prompt.split in config.references.splits]
@@ -238,6 +250,32 @@ def statistics(rewards: Mapping[str, Sequence[float]]) -> dict[str, dict[str, fl
         for index, prompt in enumerate(prompts):
             found[prompt] = {"n": size} | {name: float(column[index]) for name, column in columns.items()}
     return {prompt: found[prompt] for prompt in rewards}
+
+
+def normality_of(samples: Sequence[Mapping[str, Any]], properties: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Per property how many prompts were tested, and the share of them on which rewards are not normal (p < 0.05).
+
+    Only prompts with as many scores as samples, at least 20; a property without any is left out.
+    """
+    found = {}
+    for name in properties:
+        rewards: dict[str, list[float]] = {}
+        for sample in samples:
+            rewards.setdefault(sample["prompt_id"], []).append(sample[f"reward.{name}"])
+        size = max(map(len, rewards.values()))
+        whole = [values for values in rewards.values() if len(values) == size and np.isfinite(values).all()]
+        if whole and size >= FEWEST_FOR_NORMALITY:
+            share = normality(torch.tensor(whole, dtype=torch.float64)).share_rejected
+            found[name] = {"num_prompts": len(whole), "share_rejected": share}
+    return found
+
+
+def _shown(found: Mapping[str, float], reference: Reference) -> str:
+    line = f"rewards are not normal (p < 0.05) on {found['share_rejected']:.0%} of {found['num_prompts']} prompts"
+    is_gaussian = isinstance(reference, QuantileReference) and reference.method == "gaussian"
+    if is_gaussian and found["share_rejected"] > FAR_FROM_NORMAL:
+        return f"{line}, where chance gives 5 %: the Gaussian quantile is doubtful, see reference.method empirical"
+    return line
 
 
 def _columns(draws: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:

@@ -46,11 +46,26 @@ def purpose_seed(seed: int, purpose: Purpose) -> int:
     return int.from_bytes(hashlib.sha256(f"allgood {purpose} {seed}".encode()).digest()[:6], "little")
 
 
-async def collect_all(chunks: Sequence[Chunk], crew: Crew, advance: Callable[[int], None]) -> list[Experience]:
-    """Experience of all chunks, in chunk order; `advance` is told the number of prompts of each chunk that is done."""
+def _anything(experience: Experience) -> None:
+    """No inspection."""
+
+
+async def collect_all(
+    chunks: Sequence[Chunk],
+    crew: Crew,
+    advance: Callable[[int], None],
+    *,
+    inspect_first: Callable[[Experience], None] = _anything,
+) -> list[Experience]:
+    """Experience of all chunks, in chunk order; `advance` is told the number of prompts of each chunk that is done.
+
+    What `inspect_first` raises about the first chunk ends the collection, as long as there is something to save.
+    """
 
     async def one(chunk: Chunk) -> Experience:
         experience = await collect(chunk, crew)
+        if chunk.index == 0:
+            inspect_first(experience)
         advance(len(chunk.prompts))
         return experience
 

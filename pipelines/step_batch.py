@@ -84,6 +84,11 @@ def merged_scores(experience: Sequence[Experience]) -> dict[str, Scores]:
     return {name: _concatenated([chunk.scores[name] for chunk in experience]) for name in experience[0].scores}
 
 
+def rewards_of(experience: Sequence[Experience]) -> dict[str, FloatRow]:
+    """Raw rewards per property over the rows of all chunks, in chunk order."""
+    return {name: scores.rewards for name, scores in merged_scores(experience).items()}
+
+
 def _concatenated(parts: Sequence[Scores]) -> Scores:
     return Scores(
         property=parts[0].property,

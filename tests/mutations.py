@@ -121,7 +121,7 @@ ORACLES = (
         "test_stability",
     ),
     Mutation("log_space", "torch.where(likely, log_false, -1.0)", "log_false", "test_stability"),
-    Mutation("tilting", "(centred / gamma)", "(centred * gamma)", "test_tabular_target"),
+    Mutation("tilting", "(centred.double() / gamma)", "(centred.double() * gamma)", "test_tabular_target"),
     Mutation(
         "transforms", "return in_float(reward) - in_float(per_prompt)", "return in_float(reward)", "test_tabular_target"
     ),

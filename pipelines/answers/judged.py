@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from actors.messages import FloatRow
 from actors.treatment import treat
 from allgood.errors import ConfigError, DataError, ReferenceTableError
+from pipelines import combinations
 from pipelines.answers.reading import Answered
 from pipelines.answers.rewards import RawRewards
 from pipelines.cached_samples import PropertyUtilities
@@ -28,9 +29,8 @@ from pipelines.config.objectives import NormaliseThenSumObjective
 from pipelines.config.properties import Property
 from pipelines.config.references import DatasetReference, PredictedReference
 from pipelines.config.run import RunConfig
-from pipelines.config.transforms import LogSigmoidTransform
 from pipelines.files import atomic_path
-from pipelines.objective import CombinedUtility, combined_utility, is_log_prob
+from pipelines.objective import CombinedUtility, combined_utility
 from pipelines.reference_table import (
     MANIFEST,
     SAMPLES,
@@ -182,11 +182,9 @@ def own_table(config: RunConfig, answers: Sequence[Answered], raw: RawRewards, f
 
 
 def p_good(config: RunConfig, name: str, scores: PropertyUtilities) -> FloatRow:
-    """P(good) of every row of a property: what a transform to log P says; sigma(z) for the others."""
+    """P(good) of every row of a property, see `combinations.p_good`."""
     transform = config.properties[name].transform
-    if is_log_prob(transform) and not isinstance(transform, LogSigmoidTransform):
-        return np.asarray(np.exp(scores.utilities), dtype=np.float32)
-    return np.asarray(0.5 * (1 + np.tanh(0.5 * scores.margins)), dtype=np.float32)
+    return combinations.p_good(transform, margins=scores.margins, utilities=scores.utilities).astype(np.float32)
 
 
 def judged_rows(config: RunConfig, found: Judged, rows: Sequence[int] | None = None) -> list[dict[str, Any]]:

@@ -154,6 +154,9 @@ class FunctionProperty(PropertyBase):
     )
     reference: Reference = NoReference()
     transform: Transform = LogSigmoidTransform()
+    zero_is_a_score: bool = Field(
+        False, description="whether many exact zeros are right; else they are taken for failures, which should be NaN"
+    )
 
     @model_validator(mode="after")
     def _transform_fits_reference(self) -> FunctionProperty:

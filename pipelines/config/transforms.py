@@ -102,6 +102,10 @@ class CustomTransform(StrictModel):
     function: str = Field(
         pattern=r"^[\w.]+:[\w.]+$", description="module:function, importable from where the command runs"
     )
+    is_log_prob: bool | None = Field(
+        None,
+        description="whether it gives log P(good), at most 0, as a formula needs; to be said where it matters",
+    )
 
 
 Transform = Annotated[

@@ -20,7 +20,6 @@ from pipelines.evaluation.measure import (
 )
 from pipelines.evaluation.samples import ScoredSamples
 from pipelines.evaluation.scorers import (
-    Saturation,
     agreements,
     saturation,
     sft_quantile,
@@ -49,15 +48,17 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Margins:
-    """Margins z = (r - r_ref) / temperature per property, of both policies, [prompts, samples]."""
+class ByPolicy:
+    """A number per property and sample of both policies, [prompts, samples]."""
 
     aligned: Mapping[str, FloatGrid]
     sft: Mapping[str, FloatGrid]
 
 
-def findings(aligned: ScoredSamples, sft: ScoredSamples, margins: Margins, settings: Settings) -> dict[str, Any]:
-    """Nested plain numbers, ready for JSON but for NaN."""
+def findings(
+    aligned: ScoredSamples, sft: ScoredSamples, settings: Settings, *, margins: ByPolicy, p_good: ByPolicy
+) -> dict[str, Any]:
+    """Nested plain numbers, ready for JSON but for NaN. Margins are z = (r - r_ref) / temperature."""
     return {
         "num_prompts": len(aligned.prompts),
         "num_samples": aligned.policy.kl.shape[1],
@@ -67,7 +68,7 @@ def findings(aligned: ScoredSamples, sft: ScoredSamples, margins: Margins, setti
         "sft": _measure(sft, sft, settings).as_json(),
         "aligned": _measure(aligned, sft, settings).as_json(),
         "evaluators": {name: evaluator_2(aligned, sft, name, settings) for name in aligned.evaluators},
-        "reward_models": {name: reward_model(aligned, sft, name, margins, settings) for name in aligned.rewards},
+        "reward_models": {name: reward_model(aligned, sft, name, p_good, settings) for name in aligned.rewards},
         "margin_correlations": margin_correlations(margins),
     }
 
@@ -87,7 +88,7 @@ def evaluator_2(aligned: ScoredSamples, sft: ScoredSamples, name: str, settings:
 
 
 def reward_model(
-    aligned: ScoredSamples, sft: ScoredSamples, name: str, margins: Margins, settings: Settings
+    aligned: ScoredSamples, sft: ScoredSamples, name: str, p_good: ByPolicy, settings: Settings
 ) -> dict[str, Any]:
     """What became of a training reward: gain, saturation, and agreement with evaluator and gold before and after."""
     rewards, baseline = aligned.rewards[name], sft.rewards[name]
@@ -98,8 +99,8 @@ def reward_model(
         "num_failed": int(np.isnan(rewards).sum()),
         "improvement": asdict(improvement(rewards, baseline)),
         "saturation": {
-            "sft": asdict(_saturation(margins.sft, name)),
-            "aligned": asdict(_saturation(margins.aligned, name)),
+            "sft": asdict(saturation(p_good.sft[name])),
+            "aligned": asdict(saturation(p_good.aligned[name])),
         },
         "agreement": {
             "sft": _plain(settings.estimates(agreements(scorers_of(sft, name)))),
@@ -115,7 +116,7 @@ def scorers_of(samples: ScoredSamples, name: str) -> dict[str, FloatGrid]:
     return found | ({"gold": samples.policy.gold[name]} if name in samples.policy.gold else {})
 
 
-def margin_correlations(margins: Margins) -> dict[str, dict[str, float]]:
+def margin_correlations(margins: ByPolicy) -> dict[str, dict[str, float]]:
     """Correlation of two properties' margins given the prompt, for both policies, named "first~second"."""
     return {
         f"{one}~{other}": {
@@ -146,10 +147,6 @@ def _measure(policy: ScoredSamples, sft: ScoredSamples, settings: Settings) -> M
         num_bootstrap=settings.num_bootstrap,
         quantiles=settings.quantiles,
     )
-
-
-def _saturation(margins: Mapping[str, FloatGrid], name: str) -> Saturation:
-    return saturation(margins[name])
 
 
 def _plain(found: Mapping[str, Estimate]) -> dict[str, Any]:

@@ -14,6 +14,8 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
+from actors.treatment import Treatment, treat
+from pipelines.combinations import is_log_prob, p_good
 from pipelines.config.properties import (
     CannedReference,
     ConstantReference,
@@ -22,9 +24,11 @@ from pipelines.config.properties import (
     MeanReference,
     MedianReference,
     PredictedReference,
+    Property,
     QuantileReference,
     Reference,
 )
+from pipelines.config.transforms import transform_name
 from pipelines.evaluation.estimates import PerPrompt
 from pipelines.evaluation.measure import FloatGrid
 
@@ -104,12 +108,37 @@ def _centred(values: FloatGrid, known: NDArray[np.bool_]) -> FloatGrid:
     return np.where(known, kept - means, 0.0)
 
 
-def saturation(margins: FloatGrid) -> Saturation:
-    """Of margins z: P(good) = sigma(z)."""
-    p_good = 0.5 * (1 + np.tanh(0.5 * margins[np.isfinite(margins)]))
-    if not p_good.size:
+def saturation(p_good: FloatGrid) -> Saturation:
+    """Of P(good) in [0, 1]; NaN, a failed score, is left out."""
+    known = p_good[np.isfinite(p_good)]
+    if not known.size:
         return Saturation(float("nan"), float("nan"))
-    return Saturation(float(p_good.mean()), float((p_good > SATURATED).mean()))
+    return Saturation(float(known.mean()), float((known > SATURATED).mean()))
+
+
+def fresh_p_good(
+    setting: Property, rewards: FloatGrid, sft: FloatGrid, references: PerPrompt, *, temperature: float
+) -> FloatGrid:
+    """P(good) of samples on prompts without a reference table, by the property's own transform, [prompts, samples].
+
+    Draws are the prompt's first SFT samples; a prompt with a failed one has no P(good).
+    """
+    ids = [str(index) for index in range(len(rewards))]
+    scored, draws = rewards.astype(np.float32), None
+    if isinstance(setting.reference, DrawsReference):
+        drawn = sft[:, : setting.reference.num].astype(np.float32)
+        scored = np.where(np.isfinite(drawn).all(axis=1, keepdims=True), scored, np.float32(np.nan))
+        draws = dict(zip(ids, np.nan_to_num(drawn), strict=True))
+    treatment = Treatment(
+        key="evaluation",
+        # Of the others only the margins are asked for.
+        transform=transform_name(setting.transform) if is_log_prob(setting.transform) else "identity",
+        references=dict(zip(ids, references.astype(float).tolist(), strict=True)),
+        temperature=temperature,
+        draws=draws,
+    )
+    found = treat(treatment, scored, ids, property_name="evaluation")
+    return p_good(setting.transform, margins=found.margins, utilities=found.utilities)
 
 
 def fresh_references(reference: Reference, sft_rewards: FloatGrid, canned: PerPrompt | None) -> PerPrompt:

@@ -2,7 +2,7 @@
 
 Names say who judges: `gold.*` where gold exists, `evaluator.*` where held-out preference models scored the samples,
 `reward.*` for the training reward models, which are never called judges: they say how far the optimum pleases them.
-`p_good.*` is sigma(r - r_ref) with the run file's own references, the same yardstick for every setting.
+`p_good.*` is P(good) by the run file's own transforms and references, the same yardstick for every setting.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from torch import Tensor
 from allgood.errors import DataError, ReferenceTableError
 from allgood.opponents import NUM_FOLDS, both_win_shares, win_shares
 from pipelines.cached_samples import CachedSamples, PropertyUtilities
+from pipelines.combinations import p_good
+from pipelines.config.properties import Property
 from pipelines.evaluation.shortcuts import SHORTCUTS
 
 FEW_FOLDS = 4  # for best-of-k, whose weights depend on the fold
@@ -69,8 +71,10 @@ def without_failures(cached: CachedSamples) -> Judged:
     return Judged(cached, kept)
 
 
-def measures_of(judged: Judged, own: Mapping[str, PropertyUtilities], bars: Mapping[str, float]) -> Measures:
-    """Everything that predictions average. `own` are what the run file's own transforms and references make.
+def measures_of(
+    judged: Judged, own: Mapping[str, PropertyUtilities], bars: Mapping[str, float], properties: Mapping[str, Property]
+) -> Measures:
+    """Everything that predictions average. `own` are what the run file's own `properties` make of the rewards.
 
     Raises:
         ReferenceTableError: There are bars for a gold that the cached samples do not have.
@@ -82,7 +86,7 @@ def measures_of(judged: Judged, own: Mapping[str, PropertyUtilities], bars: Mapp
             f"the cached samples have no gold of {missing[0]!r}, which the run file gives a bar: made before it, so "
             "run `allgood reference` again"
         )
-    values = {f"p_good.{name}": torch.special.expit(_tensor(part.margins)) for name, part in own.items()}
+    values = {f"p_good.{name}": _p_good(properties[name], part) for name, part in own.items()}
     values |= {f"good.{name}": (cached.gold[name] >= bar).double() for name, bar in bars.items()}
     if bars:
         values["both_good_rate"] = torch.stack([values[f"good.{name}"] for name in bars]).amin(0)
@@ -117,5 +121,5 @@ def _shortcuts(cached: CachedSamples) -> dict[str, Tensor]:
     } | {"share_cut": cached.was_cut.double()}
 
 
-def _tensor(grid: np.ndarray) -> Tensor:
-    return torch.from_numpy(grid.astype(np.float64))
+def _p_good(setting: Property, part: PropertyUtilities) -> Tensor:
+    return torch.from_numpy(p_good(setting.transform, margins=part.margins, utilities=part.utilities))

@@ -79,7 +79,7 @@ def predict_cached(config: RunConfig, grid: Grid, cached: CachedSamples, table: 
     judged = without_failures(cached)
     utilities = _Utilities(cached, table)
     gold = gold_of(config)
-    measures = measures_of(judged, utilities.parts(config), gold.bars if gold else {})
+    measures = measures_of(judged, utilities.parts(config), gold.bars if gold else {}, config.properties)
     headline = headline_of(measures.comparisons, measures.names)
     levels = Levels(config.preview.target_kls, config.preview.coefficients, config.preview.best_of_k)
     found: list[Predicted] = []

@@ -10,8 +10,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from allgood.kl import choice
 from pipelines.config.run import RunConfig
+from pipelines.guards import kl_notice
 from pipelines.preview.frontier import Best, best_within, pareto_front
 from pipelines.preview.predict import Prediction
 from pipelines.preview.rows import Row, finite, row_of
@@ -76,7 +76,7 @@ def _own_rows(preview: Preview) -> list[Row]:
 
 def _reaches_the_tilt(config: RunConfig) -> bool:
     """Whether training with the run file's KL has the gradient whose optimum is the tilt."""
-    return choice(config.kl.estimator, config.kl.placement).is_exact
+    return kl_notice(config) is None
 
 
 def _baseline(preview: Preview) -> dict[str, float]:

@@ -82,6 +82,8 @@ def test_bad_input_of_gae_is_refused():
         (lambda: advantages.gae(z, z, torch.ones(2, 4)), "rewards and mask must have the same shape"),
         (lambda: advantages.gae(z, z, torch.tensor([[0, 1, 1], [1, 1, 1]])), "padding stands on the right"),
         (lambda: advantages.gae(z, z, discount=1.1), r"discount must lie in \[0, 1\], got 1.1"),
+        (lambda: advantages.gae(z + math.nan, z), "rewards must be finite"),
+        (lambda: advantages.gae(z, z + math.inf), "values must be finite"),
         (lambda: advantages.gae(z, z, gae_lambda=-1), r"gae_lambda must lie in \[0, 1\], got -1"),
     ]:
         with pytest.raises(ValueError, match=message):

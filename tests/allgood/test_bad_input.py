@@ -81,6 +81,11 @@ CASES: list[tuple[Callable[..., object], Call, str]] = [
     # aggregation
     (aggregation.raw_sum, lambda: aggregation.raw_sum({}), "rewards must hold at least one property, got none"),
     (aggregation.raw_sum, lambda: aggregation.raw_sum({"a": P23, "b": P24}), r"rewards\['b'\] and rewards\['a'\] must"),
+    (
+        aggregation.raw_sum,
+        lambda: aggregation.raw_sum({"a": P23[:, :0]}),
+        r"rewards\['a'\] must hold at least one sample",
+    ),
     (aggregation.weighted_sum, lambda: aggregation.weighted_sum({"a": P23}, {"b": 1}), "weights .* exactly a, got b"),
     (
         aggregation.weighted_sum,
@@ -130,8 +135,15 @@ CASES: list[tuple[Callable[..., object], Call, str]] = [
     (diagnostics.saturation, lambda: diagnostics.saturation(P2, threshold=0), r"threshold must lie in \(0, 1\), got 0"),
     (diagnostics.margin_correlation, lambda: diagnostics.margin_correlation({"a": P23}), "at least 2 properties, got"),
     (diagnostics.improvement, lambda: diagnostics.improvement(P23, NAN23), "baseline must be finite"),
+    (diagnostics.improvement_at_kl, lambda: diagnostics.improvement_at_kl(P23, P23, -1), "target_kl must be .* got -1"),
+    (
+        diagnostics.improvement_at_kl,
+        lambda: diagnostics.improvement_at_kl(torch.randn(2, 4), P23, 0.1),
+        "values and weights must have the same shape",
+    ),
     # ensembles
     (ensembles.ensemble_mean, lambda: ensembles.ensemble_mean(torch.zeros(0, 2)), r"members .* got shape \(0, 2\)"),
+    (ensembles.ensemble_mean, lambda: ensembles.ensemble_mean(torch.zeros(2, 3, 0)), "members must hold at least one"),
     (ensembles.ensemble_median, lambda: ensembles.ensemble_median(NAN23), "members must be finite"),
     (ensembles.ensemble_min, lambda: ensembles.ensemble_min(INF23), "members must be finite"),
     (ensembles.ensemble_lower_bound, lambda: ensembles.ensemble_lower_bound(P23, penalty=-1), "penalty .* got -1"),

@@ -35,6 +35,14 @@ def test_a_monotone_transform_of_the_score_changes_nothing():
     assert torch.equal(best_of_k(scores, values), best_of_k(scores.exp(), values))
 
 
+def test_the_gradient_in_values_is_the_probability_of_being_selected():
+    scores = torch.tensor([[5.0, 5.0, 1.0, 7.0], [2.0, 1.0, 3.0, 4.0]])
+    values = torch.zeros(2, 4, requires_grad=True)
+    for k in (1, 3):
+        (slope,) = torch.autograd.grad(best_of_k(scores, values)[k - 1], values)
+        torch.testing.assert_close(slope, selection_weights(scores, [k])[0].float() / 2)
+
+
 def test_bound_by_hand():
     assert kl_bound(1) == 0.0
     assert kl_bound(4) == pytest.approx(math.log(4) - 0.75)

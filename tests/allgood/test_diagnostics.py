@@ -47,6 +47,18 @@ def test_an_even_gain_is_more_uniform_than_an_uneven_one():
     assert diagnostics.improvement(even, baseline).uniformity > diagnostics.improvement(uneven, baseline).uniformity
 
 
+def test_improvement_at_a_kl_is_that_of_the_optimum_and_more_even_for_log_sigmoids():
+    spreads = torch.tensor([0.5, 1.0, 2.0], dtype=torch.float64)
+    levels = (torch.arange(20_001, dtype=torch.float64) + 0.5) / 20_001
+    rewards = spreads[:, None] * torch.special.ndtri(levels)
+    raw = diagnostics.improvement_at_kl(rewards, rewards, 0.2)
+    # Gaussian: the gain is s^2 / gamma, the mean KL that of mean s^2 / (2 gamma^2)
+    gamma = math.sqrt(float(spreads.square().mean()) / 0.4)
+    assert raw.by_prompt.tolist() == pytest.approx((spreads.square() / gamma).tolist(), rel=1e-2)
+    utilities = torch.nn.functional.logsigmoid(rewards - spreads[:, None])
+    assert diagnostics.improvement_at_kl(utilities, rewards, 0.2).uniformity > raw.uniformity
+
+
 def test_everything_promised_is_there():
     for name in diagnostics.__all__:
         assert name in vars(diagnostics)

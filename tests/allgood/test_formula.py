@@ -1,7 +1,9 @@
 import math
+from itertools import accumulate
 
 import pytest
 import torch
+from torch.profiler import ProfilerActivity, profile
 
 from allgood.formula import Formula
 
@@ -89,6 +91,16 @@ def test_long_batches_are_evaluated_in_pieces_with_the_same_result():
     assert torch.equal(whole[9000:9010], formula.log_prob({n: m[9000:9010] for n, m in margins.items()}))
 
 
+def test_a_large_diagram_takes_no_more_than_the_promised_memory():
+    names, num_rows = "abcdefghijkl", 4096
+    formula = Formula(" | ".join(f"({a} & {b})" for a, b in zip(names, names[4:] + names[:4], strict=True)))
+    margins = {name: torch.randn(num_rows, requires_grad=True) for name in names}
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
+        formula.log_prob(margins).sum().backward()
+    changes = [event.nbytes() for event in record.profiler.kineto_results.events() if event.name() == "[memory]"]
+    assert 0 < max(accumulate(changes)) < 8 * 4 * len(names) * num_rows
+
+
 def test_values_and_slopes_near_certainty_keep_their_relative_accuracy_in_float32():
     margins = {"a": torch.tensor([20.0], requires_grad=True), "b": torch.tensor([20.0], requires_grad=True)}
     found = Formula("a | b").log_prob(margins)
@@ -170,6 +182,9 @@ def test_missing_margins_unlike_shapes_and_values_that_are_not_finite_are_refuse
         formula.log_prob({})
     with pytest.raises(ValueError, match="margins must all have one shape"):
         formula.log_prob({"a": torch.zeros(2), "b": torch.zeros(3)})
+    with pytest.raises(ValueError, match=r"margins\['a'\] must hold at least one sample per prompt"):
+        formula.log_prob({"a": torch.zeros(2, 0), "b": torch.zeros(2, 0)})
+    assert formula.log_prob({"a": torch.zeros(0), "b": torch.zeros(0)}).shape == (0,)
     with pytest.raises(ValueError, match=r"margins\['b'\] must be finite"):
         formula.log_prob({"a": torch.zeros(2), "b": torch.tensor([0.0, math.nan])})
 

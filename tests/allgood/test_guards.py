@@ -1,12 +1,15 @@
 """Each guard with the damage that it prevents."""
 
+import dataclasses
 import math
 
 import pytest
 import torch
 
-from allgood import advantages, aggregation, guards, transforms
+from allgood import advantages, aggregation, guards, losses, transforms
 from allgood.formula import Formula
+from tests.oracles import enumerable_policy as enumerable
+from tests.oracles.kl_gradients import sequence_k2_as_loss
 
 # Four responses: the last is the only one that is good in both properties.
 GROUP = {"a": torch.tensor([[7.0, 6.0, 5.0, 4.0]]), "b": torch.tensor([[-3.0, -1.0, 0.5, 2.0]])}
@@ -32,18 +35,31 @@ def test_damage_group_std_makes_a_solved_prompt_as_loud_as_an_unsolved_one():
 
 
 def test_damage_a_division_beside_the_kl_changes_gamma():
-    # Utilities ten times as large, the same KL outside: after the division the KL weighs ten times as much.
-    utilities, kl = torch.tensor([[0.0, 1.0, 3.0]]), torch.tensor([[1.0, 0.0, 2.0]])
+    task, policy = enumerable.problem(gamma=0.5), enumerable.random_logits(7)
+    weights = enumerable.expected(policy)
+    spread = float((weights * (task.utilities - (weights * task.utilities).mean()).square()).mean().sqrt())
 
-    def weight_of_kl(u):
-        with_kl = (u - u.mean()) / u.std() - 0.1 * kl
-        return ((with_kl - (u - u.mean()) / u.std()) / 0.1 * u.std()).abs().max().item()
+    def direction(divisor):
+        """Of a loss with the KL beside the utility, whose gradient is exact without a division."""
 
-    assert weight_of_kl(10 * utilities) == pytest.approx(10 * weight_of_kl(utilities))
+        def loss(logits):
+            returns, logprobs = task.utilities / divisor, enumerable.token_logprobs(logits)
+            gain = losses.reinforce(logprobs, returns, enumerable.MASK, weights=weights)
+            return gain + task.gamma * sequence_k2_as_loss(logits, task.reference_logits)
+
+        return enumerable.descent_direction(loss, policy)
+
+    exact, divided = task.gradient(policy), spread * direction(spread)
+    assert enumerable.relative_error(direction(1.0), exact) < 1e-12
+    assert enumerable.relative_error(divided, exact) > 0.1
+    other = dataclasses.replace(task, gamma=task.gamma * spread)  # what is optimised instead
+    assert enumerable.relative_error(divided, other.gradient(policy)) < 1e-12
 
 
 @pytest.mark.parametrize("scale", ["group_std", "normalise_then_sum"])
-@pytest.mark.parametrize("transform", ["log_sigmoid", "log_prob", "log_mean_sigmoid", "log_calibrated", "power"])
+@pytest.mark.parametrize(
+    "transform", ["log_sigmoid", "log_prob", "log_mean_sigmoid", "log_calibrated", "power", "mine:f"]
+)
 def test_group_std_of_log_utilities_is_refused(scale, transform):
     with pytest.raises(ValueError, match=f"scale '{scale}' erases what the transform {transform} expresses"):
         guards.refuse_group_std(scale, ["identity", transform], kl_in_reward=True)
@@ -75,17 +91,22 @@ def test_squashed_rewards_are_refused():
         guards.refuse_squashed_rewards(squashed[:20], transform=transform)  # too few to tell
         with pytest.raises(ValueError, match=r"rewards all lie in \[0, 1\] \(63 of them"):
             guards.refuse_squashed_rewards(squashed, transform=transform)
-    guards.refuse_squashed_rewards(squashed, transform="identity")
+    for transform in ("identity", "calibrated", "log_calibrated", "z_score", "mine:f"):
+        guards.refuse_squashed_rewards(squashed, transform=transform)  # these apply no sigmoid
     guards.refuse_squashed_rewards(squashed.log(), transform="log_prob")
     with pytest.raises(ValueError, match="must be log-probabilities, at most 0"):
         guards.refuse_squashed_rewards(squashed, transform="log_prob")
 
 
 def test_damage_a_failed_score_turned_into_0_wins():
-    utilities = {"a": torch.tensor([-2.0, -0.1, 0.0]), "b": torch.tensor([-1.0, -0.2, -0.5])}  # the last a has failed
-    assert sum(utilities.values()).argmax() == 1 or sum(utilities.values())[2] > -2.0
-    all_failed = torch.zeros(1)
-    assert (all_failed > torch.stack(list(utilities.values())).sum(0)[:2]).all()
+    # The third response is bad in b, and its a could not be scored.
+    utilities = {"a": torch.tensor([-2.0, -0.1, math.nan, -3.0]), "b": torch.tensor([-1.0, -0.9, -0.5, -0.2])}
+    groups = torch.zeros(4, dtype=torch.int64)
+    wrong = advantages.rloo(sum(values.nan_to_num(0.0) for values in utilities.values()), groups)
+    assert wrong.argmax() == 2
+    mask = guards.keep_scored(utilities, groups).mask
+    right = advantages.rloo(sum(values[mask] for values in utilities.values()), groups[mask])
+    assert right.tolist() == pytest.approx([-0.9, 2.1, -1.2])  # of the returns -3, -1, -3.2
 
 
 def test_rewards_that_are_often_exactly_0_are_refused():

@@ -1,3 +1,4 @@
+import pkgutil
 import subprocess
 import sys
 
@@ -25,6 +26,11 @@ def test_names_load_on_first_use():
     assert allgood.Formula is Formula
     assert allgood.kl.k1 is not None
     assert "tilt" in dir(allgood)
+
+
+def test_every_module_is_there():
+    modules = {module.name for module in pkgutil.iter_modules(allgood.__path__)} - {"__main__"}
+    assert vars(allgood)["_MODULES"] == modules  # not by getattr: what somebody has imported is there anyway
 
 
 def test_an_unknown_name_is_an_attribute_error():

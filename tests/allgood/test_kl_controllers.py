@@ -78,6 +78,14 @@ def test_bad_measurements_and_states_are_refused(index):
         controller.load_state_dict({**controller.state_dict(), "coefficient": -1})
 
 
+def test_a_running_mean_may_be_absent_but_never_infinite():
+    controller = TargetKlController(0.1, 2.0)
+    controller.load_state_dict({"coefficient": 0.2, "average": math.nan})  # before the first measurement
+    with pytest.raises(ValueError, match="average must be a finite number of nats, or NaN before the first, got inf"):
+        controller.load_state_dict({"coefficient": 0.3, "average": math.inf})
+    assert controller.coefficient == 0.2
+
+
 def test_bad_settings_are_refused():
     for make, message in [
         (lambda: FixedController(0), "coefficient must be a finite number above 0, got 0"),

@@ -39,6 +39,16 @@ def test_ppo_cuts_the_gradient_exactly_where_clipping_takes_over():
     assert logprobs.grad[0].tolist() == pytest.approx([0.0, 1.5, -0.5, 0.0])
 
 
+@pytest.mark.parametrize("log_ratio", [-1e4, -89.0, 89.0, 1e4])
+@pytest.mark.parametrize("advantage", [1.0, -1.0])
+def test_ppo_stays_finite_however_far_the_policy_has_moved(log_ratio, advantage):
+    logprobs = torch.full((1, 1), log_ratio, requires_grad=True)
+    loss = losses.ppo_clip(logprobs, torch.zeros(1, 1), torch.tensor([advantage]))
+    (slope,) = torch.autograd.grad(loss, logprobs)
+    assert loss.isfinite()
+    assert slope.item() == 0.0
+
+
 def test_at_the_old_policy_ppo_has_the_gradient_of_reinforce():
     logprobs = tensor(0).requires_grad_()
     advantages = tensor(1) + 0.5

@@ -61,11 +61,20 @@ def test_a_label_turns_logits_into_its_log_probability():
     np.testing.assert_allclose(rewards, [-np.log1p(np.exp(2.09))], rtol=1e-5)
 
 
-def test_an_infinite_logit_is_a_failed_score():
-    def infinite(ids, mask):
-        return torch.full((len(ids), 1), torch.inf)
+def test_the_log_probability_of_a_certain_label_is_not_rounded_to_0():
+    def certain(ids, mask):
+        return torch.tensor([[0.0, 40.0, -1.0]]).expand(len(ids), 3)
 
-    assert np.isnan(ModelScorer(infinite, encode, pad_token=0).score(["p"], ["a"]).rewards).all()
+    rewards = ModelScorer(certain, encode, pad_token=0, label=1).score(["p"], ["a"]).rewards
+    np.testing.assert_allclose(rewards, [-np.exp(-40.0) - np.exp(-41.0)], rtol=1e-5)  # log softmax in float32: 0
+
+
+@pytest.mark.parametrize("label", [None, 0])
+def test_an_infinite_logit_is_a_failed_score(label):
+    def infinite(ids, mask):
+        return torch.tensor([[torch.inf, 0.0]]).expand(len(ids), 2)
+
+    assert np.isnan(ModelScorer(infinite, encode, pad_token=0, label=label).score(["p"], ["a"]).rewards).all()
 
 
 def test_nothing_to_score_gives_nothing():

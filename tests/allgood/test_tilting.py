@@ -75,6 +75,14 @@ def test_the_reliability_flag_fires_where_samples_lack():
     assert not tilt(gaussian(300, 3), 1.0).reliable  # too few to tell
 
 
+@pytest.mark.parametrize("gamma", [1e2, 1e4, 1e6, 1e9])
+def test_a_frozen_policy_is_no_false_alarm(gamma):
+    found = tilt(gaussian(300, 64) + 20.0, gamma)  # in float32
+    assert found.reliable
+    assert found.kl.mean().item() == pytest.approx(0.5 / gamma**2, rel=0.05, abs=1e-15)
+    assert found.kl.dtype == found.weights.dtype == torch.float32
+
+
 def test_sorted_samples_are_judged_like_shuffled_ones():
     utilities = gaussian(2000, 64)
     assert tilt(utilities.sort(-1).values, 1.0).reliable

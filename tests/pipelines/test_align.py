@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from actors.cast import Cast, spawn
-from allgood.errors import ConfigError, ReferenceTableError, TrainingError
+from allgood.errors import ConfigError, ReferenceTableError, RoleError, TrainingError
 from pipelines.align import run_align
 from pipelines.cast_request import SharedActors, lane_request
 from pipelines.config.rl import FormulaObjective
@@ -34,6 +34,7 @@ BROKEN = {
     "placement": {"cpus": 0.1},
 }
 PATCHY = BROKEN | {"function": "tests.pipelines.tiny_rewards:patchy"}
+HIDDEN = BROKEN | {"function": "tests.pipelines.tiny_rewards:failed_as_zero"}
 GOLD = {"gold": "tests.pipelines.tiny_rewards:gold", "bars": {"short": 0.0, "vowels": 1.0}}
 
 
@@ -47,7 +48,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def cast(folder: Path, ray_cluster: None) -> Iterator[Cast]:
     sections = tiny_config(folder).model_dump(mode="json")["properties"]
-    everything = tiny_config(folder, properties=sections | {"rule": BROKEN, "patchy": PATCHY})
+    everything = tiny_config(folder, properties=sections | {"rule": BROKEN, "patchy": PATCHY, "hidden": HIDDEN})
     with cast_on_base(tiny_config(folder), scoring=everything) as cast:
         yield cast
 
@@ -183,6 +184,11 @@ def test_overwrite_leaves_no_measurement_of_the_old_run(folder: Path, cast: Cast
     run_align(config, cast, overwrite=True)
     assert not [name for name in old if (config.folder / name).exists()]
     assert (config.folder / "evaluation" / SFT_SAMPLES).exists()  # of the base; its key says whether it still fits
+
+
+def test_failures_that_a_function_hides_as_zeros_are_refused_at_the_first_step(folder: Path, cast: Cast) -> None:
+    with pytest.raises(RoleError, match=r"property hidden: rewards are exactly 0 for 12 of 12 .* return NaN instead"):
+        run_align(tiny_config(folder, "hidden", properties={"hidden": HIDDEN}), cast)
 
 
 def test_failing_scores_end_the_run_by_name_and_leave_no_checkpoint(folder: Path, cast: Cast) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from actors.messages import Scores
-from allgood.errors import ConfigError, TrainingError
+from allgood.errors import ConfigError, RoleError, TrainingError
 from pipelines.align_loop import State
 from pipelines.config.objectives import (
     FormulaObjective,
@@ -19,6 +19,7 @@ from pipelines.config.objectives import (
 )
 from pipelines.config.properties import (
     ClassifierProperty,
+    CustomTransform,
     FunctionProperty,
     IdentityTransform,
     LogProbTransform,
@@ -31,6 +32,7 @@ from pipelines.objective import combined_utility, initial_multipliers, kept_rows
 SIGMOID = FunctionProperty(kind="function", function="m:f", transform=LogSigmoidTransform())
 IDENTITY = FunctionProperty(kind="function", function="m:f", transform=IdentityTransform())
 JUDGE = ClassifierProperty(kind="classifier", model="judge", transform=LogProbTransform())
+LOG_PROB = FunctionProperty(kind="function", function="m:f", transform=LogProbTransform())
 NAN = float("nan")
 
 
@@ -73,6 +75,20 @@ def test_the_conjunction_with_a_classifier_adds_its_log_probability_exactly() ->
     np.testing.assert_allclose(utility(scores, ended(2)), expected, rtol=1e-6)
 
 
+def test_a_certain_property_costs_its_negation_no_more_than_was_measured() -> None:
+    # log P(not judge) = -odds, as far as the scorer's log P tells odds from certainty
+    a, odds = sigmoid_scores([30.0] * 5), np.array([16.0, 17.0, 40.0, 80.0, 1000.0])
+    log_p = -np.logaddexp(0.0, -odds).astype(np.float32)
+    scores = {"a": a, "judge": Scores("p", log_p, np.zeros_like(log_p), log_p, log_p, 0, 0.0)}
+    expected = {"classifier": [-16.0, -17.0, -40.0, -80.0, -87.34], "function": [-16.0] + [-16.64] * 4}
+    for judge in (JUDGE, LOG_PROB):
+        properties = {"a": SIGMOID, "judge": judge}
+        negated = combined_utility(FormulaObjective(expression="a & ~judge"), properties)(scores, ended(5))
+        np.testing.assert_allclose(negated, expected[judge.kind], rtol=1e-3)
+        logits = combined_utility(LogitOfProductObjective(), properties)(scores, ended(5))
+        assert logits.max() <= 30.0
+
+
 def test_a_weighted_sum_adds_utilities_and_absent_weights_are_one() -> None:
     utility = combined_utility(WeightedSumObjective(weights={"a": 0.5}), {"a": IDENTITY, "b": IDENTITY})
     a = Scores("a", *(np.float32([2.0, 4.0]) for _ in range(4)), 0, 0.0)
@@ -109,6 +125,21 @@ def test_a_name_that_is_no_property_is_refused_at_set_up() -> None:
 def test_raw_rewards_are_no_probabilities_and_are_refused_in_a_formula() -> None:
     with pytest.raises(ConfigError, match=r"properties\.a\.transform is identity"):
         combined_utility(FormulaObjective(), {"a": IDENTITY})
+
+
+def test_a_users_own_log_probability_enters_a_formula_when_declared_and_none_above_0() -> None:
+    def own(is_log_prob: bool | None) -> FunctionProperty:
+        transform = CustomTransform(kind="custom", function="m:f", is_log_prob=is_log_prob)
+        return FunctionProperty(kind="function", function="m:f", transform=transform)
+
+    for declared in (None, False):
+        with pytest.raises(ConfigError, match="declares is_log_prob: true"):
+            combined_utility(FormulaObjective(), {"a": SIGMOID, "own": own(declared)})
+    utility = combined_utility(FormulaObjective(expression="a | own"), {"a": SIGMOID, "own": own(True)})
+    scores = {"a": sigmoid_scores([0.0]), "own": probability_scores([0.3])}
+    np.testing.assert_allclose(utility(scores, ended(1)), [np.log(0.65)], rtol=1e-6)
+    with pytest.raises(RoleError, match=r"'m:f' is declared is_log_prob, but gives 0\.69"):
+        utility({"a": sigmoid_scores([0.0]), "own": probability_scores([2.0])}, ended(1))
 
 
 def test_a_dropped_row_leaves_its_group_and_a_group_of_one_is_dropped() -> None:

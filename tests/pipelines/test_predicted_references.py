@@ -84,6 +84,7 @@ def test_a_function_stands_on_the_features_of_an_encoder(tmp_path: Path, ray_clu
         "kind": "function",
         "function": "tests.pipelines.tiny_rewards:short",
         "reference": {"kind": "predicted", "encoder": encoder},
+        "zero_is_a_score": True,
         "placement": {"cpus": 0.1},
     }
     properties = {"liked": config.properties["liked"].model_dump(mode="json"), "rule": rule}

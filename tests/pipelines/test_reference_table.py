@@ -24,7 +24,7 @@ from pipelines.config.properties import (
 from pipelines.config.rl import SamplingConfig
 from pipelines.data import Demonstration, Pair, PreparedData
 from pipelines.reference_table import ReferenceTable, canned_column, needs_table, sha256_of
-from pipelines.references import dataset_responses, table_rows
+from pipelines.references import dataset_responses, normality_of, table_rows
 
 REPLIES = ["Sorry.", "No."]
 REWARDS = {"p1": [0.0, 1.0, 2.0, 3.0, 4.0], "p2": [1.0, 1.0, 7.0, float("nan"), 1.0]}
@@ -42,6 +42,27 @@ def write_table(folder: Path) -> ReferenceTable:
     files = {name: sha256_of(folder / name) for name in ("table.parquet", "samples.parquet")}
     (folder / "manifest.json").write_text(json.dumps({"keys": KEYS, "files": files}))
     return ReferenceTable.load(folder)
+
+
+def test_normality_is_reported_where_prompts_have_enough_samples() -> None:
+    generator = np.random.default_rng(0)
+    normal = generator.normal(size=(40, 64))
+    samples = [
+        {
+            "prompt_id": f"p{prompt}",
+            "reward.normal": normal[prompt, row],
+            "reward.skewed": np.exp(3 * normal[prompt, row]),
+        }
+        for prompt in range(40)
+        for row in range(64)
+    ]
+    samples[0] = samples[0] | {"reward.normal": float("nan")}  # its prompt is left out
+    found = normality_of(samples, ["normal", "skewed"])
+    assert found["normal"]["num_prompts"] == 39
+    assert found["normal"]["share_rejected"] < 0.15
+    assert found["skewed"] == {"num_prompts": 40, "share_rejected": 1.0}
+    few = [{"prompt_id": prompt, "reward.kind": reward} for prompt, rewards in REWARDS.items() for reward in rewards]
+    assert normality_of(few, ["kind"]) == {}
 
 
 def test_values_are_those_of_the_definitions(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from actors.cast import Cast, spawn
-from allgood.errors import ReferenceTableError
+from allgood.errors import ReferenceTableError, RoleError
 from pipelines.align_setup import set_up
 from pipelines.cast_request import reference_request
 from pipelines.config.run import RunConfig
@@ -130,3 +130,14 @@ def test_prompts_without_a_reference_are_counted(built: RunConfig, cast: Cast) -
     with pytest.raises(ReferenceTableError, match=r"7 of 13 prompts have no short reference"):
         set_up(built)
     build_references(built, cast)
+
+
+def test_a_reward_that_is_no_logit_is_refused_after_the_first_chunk(built: RunConfig) -> None:
+    share = {
+        "kind": "function",
+        "function": "tests.pipelines.tiny_rewards:share_of_vowels",
+        "placement": {"cpus": 0.1},
+    }
+    config = tiny_config(built.base_folder.parent, properties={"share": share})
+    with pytest.raises(RoleError, match=r"property share: rewards all lie in \[0, 1\] \(56 of them"):  # 7 prompts x 8
+        build_references(config)

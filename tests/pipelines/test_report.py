@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import xml.dom.minidom
+from collections.abc import Mapping
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from pipelines.config.rl import TrackingConfig
 from pipelines.config.run import RunConfig
 from pipelines.evaluate import headlines
 from pipelines.evaluation.entry import policy_entry
-from pipelines.evaluation.findings import Margins, Settings, findings, finite
+from pipelines.evaluation.findings import ByPolicy, Settings, findings, finite
 from pipelines.evaluation.measure import PolicySamples
 from pipelines.evaluation.sample_table import sample_table
 from pipelines.evaluation.samples import ScoredSamples
@@ -50,10 +51,20 @@ def samples(shift: float, seed: int, num_samples: int) -> ScoredSamples:
     return ScoredSamples(tuple(f"\n\nHuman: {ATTACK}\n\nAssistant:" for _ in range(12)), policy, scores)
 
 
+def probabilities(rewards: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name: 1 / (1 + np.exp(-values)) for name, values in rewards.items()}
+
+
 def measurements() -> dict[str, Any]:
     aligned, sft = samples(1.0, 1, 3), samples(0.0, 2, 9)
     settings = Settings(bars=dict.fromkeys(NAMES, 0.0), quantiles={"short": 0.85}, seed=0, num_bootstrap=100)
-    found = findings(aligned, sft, Margins(aligned.rewards, sft.rewards), settings)
+    found = findings(
+        aligned,
+        sft,
+        settings,
+        margins=ByPolicy(aligned.rewards, sft.rewards),
+        p_good=ByPolicy(probabilities(aligned.rewards), probabilities(sft.rewards)),
+    )
     return dict(
         finite(
             found

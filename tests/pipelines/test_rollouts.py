@@ -6,7 +6,7 @@ import asyncio
 
 import numpy as np
 
-from actors.messages import Chunk, LogProbs, Rollout, Scores
+from actors.messages import Chunk, Experience, LogProbs, Rollout, Scores
 from pipelines.align_loop import Crew
 from pipelines.data import Prompt
 from pipelines.prompt_order import step_prompts
@@ -65,7 +65,10 @@ def test_experience_comes_in_chunk_order_and_progress_counts_prompts() -> None:
         return LogProbs(rollout.logprobs, 0.0)
 
     counted: list[int] = []
-    experience = asyncio.run(collect_all(chunks(), Crew(generate, {"a": score}, reference), counted.append))
+    inspected: list[Experience] = []
+    crew = Crew(generate, {"a": score}, reference)
+    experience = asyncio.run(collect_all(chunks(), crew, counted.append, inspect_first=inspected.append))
+    assert inspected == experience[:1]
     assert [chunk.rollout.chunk.index for chunk in experience] == [0, 1, 2]
     assert counted == [1, 3, 3]  # the last chunk answers first
     prompts, responses = texts(experience)

@@ -12,19 +12,23 @@ from allgood.tilting import tilt
 from allgood.winrate import win_rate_by_prompt
 from pipelines.config.properties import (
     CannedReference,
+    ClassifierProperty,
     ConstantReference,
     DatasetReference,
     DrawsReference,
+    FunctionProperty,
     MeanReference,
     MedianReference,
     NoReference,
     PredictedReference,
+    Property,
     QuantileReference,
 )
 from pipelines.evaluation.efficiency import Efficiency, from_utilities
 from pipelines.evaluation.scorers import (
     agreement,
     centred,
+    fresh_p_good,
     fresh_references,
     saturation,
     sft_quantile,
@@ -88,10 +92,38 @@ def test_correlation_given_the_prompt_ignores_what_prompts_have_in_common() -> N
     assert np.isnan(within_prompt_correlation(shift, shift))
 
 
-def test_saturation_of_margins() -> None:
-    found = saturation(np.array([[0.0, 10.0, np.nan]]))  # sigma(0) = 1/2, sigma(10) = 0.99995
-    assert found.mean_p_good == pytest.approx(0.749977, abs=1e-5)
+def test_saturation_leaves_out_failures() -> None:
+    found = saturation(np.array([[0.5, 0.99, np.nan]]))
+    assert found.mean_p_good == pytest.approx(0.745)
     assert found.share_saturated == 0.5
+
+
+def function(transform: dict[str, str], reference: dict[str, object]) -> FunctionProperty:
+    return FunctionProperty.model_validate(
+        {"kind": "function", "function": "m:f", "transform": transform, "reference": reference}
+    )
+
+
+def test_fresh_p_good_is_what_the_property_says_whatever_its_transform() -> None:
+    def found(setting: Property, rewards: list[list[float]], sft: list[list[float]]) -> list[float]:
+        references = fresh_references(setting.reference, np.array(sft), None)
+        return fresh_p_good(setting, np.array(rewards), np.array(sft), references, temperature=1.0).ravel().tolist()
+
+    log_p = [[np.log(0.2), np.log(0.9), np.nan]]  # sigma(log p) = p / (1 + p) would say 0.167 and 0.474
+    for setting in (
+        ClassifierProperty(kind="classifier", model="judge"),
+        function({"kind": "log_prob"}, {"kind": "none"}),
+    ):
+        assert found(setting, log_p, [[0.0]]) == pytest.approx([0.2, 0.9, np.nan], nan_ok=True)
+    plain = function({"kind": "log_sigmoid"}, {"kind": "constant", "value": 1.0})
+    assert found(plain, [[1.0, 3.0]], [[0.0]]) == pytest.approx([0.5, 0.880797])
+    raw = function({"kind": "identity"}, {"kind": "constant", "value": 1.0})
+    assert found(raw, [[1.0, 3.0]], [[0.0]]) == pytest.approx([0.5, 0.880797])
+    drawn = function({"kind": "log_mean_sigmoid"}, {"kind": "draws", "num": 2})
+    # mean of sigma(1) and sigma(-3); of the second prompt a draw has failed
+    assert found(drawn, [[1.0], [1.0]], [[0.0, 4.0, 9.0], [0.0, np.nan, 9.0]]) == pytest.approx(
+        [(0.731059 + 0.047426) / 2, np.nan], nan_ok=True, rel=1e-5
+    )
 
 
 def test_fresh_references_follow_the_property() -> None:

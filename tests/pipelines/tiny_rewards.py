@@ -25,6 +25,16 @@ def vowels(prompts: Sequence[str], responses: Sequence[str]) -> list[float]:
     return [4.0 * sum(letter in "aeiou" for letter in response) / max(1, len(response)) for response in responses]
 
 
+def share_of_vowels(prompts: Sequence[str], responses: Sequence[str]) -> list[float]:
+    """The share of vowels, in [0, 1]: no logit."""
+    return [reward / 4.0 for reward in vowels(prompts, responses)]
+
+
+def failed_as_zero(prompts: Sequence[str], responses: Sequence[str]) -> list[float]:
+    """Fails on everything, and hides it."""
+    return [0.0 for _ in responses]
+
+
 def broken_on_b(prompts: Sequence[str], responses: Sequence[str]) -> list[float]:
     """Fails, by NaN, on responses that contain a b."""
     return [float("nan") if "b" in response else 1.0 for response in responses]

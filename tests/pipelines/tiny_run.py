@@ -50,11 +50,13 @@ def tiny_config(folder: Path, name: str = "arm", **changes: Any) -> RunConfig:
                 "kind": "function",
                 "function": "tests.pipelines.tiny_rewards:short",
                 "reference": {"kind": "quantile", "quantile": 0.85},
+                "zero_is_a_score": True,
                 "placement": {"cpus": 0.1},
             },
             "vowels": {
                 "kind": "function",
                 "function": "tests.pipelines.tiny_rewards:vowels",
+                "zero_is_a_score": True,
                 "placement": {"cpus": 0.1},
             },
         },
