@@ -45,9 +45,6 @@ DATASET = "dataset"  # the table's column with the mean reward of the data's own
 
 Keys = Mapping[str, Any]
 
-# A table without this key was sampled when there was no other stop string, so it need not be made again.
-_KEYS_NOT_WRITTEN = {"sampling.stop": ["\n\nHuman:"]}
-
 
 def quantile_column(quantile: float) -> str:
     """The table's column of an empirical quantile, "q85" for 0.85."""
@@ -99,7 +96,7 @@ class ReferenceTable:
 
     def check(self, expected: Keys) -> None:
         """Refuse a table of other models, templates or settings; ReferenceTableError names each key that differs."""
-        held = _KEYS_NOT_WRITTEN | self.manifest["keys"]
+        held = self.manifest["keys"]
         differing = [name for name, value in expected.items() if held.get(name) != value]
         if differing:
             shown = "; ".join(f"{name}: table {held.get(name)!r}, run {expected[name]!r}" for name in differing)
