@@ -1,10 +1,13 @@
-"""Write docs/results/real_input.md from a finished `make hh`: `python -m docs.write_real_input runs/hh_small`."""
+"""Write docs/results/real_input.md from a finished `make hh`.
+
+python -m docs.write_real_input runs/hh_small --took "55 minutes and 6 GB beside another job"
+"""
 
 from __future__ import annotations
 
+import argparse
 import json
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +21,17 @@ Report = dict[str, Any]
 
 def main() -> None:
     """Copy two plots and write the page."""
-    folder = RunFolder(Path(sys.argv[1]))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, help="the run folder")
+    parser.add_argument("--took", required=True, help="wall time and memory as measured, and what ran beside it")
+    arguments = parser.parse_args()
+    folder = RunFolder(arguments.run)
     for plot in PLOTS:
         shutil.copyfile(folder.plots / plot, RESULTS / f"real_input_{plot}")
-    (RESULTS / "real_input.md").write_text("\n".join(page(folder)), encoding="utf-8")
+    (RESULTS / "real_input.md").write_text("\n".join(page(folder, arguments.took)), encoding="utf-8")
 
 
-def page(folder: RunFolder) -> list[str]:
+def page(folder: RunFolder, took: str) -> list[str]:
     """The page, line by line."""
     config = load_config(folder.config)
     summary = _read(folder.summary)
@@ -36,7 +43,8 @@ def page(folder: RunFolder) -> list[str]:
         "",
         "`make hh DATA=folder` on 4,117 helpful pairs (model answers, labelled by a model) and 1,866 harmless pairs "
         "(hh-rlhf, harmless-base), 2 CPU cores. The policy is trained from scratch on a few hundred texts, so what it "
-        "writes is poor; the numbers below are those of the run. Page written by `python -m docs.write_real_input`.",
+        f"writes is poor; the numbers below are those of the run. It took {took}. Page written by "
+        "`python -m docs.write_real_input`.",
         "",
         "## Reward models on test prompts",
         "",
