@@ -131,10 +131,13 @@ def ppo_targets(
     rewards = [-row for row in penalties]
     for row, utility in zip(rewards, utilities, strict=True):
         row[-1] += utility
-    padded_values, mask = _padded(values)
-    estimated = advantages.gae(
-        _padded(rewards)[0], padded_values, mask, discount=algorithm.discount, gae_lambda=algorithm.gae_lambda
-    )
+    padded_rewards, (padded_values, mask) = _padded(rewards)[0], _padded(values)
+    if bool((torch.isfinite(padded_rewards) & torch.isfinite(padded_values)).all()):
+        estimated = advantages.gae(
+            padded_rewards, padded_values, mask, discount=algorithm.discount, gae_lambda=algorithm.gae_lambda
+        )
+    else:  # as for returns: the learner refuses the step by its gradient, which all learners see
+        estimated = torch.full_like(padded_values, torch.nan)
     start, behaviour = (_padded(rows)[0] for rows in (start_logprobs, behaviour_logprobs))
     weights = losses.truncated_importance(start, behaviour, maximum=max_importance_weight)
     return PpoTargets(

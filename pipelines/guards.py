@@ -63,12 +63,15 @@ def kl_notice(config: RunConfig) -> str | None:
 
 
 def refuse_unfit_rewards(properties: Mapping[str, Property], rewards: Mapping[str, FloatRow]) -> None:
-    """Refuse what a scorer gives where its transform would make nonsense of it: probabilities, or zeros for failures.
+    """Refuse what a function gives where its transform would make nonsense of it: probabilities, or zeros for failures.
+
+    Models are not judged: they are scored here, by their logits, which may well all lie in [0, 1].
 
     Raises:
         RoleError: Names the property and what to do.
     """
-    for name, setting in properties.items():
+    functions = {name: setting for name, setting in properties.items() if isinstance(setting, FunctionProperty)}
+    for name, setting in functions.items():
         values = torch.from_numpy(rewards[name])
         try:
             refuse_squashed_rewards(values, transform=transform_name(setting.transform))
@@ -78,9 +81,9 @@ def refuse_unfit_rewards(properties: Mapping[str, Property], rewards: Mapping[st
             raise RoleError(f"property {name}: {error}") from error
 
 
-def _zeros_are_suspect(setting: Property) -> bool:
+def _zeros_are_suspect(setting: FunctionProperty) -> bool:
     """Not where only order or differences count, nor where the user says that 0 is a score like any other."""
-    if isinstance(setting, FunctionProperty) and setting.zero_is_a_score:
+    if setting.zero_is_a_score:
         return False
     transform = setting.transform
     return not isinstance(transform, CustomTransform) and named(transform_name(transform)).expects != "anything"

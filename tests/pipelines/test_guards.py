@@ -10,7 +10,7 @@ import pytest
 
 from allgood.errors import ConfigError, RoleError
 from pipelines.align import run_align
-from pipelines.config.properties import FunctionProperty
+from pipelines.config.properties import FunctionProperty, ModelProperty
 from pipelines.config.run import RunConfig
 from pipelines.guards import kl_notice, refuse_destructive, refuse_unfit_rewards
 from tests.pipelines.tiny_run import tiny_config
@@ -89,6 +89,7 @@ def test_rewards_that_do_not_fit_their_transform_are_refused_by_property() -> No
     with pytest.raises(RoleError, match=r"property f: rewards are exactly 0 for 16 of 64 .*zero_is_a_score"):
         refuse_unfit_rewards({"f": setting("log_sigmoid")}, {"f": -9 * shares})
     refuse_unfit_rewards({"f": setting("log_sigmoid", zero_is_a_score=True)}, {"f": -9 * shares})
+    refuse_unfit_rewards({"m": ModelProperty(model="some/model")}, {"m": shares})  # its logits are known to be such
 
 
 def test_a_kl_whose_gradient_is_not_exact_says_so(tmp_path: Path) -> None:

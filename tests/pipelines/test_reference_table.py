@@ -21,7 +21,6 @@ from pipelines.config.properties import (
     NoReference,
     QuantileReference,
 )
-from pipelines.config.rl import SamplingConfig
 from pipelines.data import Demonstration, Pair, PreparedData
 from pipelines.reference_table import ReferenceTable, canned_column, needs_table, sha256_of
 from pipelines.references import dataset_responses, normality_of, table_rows
@@ -113,13 +112,6 @@ def test_a_table_of_another_model_is_refused_by_the_key_that_differs(tmp_path: P
     with pytest.raises(ReferenceTableError, match=r"belongs to another run: policy: table 'abc', run 'xyz'") as error:
         table.check(KEYS | {"policy": "xyz"})
     assert "max_new_tokens" not in str(error.value)
-
-
-def test_a_table_without_stop_strings_was_sampled_with_the_default_one(tmp_path: Path) -> None:
-    table = write_table(tmp_path / "references")
-    table.check(KEYS | {"sampling.stop": SamplingConfig().stop})
-    with pytest.raises(ReferenceTableError, match=r"sampling\.stop: table \['\\n\\nHuman:'\], run \['!'\]"):
-        table.check(KEYS | {"sampling.stop": ["!"]})
 
 
 @pytest.mark.parametrize("name", ["table.parquet", "samples.parquet"])

@@ -143,7 +143,7 @@ def test_a_trial_that_the_cluster_can_never_hold_is_refused_with_a_table(folder:
 
 def test_a_sweep_without_a_judge_is_refused(folder: Path) -> None:
     base = tiny_base(folder).model_copy(
-        update={"evaluate": tiny_base(folder).evaluate.model_copy(update={"gold": None})}
+        update={"evaluate": tiny_base(folder).evaluate.model_copy(update={"gold": None, "bars": {}})}
     )
     with pytest.raises(ConfigError, match="cannot judge themselves"):
         run_sweep(tiny_sweep(folder, "unjudged", arms=ARMS), base, source_name="tiny.yaml")
