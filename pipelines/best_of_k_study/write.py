@@ -50,15 +50,16 @@ Bradley-Terry on its gold.
 * **References** of the LSC sum: per prompt, the 75 % (and 85 %) quantile of its candidates' rewards.
 * **Both**: the share of chosen answers whose two golds each beat the prompt's 75 % quantile.
 * **Estimates** are the unbiased ones over all k-subsets; intervals are 95 %, by bootstrap over prompts; differences are
-  paired by prompt. {results["answers_without_utility"]} answers could not be scored (longer than the encoder reads) and
-  were left out.
+  paired by prompt. Answers that could not be scored (longer than the encoder reads) and were left out:
+  {results["answers_without_utility"]}.
 * **Reduced for 2 busy cores**: one seed, one epoch for helpful and about one for concise, pairs over 256 tokens
   dropped{_dropped(results)}, and answers to training prompts not scored, since nothing is reported on them.
 
 ![Gold of the chosen answer against k for ten rankers: helpful, concise, both over 75 %, both over median]({CURVES})
 
 Bands: 95 % intervals of the two sums and the LSC sum. Lines stand on the same prompts, so that bands that overlap may
-still differ: the paired differences below decide.
+still differ: the paired differences below decide. The logit of the product rises with the product, so it chooses the
+same answers as the LSC sum at 75 %; in RL, where differences of utilities count, the two differ.
 """
 
 
