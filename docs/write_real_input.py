@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.config.loading import load_config
+from pipelines.evaluation.measure import DEFAULT_QUANTILE
 from pipelines.run_folder import RunFolder
 
 RESULTS = Path(__file__).parent / "results"
@@ -66,7 +67,8 @@ def page(folder: RunFolder, took: str) -> list[str]:
         *_policy_table(evaluation),
         "",
         *[
-            f"* evaluator 2, {name}: win rate against the SFT quantile {rate:.3f}"
+            f"* evaluator 2, {name}: win rate against the SFT quantile {rate:.3f} (SFT by construction about "
+            f"{1 - config.evaluate.quantiles.get(name, DEFAULT_QUANTILE):.2f})"
             for name, rate in _evaluators(evaluation)
         ],
         "",
