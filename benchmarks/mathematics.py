@@ -73,7 +73,7 @@ def page(results: list[Result]) -> str:
         "thread, the best of 15 runs.",
         "",
         f"torch {torch.__version__}, {os.cpu_count()} CPU cores, load average {os.getloadavg()[0]:.1f} at the end",
-        "(above the number of cores: other work was running too).",
+        "(above the number of cores, other work was running too).",
         "",
         "| what | measured | allowed |",
         "| --- | --- | --- |",
