@@ -28,6 +28,8 @@ from pipelines.run_folder import RunFolder
 from pipelines.step_batch import assemble, rewards_of
 from pipelines.treatments import run_table, treatment_of
 
+TABLE_HASH = "reference table"  # among the hashes that tie a checkpoint to its run
+
 # Sections that may change between start and resume, as may `placement` of each property. Only at these places:
 # `kl.placement` decides the result, and a property may be called "preview".
 _NOT_THE_RESULT = frozenset({"output_dir", "tracking", "placement", "preview"})
@@ -118,7 +120,7 @@ def set_up(config: RunConfig) -> Setup:
     ids = [prompt.id for prompt in (*prompts, *validation)]
     hashes = {"config": config_hash(config)}
     if table is not None:
-        hashes["reference table"] = sha256_of(table.folder / MANIFEST)
+        hashes[TABLE_HASH] = sha256_of(table.folder / MANIFEST)
     treatments = {name: treatment_of(config, name, table, ids, key="") for name in config.properties}
     return Setup(config, prompts, validation, treatments, utility, gold_of(config), hashes)
 

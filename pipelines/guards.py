@@ -17,7 +17,7 @@ from pipelines.config.objectives import NormaliseThenSumObjective
 from pipelines.config.properties import FunctionProperty, Property
 from pipelines.config.rl import GrpoAlgorithm, PpoAlgorithm
 from pipelines.config.run import RunConfig
-from pipelines.config.transforms import CustomTransform, Transform, transform_name
+from pipelines.config.transforms import CustomTransform, transform_name
 
 
 def refuse_destructive(config: RunConfig) -> None:
@@ -97,12 +97,12 @@ def _refuse_scale(config: RunConfig, scale: str, *, key: str) -> None:
                 f"{key} may not divide log-probabilities, and nobody but you knows whether {transform.function} gives "
                 f"them; set properties.{name}.transform.is_log_prob to true or false"
             )
-    names = [transform_name(transform) for transform in transforms.values() if not _is_no_log_prob(transform)]
+    names = [
+        transform_name(transform)
+        for transform in transforms.values()
+        if not isinstance(transform, CustomTransform) or transform.is_log_prob
+    ]
     try:
         refuse_group_std(scale, names, kl_in_reward=config.kl.placement == "reward")
     except ValueError as error:
         raise ConfigError(f"{key}: {error}") from error
-
-
-def _is_no_log_prob(transform: Transform) -> bool:
-    return isinstance(transform, CustomTransform) and transform.is_log_prob is False

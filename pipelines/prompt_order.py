@@ -17,6 +17,7 @@ from pipelines.config.properties import ConstantReference, NoReference, Predicte
 from pipelines.config.run import RunConfig
 from pipelines.data import Prompt
 from pipelines.data.prepared import Split
+from pipelines.data.proportion import in_proportion
 
 Item = TypeVar("Item")
 
@@ -39,12 +40,7 @@ def of_split(prompts: Sequence[Prompt], split: Split) -> list[Prompt]:
     for prompt in prompts:
         if prompt.split == split:
             by_source[prompt.source].append(prompt)
-    ranked = [
-        ((position + 0.5) / len(members), source, prompt)
-        for source, members in by_source.items()
-        for position, prompt in enumerate(members)
-    ]
-    return [prompt for _, _, prompt in sorted(ranked, key=lambda entry: entry[:2])]
+    return in_proportion(by_source)
 
 
 def prompts_of(config: RunConfig, prompts: Sequence[Prompt], split: Split) -> list[Prompt]:

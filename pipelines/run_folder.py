@@ -7,6 +7,8 @@ from pathlib import Path
 
 from allgood.errors import ConfigError
 
+_BASE_PARTS = ("world", "data", "sft", "reward")  # of a finished chain, shared
+
 
 @dataclass(frozen=True)
 class RunFolder:
@@ -100,3 +102,12 @@ def refuse_alignment(folder: RunFolder) -> None:
             f"{folder.path} already holds an alignment; continue it with `allgood resume {folder.path}`, "
             "choose another `name`, or replace it with --overwrite"
         )
+
+
+def share_base(base: Path, folder: Path) -> None:
+    """Give `folder` the world, data and models of `base`, as links: reference tables differ, models not."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for part in _BASE_PARTS:
+        link, target = folder / part, (base / part).absolute()
+        if target.exists() and not link.exists():
+            link.symlink_to(target, target_is_directory=True)

@@ -69,11 +69,7 @@ class RunConfig(StrictModel):
     @model_validator(mode="after")
     def _further_references_can_be_made(self) -> RunConfig:
         for name, references in self.references.also.items():
-            if name not in self.properties:
-                raise ValueError(
-                    f"references.also names {name!r}, which is not a property; properties are: "
-                    f"{', '.join(self.properties)}"
-                )
+            self._refuse_unknown(name, key="references.also")
             kind = self.properties[name].kind
             predicted = [reference for reference in references if isinstance(reference, PredictedReference)]
             if kind != "model" and any(reference.encoder is None for reference in predicted):
@@ -85,13 +81,15 @@ class RunConfig(StrictModel):
 
     @model_validator(mode="after")
     def _bars_belong_to_properties(self) -> RunConfig:
-        unknown = [name for name in self.evaluate.bars if name not in self.properties]
-        if unknown:
-            raise ValueError(
-                f"evaluate.bars names {unknown[0]!r}, which is not a property; properties are: "
-                f"{', '.join(self.properties)}"
-            )
+        for name in self.evaluate.bars:
+            self._refuse_unknown(name, key="evaluate.bars")
         return self
+
+    def _refuse_unknown(self, name: str, *, key: str) -> None:
+        if name not in self.properties:
+            raise ValueError(
+                f"{key} names {name!r}, which is not a property; properties are: {', '.join(self.properties)}"
+            )
 
     @model_validator(mode="after")
     def _trained_models_have_pairs(self) -> RunConfig:

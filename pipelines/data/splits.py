@@ -16,6 +16,7 @@ from allgood.errors import DataError
 from pipelines.config.data import SplitConfig
 from pipelines.data.near_duplicates import group_near_duplicates
 from pipelines.data.prepared import Split
+from pipelines.data.proportion import in_proportion
 
 
 @dataclass(frozen=True)
@@ -125,11 +126,9 @@ def _stratified_order(groups: Sequence[Group], generator: random.Random) -> list
     strata: dict[tuple[str, ...], list[Group]] = defaultdict(list)
     for group in groups:
         strata[group.sources].append(group)
-    ranked = []
-    for sources, members in sorted(strata.items()):
+    for _, members in sorted(strata.items()):
         generator.shuffle(members)
-        ranked += [((position + 0.5) / len(members), sources, group) for position, group in enumerate(members)]
-    return [group for _, _, group in sorted(ranked, key=lambda item: item[:2])]
+    return in_proportion(strata)
 
 
 def _fill(order: Sequence[Group], targets: Mapping[Split, int]) -> dict[str, Split]:

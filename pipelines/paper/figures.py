@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from pipelines.evaluation.measure import CURVE_PERCENTILES
 from pipelines.files import atomic_path
@@ -33,14 +33,12 @@ def frontier_figure(
     results: Sequence[Result], labels: Mapping[str, str], metrics: Mapping[str, Metric], path: Path
 ) -> None:
     """Metrics against measured KL, one panel each; trained arms."""
-    figure, axes = plt.subplots(
-        1, len(metrics), figsize=(4.0 * len(metrics), 3.6), constrained_layout=True, squeeze=False
-    )
-    for axis, (title, metric) in zip(axes[0], metrics.items(), strict=True):
+    figure, axes = _panels(len(metrics), width=4.0, height=3.6)
+    for axis, (title, metric) in zip(axes, metrics.items(), strict=True):
         for colour, (label, words) in zip(COLOURS, labels.items(), strict=False):
             _draw(axis, trained_curves(results, label, metric), colour, words)
         _finish(axis, title)
-    axes[0][0].legend(fontsize=7)
+    axes[0].legend(fontsize=7)
     _save(figure, path)
 
 
@@ -49,10 +47,8 @@ def tilting_figure(results: Sequence[Result], metrics: Mapping[str, str], path: 
 
     Dashed from the KL on that the samples of some seed no longer support.
     """
-    figure, axes = plt.subplots(
-        1, len(metrics), figsize=(4.6 * len(metrics), 3.8), constrained_layout=True, squeeze=False
-    )
-    for axis, (title, metric) in zip(axes[0], metrics.items(), strict=True):
+    figure, axes = _panels(len(metrics), width=4.6, height=3.8)
+    for axis, (title, metric) in zip(axes, metrics.items(), strict=True):
         for colour, label in zip(COLOURS, labels_of(results), strict=False):
             solid = min(reliable_up_to(results, label))
             _mean_line(axis, tilted_curves(results, label, metric), colour, label, solid=solid)
@@ -65,16 +61,14 @@ def tilting_figure(results: Sequence[Result], metrics: Mapping[str, str], path: 
                         color=colour,
                     )
         _finish(axis, title)
-    axes[0][0].legend(fontsize=7)
+    axes[0].legend(fontsize=7)
     _save(figure, path)
 
 
 def best_of_k_figure(results: Sequence[Result], metrics: Mapping[str, str], path: Path) -> None:
     """Metrics against k, mean over seeds."""
-    figure, axes = plt.subplots(
-        1, len(metrics), figsize=(4.6 * len(metrics), 3.8), constrained_layout=True, squeeze=False
-    )
-    for axis, (title, metric) in zip(axes[0], metrics.items(), strict=True):
+    figure, axes = _panels(len(metrics), width=4.6, height=3.8)
+    for axis, (title, metric) in zip(axes, metrics.items(), strict=True):
         for colour, label in zip(COLOURS, labels_of(results), strict=False):
             rows = [result["tilted"][label]["best_of_k"] for result in results]
             ks = [point["k"] for point in rows[0]]
@@ -83,7 +77,7 @@ def best_of_k_figure(results: Sequence[Result], metrics: Mapping[str, str], path
         axis.set_xscale("log", base=2)
         axis.set_xlabel("k")
         axis.set_title(title, fontsize=9)
-    axes[0][0].legend(fontsize=7)
+    axes[0].legend(fontsize=7)
     _save(figure, path)
 
 
@@ -91,10 +85,8 @@ def coefficient_figure(
     results: Sequence[Result], labels: Mapping[str, str], metrics: Mapping[str, Metric], path: Path
 ) -> None:
     """Metrics against the KL coefficient, one panel each: every arm a dot, a line per seed."""
-    figure, axes = plt.subplots(
-        1, len(metrics), figsize=(4.0 * len(metrics), 3.6), constrained_layout=True, squeeze=False
-    )
-    for axis, (title, metric) in zip(axes[0], metrics.items(), strict=True):
+    figure, axes = _panels(len(metrics), width=4.0, height=3.6)
+    for axis, (title, metric) in zip(axes, metrics.items(), strict=True):
         for colour, (label, words) in zip(COLOURS, labels.items(), strict=False):
             for index, result in enumerate(results):
                 points = sorted((arm["gamma"], metric(arm)) for arm in result["arms"] if arm["objective"] == label)
@@ -104,7 +96,7 @@ def coefficient_figure(
         axis.xaxis.set_major_formatter("{x:g}")
         axis.set_xlabel("KL coefficient gamma")
         axis.set_title(title, fontsize=9)
-    axes[0][0].legend(fontsize=7)
+    axes[0].legend(fontsize=7)
     _save(figure, path)
 
 
@@ -112,10 +104,8 @@ def improvement_figure(
     panels: Mapping[str, Sequence[Result]], labels: Mapping[str, Mapping[str, str]], path: Path, *, kl: float
 ) -> None:
     """How the gain in gold over the SFT policy is spread over prompts, at one matched KL: quantile curves."""
-    figure, axes = plt.subplots(
-        1, len(panels), figsize=(4.2 * len(panels), 3.6), constrained_layout=True, squeeze=False
-    )
-    for axis, (title, results) in zip(axes[0], panels.items(), strict=True):
+    figure, axes = _panels(len(panels), width=4.2, height=3.6)
+    for axis, (title, results) in zip(axes, panels.items(), strict=True):
         name = title.split(",")[0]
         for colour, (label, words) in zip(COLOURS, labels[title].items(), strict=False):
             gains = matched_gains(results, label, name, kl)
@@ -127,6 +117,12 @@ def improvement_figure(
         axis.set_title(title, fontsize=9)
         axis.legend(fontsize=7)
     _save(figure, path)
+
+
+def _panels(number: int, *, width: float, height: float) -> tuple[Figure, list[Axes]]:
+    """Panels side by side, each of this size in inches."""
+    figure, axes = plt.subplots(1, number, figsize=(width * number, height), constrained_layout=True, squeeze=False)
+    return figure, list(axes[0])
 
 
 def _draw(axis: Axes, curves: Sequence[Curve], colour: str, label: str) -> None:
@@ -152,7 +148,7 @@ def _finish(axis: Axes, title: str) -> None:
     axis.set_title(title, fontsize=9)
 
 
-def _save(figure: Any, path: Path) -> None:
+def _save(figure: Figure, path: Path) -> None:
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=110, format="png")
     plt.close(figure)

@@ -15,9 +15,9 @@ from pipelines.files import write_json
 from pipelines.gold import gold_of
 from pipelines.paper.parts import PARTS, Part, Setting
 from pipelines.paper.tilted import best_of_k_curve, measured_values, tilted_curve
-from pipelines.preview_check.design import share_base
 from pipelines.progress import say
 from pipelines.references import build_references
+from pipelines.run_folder import share_base
 from pipelines.study.held_out import is_trained
 from pipelines.study.matched import arm_at
 from pipelines.study.worlds import measure_arms, train_world, without_details

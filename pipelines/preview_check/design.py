@@ -25,7 +25,6 @@ from pipelines.study.matched import paced_config
 
 TARGET_KLS = (0.5, 1.0, 2.0)
 TRAINING, PREDICTION = "training", "prediction"
-_BASE_PARTS = ("world", "data", "sft", "reward")  # of a finished chain, shared
 
 
 @dataclass(frozen=True)
@@ -96,15 +95,6 @@ def prediction_config(training: RunConfig, scale: Scale) -> RunConfig:
         }
     )
     return training.model_copy(update={"name": PREDICTION, "references": references})
-
-
-def share_base(base: Path, folder: Path) -> None:
-    """Give `folder` the world, data and models of `base`, as links: reference tables differ, models not."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for part in _BASE_PARTS:
-        link, target = folder / part, (base / part).absolute()
-        if target.exists() and not link.exists():
-            link.symlink_to(target, target_is_directory=True)
 
 
 def settings_of(config: RunConfig) -> list[CheckSetting]:

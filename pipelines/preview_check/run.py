@@ -25,14 +25,13 @@ from pipelines.preview_check.design import (
     arm_of,
     prediction_config,
     settings_of,
-    share_base,
     training_config,
 )
 from pipelines.preview_check.measure import Predictor, compare, trained_samples
 from pipelines.progress import say
 from pipelines.reference_table import MANIFEST, ReferenceTable
 from pipelines.references import build_references
-from pipelines.run_folder import RunFolder
+from pipelines.run_folder import RunFolder, share_base
 
 LANES = 2
 COEFFICIENTS, SCALE = "coefficients.json", "scale.json"

@@ -13,7 +13,7 @@ from actors.cast import spawn_in_group
 from actors.named_actors import attach
 from pipelines.align import Watch, resume, run_align
 from pipelines.align_loop import Step
-from pipelines.align_setup import set_up
+from pipelines.align_setup import TABLE_HASH
 from pipelines.cast_request import Actors, SharedActors, lane_request
 from pipelines.checkpoints import latest, newest
 from pipelines.comparison import sample_policy
@@ -25,14 +25,14 @@ from pipelines.evaluation.samples import test_prompts as prompts_of_test
 from pipelines.evaluation.scorers import win_rate
 from pipelines.gold import gold_of
 from pipelines.progress import say
+from pipelines.reference_table import MANIFEST, sha256_of
 from pipelines.run_folder import RunFolder
 from pipelines.sweep.judge import load_opponents, validation_judge
 from pipelines.sweep.placement import FIRST_BUNDLE
 from pipelines.sweep.score import Source
 from pipelines.sweep.shared import judged_samples
 from pipelines.sweep.trial import SFT_SAMPLES, TrialPlan
-
-TABLE = "reference table"  # among the hashes that tie a checkpoint to its run
+from pipelines.treatments import run_table
 
 
 def align_and_measure(config: RunConfig, plan: TrialPlan, observe: Callable[[Step], None]) -> dict[str, Any]:
@@ -67,7 +67,9 @@ def _align(config: RunConfig, cast: Actors, watch: Watch) -> Mapping[str, Any]:
 def has_its_table(config: RunConfig) -> bool:
     """Whether the trial's checkpoint was made with the reference table that is there now."""
     checkpoint = latest(RunFolder(config.folder).checkpoints, say)
-    return checkpoint is None or checkpoint.hashes.get(TABLE) == set_up(config).hashes.get(TABLE)
+    table = run_table(config)
+    now = None if table is None else sha256_of(table.folder / MANIFEST)
+    return checkpoint is None or checkpoint.hashes.get(TABLE_HASH) == now
 
 
 def _test_samples(config: RunConfig, cast: Actors, source: Source, *, policy_version: int) -> ScoredSamples:
