@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from pipelines.config.loading import changed_config
 from pipelines.paper.page import write_page
 from pipelines.paper.parts import PARTS, Part
 from pipelines.paper.run import run_seed
@@ -22,6 +23,9 @@ from pipelines.study.runs import Plan, run_study, two_at_a_time
 from pipelines.study.worlds import world_config
 
 MAIN = "main"
+# Per validation prompt at each evaluation while training: with the study's 4, one arm's noise hides a change of 5 %.
+# Not for the study itself, whose arms are stored.
+PART_SETTINGS = ("align.evaluation_samples=16",)
 FAST_TARGETS = (0.5, 1.0)  # the page looks at the arms of target KL 1
 FAST_SETTINGS = (
     "sft.training.max_steps=120",
@@ -77,7 +81,7 @@ def _run(experiments: Experiments, names: Sequence[str]) -> None:
     if MAIN in names:
         run_study(experiments.main)
     chosen = [part for part in experiments.parts if part.name in names]
-    config = experiments.main.config()
+    config = changed_config(experiments.main.config(), PART_SETTINGS)
     world = partial(world_config, config)
 
     def run(seed: int) -> None:
