@@ -23,6 +23,7 @@ from pipelines.evaluation.scorers import (
     agreements,
     saturation,
     sft_quantile,
+    sft_share_over,
     share_over,
     win_rate,
     within_prompt_correlation,
@@ -80,7 +81,7 @@ def evaluator_2(aligned: ScoredSamples, sft: ScoredSamples, name: str, settings:
     found = settings.estimates(
         {
             "over_quantile": share_over(scores, bars),
-            "sft_over_quantile": share_over(baseline, bars),
+            "sft_over_quantile": sft_share_over(baseline, settings.quantile(name)),
             "win_rate": win_rate(scores, baseline),
         }
     )

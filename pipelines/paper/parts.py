@@ -71,7 +71,7 @@ REFERENCE = Part(
         _quantile(95),
         Setting("canned", _both_at('{kind: canned, replies: ["i can not help with that."]}')),
         Setting(
-            "random draw",
+            "16 random draws",
             (
                 *_both_at("{kind: draws, num: 16}"),
                 *_transform("log_mean_sigmoid"),

@@ -61,7 +61,8 @@ def with_references(config: RunConfig) -> RunConfig:
     """
     settings = [chosen for part in PARTS.values() for chosen in _settings(config, part).values()]
     also = {name: [chosen.properties[name].reference for chosen in settings] for name in config.properties}
-    update = {"splits": SPLITS, "also": also}
+    limits = {**config.references.max_prompts, "test": config.evaluate.prompts}  # predicted where arms are measured
+    update = {"splits": SPLITS, "also": also, "max_prompts": limits}
     return config.model_copy(update={"references": config.references.model_copy(update=update)})
 
 

@@ -20,8 +20,9 @@ from actors.reward import RewardSpec
 from pipelines.cast_request import EVALUATOR, evaluator_parts, reward_parts
 from pipelines.config.run import RunConfig
 from pipelines.data import Prompt
-from pipelines.evaluation.measure import FloatGrid, PolicySamples
-from pipelines.evaluation.scorers import agreements, sft_quantile, share_over
+from pipelines.evaluation.estimates import PerPrompt
+from pipelines.evaluation.measure import DEFAULT_QUANTILE, FloatGrid, PolicySamples
+from pipelines.evaluation.scorers import agreements, sft_quantile, sft_share_over, share_over
 from pipelines.lane import Lane
 from pipelines.run_folder import RunFolder
 
@@ -46,30 +47,38 @@ def held_out_entries(
     """
     shown = [sft, *(policy.samples(slice(0, SAMPLES_PER_PROMPT)) for policy in policies)]
     grids = _scored(config, clean, prompts, shown)
+    quantiles = {name: config.evaluate.quantiles.get(name, DEFAULT_QUANTILE) for name in config.properties}
     bars = {
-        scorer: {name: sft_quantile(grid, config.evaluate.quantiles.get(name, 0.85)) for name, grid in scores.items()}
-        for scorer, scores in grids[0].items()
-        if scorer in (HELD_OUT, CLEAN)
+        scorer: {name: sft_quantile(grids[0][scorer][name], quantile) for name, quantile in quantiles.items()}
+        for scorer in (HELD_OUT, CLEAN)
     }
-    entries = [
+    of_sft = {
+        scorer: {name: _mean(sft_share_over(grids[0][scorer][name], quantile)) for name, quantile in quantiles.items()}
+        for scorer in bars
+    }
+    of_policies = [
         {
-            "evaluator_2": {
-                scorer: {name: float(np.nanmean(share_over(of_policy[scorer][name], bar))) for name, bar in own.items()}
-                for scorer, own in bars.items()
-            },
-            "agreement": _agreement(of_policy),
+            scorer: {name: _mean(share_over(of_policy[scorer][name], bar)) for name, bar in own.items()}
+            for scorer, own in bars.items()
         }
-        for of_policy in grids
+        for of_policy in grids[1:]
+    ]
+    entries = [
+        {"evaluator_2": rates, "agreement": _agreement(of_policy)}
+        for rates, of_policy in zip([of_sft, *of_policies], grids, strict=True)
     ]
     return entries[0], entries[1:]
+
+
+def _mean(shares: PerPrompt) -> float:
+    return float(np.nanmean(shares))
 
 
 def _agreement(grids: Grids) -> dict[str, dict[str, float]]:
     """Per property, the share of a prompt's sample pairs that two scorers order alike, mean over prompts."""
     return {
         name: {
-            pair: float(np.nanmean(share))
-            for pair, share in agreements({scorer: grids[scorer][name] for scorer in grids}).items()
+            pair: _mean(share) for pair, share in agreements({scorer: grids[scorer][name] for scorer in grids}).items()
         }
         for name in grids[GOLD]
     }

@@ -54,19 +54,23 @@ class Plan:
 
 
 def run_study(plan: Plan) -> None:
-    """Run the worlds whose numbers are not stored."""
+    """Run the worlds whose numbers are not stored. Those of one seed one after the other: they share models."""
     config = plan.config()
-    worlds = [(seed, on) for on in plan.shortcuts for seed in range(plan.num_seeds)]
-    missing = [(seed, on) for seed, on in worlds if not results_path(plan.stored, seed, on).is_file()]
-    say(f"{len(missing)} of {len(worlds)} worlds to run")
+    worlds = {seed: [on for on in plan.shortcuts if not _is_stored(plan, seed, on)] for seed in range(plan.num_seeds)}
+    missing = {seed: kinds for seed, kinds in worlds.items() if kinds}
+    say(f"{sum(map(len, missing.values()))} of {plan.num_seeds * len(plan.shortcuts)} worlds to run")
 
-    def run(world: tuple[int, bool]) -> None:
-        seed, on = world
+    def run(seed: int) -> None:
         clean = world_config(config, seed=seed, shortcuts=False)
-        chosen = world_config(config, seed=seed, shortcuts=on)
-        run_world(chosen, clean, results_path(plan.stored, seed, on), targets=plan.targets)
+        for on in missing[seed]:
+            chosen = world_config(config, seed=seed, shortcuts=on)
+            run_world(chosen, clean, results_path(plan.stored, seed, on), targets=plan.targets)
 
-    two_at_a_time(run, missing, name=lambda world: f"seed {world[0]}, shortcuts {'on' if world[1] else 'off'}")
+    two_at_a_time(run, list(missing), name=lambda seed: f"seed {seed}")
+
+
+def _is_stored(plan: Plan, seed: int, shortcuts: bool) -> bool:
+    return results_path(plan.stored, seed, shortcuts).is_file()
 
 
 def two_at_a_time(run: Callable[[Item], None], items: Sequence[Item], *, name: Callable[[Item], str]) -> None:

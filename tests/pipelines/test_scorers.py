@@ -32,6 +32,7 @@ from pipelines.evaluation.scorers import (
     fresh_references,
     saturation,
     sft_quantile,
+    sft_share_over,
     share_over,
     win_rate,
     within_prompt_correlation,
@@ -46,6 +47,23 @@ def test_the_bar_of_evaluator_2_is_the_prompts_own_quantile() -> None:
 def test_with_few_samples_the_bar_is_the_prompts_mean_plus_a_shared_deviation() -> None:
     scores = np.array([[0.0, 2.0], [100.0, 102.0]])  # deviations -1, 1, -1, 1
     assert sft_quantile(scores, 1.0).tolist() == [2.0, 102.0]
+
+
+@pytest.mark.parametrize(("num_samples", "quantile"), [(16, 0.95), (8, 0.85), (4, 0.85)])
+def test_the_sft_policy_is_over_its_bar_as_often_as_a_policy_that_equals_it(num_samples: int, quantile: float) -> None:
+    generator = np.random.default_rng(0)
+    sft, fresh = generator.normal(size=(4_000, num_samples)), generator.normal(size=(4_000, num_samples))
+    expected = share_over(fresh, sft_quantile(sft, quantile)).mean()
+    assert sft_share_over(sft, quantile).mean() == pytest.approx(expected, abs=0.02)
+    if num_samples == 16:  # where a sample's part in its own bar costs most
+        assert share_over(sft, sft_quantile(sft, quantile)).mean() < expected - 0.03
+
+
+def test_the_share_of_the_sft_policy_by_hand_and_with_failed_scores() -> None:
+    assert sft_share_over(np.array([[1.0, 2.0]]), 0.5).tolist() == [0.5]  # 1 is under the bar 2, 2 over the bar 1
+    assert np.isnan(sft_share_over(np.array([[1.0]]), 0.5)).all()
+    scores = np.array([[*range(8), np.nan]], dtype=float)
+    assert sft_share_over(scores, 1.0).tolist() == [1 / 8]  # 7 alone is over all others
 
 
 def test_share_over_a_bar_counts_ties_half_and_leaves_out_failures() -> None:

@@ -39,4 +39,4 @@ def test_a_part_trains_and_predicts_every_setting_and_is_not_run_twice(tmp_path:
     assert (world.folder / "calibrated" / "references" / "manifest.json").is_file()
     assert all(len(found[0]["tilted"][label]["tilting"]) >= 3 for label in labels_of(found))
     write_page(tmp_path / "nothing", tmp_path / "stored", tmp_path)
-    assert "random draw" in (tmp_path / "paper.md").read_text(encoding="utf-8")
+    assert "16 random draws" in (tmp_path / "paper.md").read_text(encoding="utf-8")
