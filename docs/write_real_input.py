@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.config.loading import load_config
-from pipelines.evaluation.measure import DEFAULT_QUANTILE
+from pipelines.evaluate import MEASUREMENTS
 from pipelines.run_folder import RunFolder
 
 RESULTS = Path(__file__).parent / "results"
@@ -36,7 +36,7 @@ def page(folder: RunFolder, took: str) -> list[str]:
     """The page, line by line."""
     config = load_config(folder.config)
     summary = _read(folder.summary)
-    evaluation = summary["evaluation"]
+    evaluation, measurements = summary["evaluation"], _read(folder.evaluation / MEASUREMENTS)
     names = list(config.properties)
     align = config.align
     return [
@@ -67,9 +67,10 @@ def page(folder: RunFolder, took: str) -> list[str]:
         *_policy_table(evaluation),
         "",
         *[
-            f"* evaluator 2, {name}: win rate against the SFT quantile {rate:.3f} (SFT by construction about "
-            f"{1 - config.evaluate.quantiles.get(name, DEFAULT_QUANTILE):.2f})"
-            for name, rate in _evaluators(evaluation)
+            f"* evaluator 2, {name}: over the SFT policy's {found['quantile']:.0%} quantile in a share of "
+            f"{found['over_quantile']['value']:.3f} (the SFT policy itself {found['sft_over_quantile']['value']:.3f}: "
+            f"bars from {measurements['num_sft_samples']} samples are low)"
+            for name, found in measurements["evaluators"].items()
         ],
         "",
         f"![Rewards, references, margins and utilities while training](real_input_{PLOTS[1]})",
@@ -112,10 +113,6 @@ def _policy_table(evaluation: Report) -> list[str]:
             f"{rates['mean_length_words']:.1f} | {entry['share_cut']:.3f} |"
         )
     return rows
-
-
-def _evaluators(evaluation: Report) -> list[tuple[str, float]]:
-    return list(evaluation.get("evaluator_2_win_rates", {}).items())
 
 
 def _counts(folder: RunFolder, names: list[str]) -> Report:

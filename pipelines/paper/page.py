@@ -32,6 +32,7 @@ from pipelines.paper.tables import (
     verdict_without_claim,
 )
 from pipelines.study.analysis import matched_difference
+from pipelines.study.write import notes_of
 
 UNIFORMITY_KL = 1.0  # nats, at which the gains of prompts are compared
 BOTH_LABELS = {"raw_sum": "raw sum", "lsc_sum": "LSC sum", "raw_sum_tuned": "raw sum, tuned weights"}
@@ -82,6 +83,7 @@ def _both(results: Sequence[Result], folder: Path) -> str:
         }
         frontier_figure(results, BOTH_LABELS, metrics, folder / "paper_both.png")
         lines += ["![Both properties: metrics against KL](paper_both.png)", ""]
+        lines += [line for note in notes_of(results) for line in (note, "")]
         lines += differences(results, "lsc_sum", "raw_sum", metrics)
         lines += ["", "Against raw sums with weights tuned on validation prompts:", ""]
         lines += differences(results, "lsc_sum", "raw_sum_tuned", metrics)

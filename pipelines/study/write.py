@@ -85,7 +85,7 @@ Made by `make study` ({num_seeds} seeds, {num_worlds} worlds); `python -m pipeli
 from [the stored numbers](data/study). A seed redraws everything: world, splits, SFT policy, reward models, references,
 RL. Gammas come from `solve_gamma` at the same target KLs; curves over the measured KL are interpolated per seed, never
 extrapolated; differences are paired by seed, with 95 % t-intervals. *Detectable* is the smallest true difference that
-the study would have found with power 0.8. 300 test prompts x 4 samples per arm.
+the study would have found with power 0.8. 300 test prompts x 4 samples per arm (evaluator 2, hacking and agreement: 2).
 
 *Evaluator 2* is the share of samples over the SFT policy's 85 % (helpful) or 95 % (harmless) quantile of a held-out
 preference model, which shares no pairs, prompts or seed with the training reward model (same backbone: the world has no
@@ -104,14 +104,14 @@ def _section(results: Sequence[Result], strength: float, figure: str) -> str:
     title = f"Shortcuts {'on' if strength else 'off'} (strength {strength:g})"
     trained = {name: label for name, label in OBJECTIVES.items() if any(curves(results, name, METRICS["both good"]))}
     more = MORE_METRICS | (HACKING if strength else {})
-    lines = [f"## {title}\n", f"![{title}]({figure})\n", *_in_short(results, METRICS | more), ""]
+    notes = [f"{note}\n" for note in notes_of(results)]
+    lines = [f"## {title}\n", f"![{title}]({figure})\n", *notes, *_in_short(results, METRICS | more), ""]
     for heading, metrics in (("", METRICS), (", more", more)):
         lines += [f"### At matched KL, mean over seeds{heading}\n", *_level_table(results, trained, metrics), ""]
         for other in [name for name in trained if name != "raw_sum"]:
             table = _difference_table(results, other, metrics)
             lines += [f"### {trained[other]} minus raw sum{heading}\n", *table, ""]
-    notes = sorted({result["note"] for result in results if "note" in result})  # on how stored numbers were made
-    lines += ["### Training\n", *[f"{note}\n" for note in notes], *convergence_table(results, trained), ""]
+    lines += ["### Training\n", *convergence_table(results, trained), ""]
     lines += ["### Preference models\n", "Accuracy on test pairs, mean over seeds:\n", *accuracy_table(results), ""]
     lines += [
         f"Agreement within a prompt, aligned samples at target KL {AGREEMENT_TARGET:g}:\n",
@@ -119,6 +119,11 @@ def _section(results: Sequence[Result], strength: float, figure: str) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def notes_of(results: Sequence[Result]) -> list[str]:
+    """What is to be known about how numbers were stored, each note once."""
+    return sorted({result["note"] for result in results if "note" in result})
 
 
 def _in_short(results: Sequence[Result], metrics: Mapping[str, Metric]) -> list[str]:
