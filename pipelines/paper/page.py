@@ -294,9 +294,10 @@ def _tables(results: Sequence[Result]) -> list[str]:
     shortcuts = {name: _shortcut(name) for name in ("lists", "consult")}
     target = results[0]["arms"][0]["target_kl"]
     return [
-        f"Trained at a target KL of {target:g}; the measured KLs differ a little.",
+        f"Trained at a target KL of {target:g}. The measured KLs differ: for differences each arm is moved to "
+        f"{target:g} along the curve that tilting predicts for its objective.",
         "",
-        *trained_table(results, DEFAULT, _both_good, shortcuts),
+        *trained_table(results, DEFAULT, shortcuts),
         "",
         "Both good as tilting predicts it, at matched KL:",
         "",
@@ -311,7 +312,7 @@ def _against_default(results: Sequence[Result], *, sign: int = 1) -> list[Compar
 
 
 def _between(results: Sequence[Result], first: str, second: str, *, sign: int = 1) -> list[Compared]:
-    trained = Compared(f"{first}, trained", trained_difference(results, first, second, _both_good), sign)
+    trained = Compared(f"{first}, trained", trained_difference(results, first, second), sign)
     predicted = [
         Compared(f"{first}, predicted at KL {kl:g}", tilted_difference(results, first, second, kl), sign)
         for kl in TILTED_KLS

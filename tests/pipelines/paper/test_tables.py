@@ -12,6 +12,7 @@ from pipelines.paper.tables import (
     convergence,
     tilted_difference,
     tilted_table,
+    trained_difference,
     verdict,
     verdict_without_claim,
 )
@@ -55,6 +56,19 @@ def test_predictions_and_best_of_k_are_paired_by_seed() -> None:
     ):
         assert found is not None
         assert (found.mean, found.high - found.low) == (pytest.approx(0.01), pytest.approx(0.0, abs=1e-9))
+
+
+def test_trained_arms_are_compared_at_the_target_kl_whatever_they_spent() -> None:
+    results = [result(seed, ["LSC", "raw"], targets=(1.0,)) for seed in range(3)]
+    for found in results:
+        found["arms"][1]["kl"] = 1.2  # the tilt gains 0.2 per nat here, so that 0.04 of the 0.05 come from KL
+    difference = trained_difference(results, "raw", "LSC")
+    assert difference is not None
+    assert difference.mean == pytest.approx(0.05 - 0.04)
+    results[0]["arms"][1]["kl"] = 9.0  # beyond what the tilt shows
+    difference = trained_difference(results, "raw", "LSC")
+    assert difference is not None
+    assert difference.num_seeds == 2
 
 
 def test_samples_support_predictions_up_to_the_last_reliable_point() -> None:
