@@ -26,7 +26,6 @@ from pipelines.config.run import RunConfig
 from pipelines.config.sweep import OptunaSearch, SweepConfig
 from pipelines.evaluation.samples import test_prompts
 from pipelines.files import atomic_path, write_json
-from pipelines.objective import combined_utility
 from pipelines.progress import say
 from pipelines.runtime import ray_session
 from pipelines.sweep import results
@@ -36,7 +35,7 @@ from pipelines.sweep.placement import num_fitting, refuse_too_large
 from pipelines.sweep.report import write_sweep_report
 from pipelines.sweep.score import Source
 from pipelines.sweep.shared import Shared, forget_trial, frozen_actors, make_base, make_samples
-from pipelines.sweep.space import Point, Space, checked, planned, space_of
+from pipelines.sweep.space import Point, Space, planned, point_config, space_of
 from pipelines.sweep.trial import SFT_SAMPLES, TrialPlan
 
 CONFIG, SUMMARY, TABLE = "sweep.yaml", "summary.json", "results.parquet"
@@ -117,13 +116,7 @@ def write_results(sweep: SweepConfig, run: RunConfig, space: Space) -> dict[str,
 def _checked_runs(space: Space, points: Sequence[Point] | None, run: RunConfig, source_name: str) -> list[RunConfig]:
     """The run of every point that is known, else of the corners of the space."""
     known = points if points is not None else [space.point(choice) for choice in space.corners()]
-    trials = checked(known, run, source=source_name)
-    for point, trial in zip(known, trials, strict=True):
-        try:
-            combined_utility(trial.objective, trial.properties)
-        except ConfigError as error:
-            raise ConfigError(f"{source_name}: at {point.labels}: {error}") from error
-    return trials
+    return [point_config(point, run, source=source_name) for point in known]
 
 
 def _refuse_unprunable(sweep: SweepConfig, trials: Sequence[RunConfig]) -> None:

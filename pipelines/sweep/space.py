@@ -12,7 +12,7 @@ import itertools
 import json
 import random
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -170,17 +170,12 @@ def planned(space: Space, sweep: SweepConfig) -> list[Point] | None:
     return points
 
 
-def checked(points: Sequence[Point], run: RunConfig, *, source: str) -> list[RunConfig]:
-    """The run of every point, before anything starts.
+def point_config(point: Point, run: RunConfig, *, source: str) -> RunConfig:
+    """The run file's configuration with the changes of a point; name and folders are still the base run's.
 
     Raises:
         ConfigError: Names the point and what is wrong with it; an unknown key with the nearest known one.
     """
-    return [point_config(point, run, source=source) for point in points]
-
-
-def point_config(point: Point, run: RunConfig, *, source: str) -> RunConfig:
-    """The run file's configuration with the changes of a point; name and folders are still the base run's."""
     try:
         return changed_config(run, [override_text(key, value) for key, value in point.changes.items()])
     except ConfigError as error:
