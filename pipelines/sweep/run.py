@@ -77,7 +77,7 @@ def _run(
         samples = sweep.folder / SFT_SAMPLES
         make_samples(run, trials, test_prompts(run), shared, source=source, sft_samples=samples)
         load_opponents(run, source)
-        _fit(sweep, run, space, points, source, shared, source_name)
+        _fit(sweep, run, space, points, trials, source, shared, source_name)
     summary = write_results(sweep, run, space)
     say(final_table(summary))
     return summary
@@ -136,6 +136,7 @@ def _fit(
     run: RunConfig,
     space: Space,
     points: Sequence[Point] | None,
+    trials: Sequence[RunConfig],
     source: Source,
     shared: Shared,
     source_name: str,
@@ -153,12 +154,13 @@ def _fit(
         session=uuid.uuid4().hex,
         source_name=source_name,
     )
+    longest = max(trial.align.steps for trial in trials)
     total = sweep.search.trials if isinstance(sweep.search, OptunaSearch) else len(points or [])
     concurrent = num_fitting(run, min(total, sweep.max_concurrent or total))
     say(f"{total} trials, {concurrent} at a time")
     board = Board(space, sweep.folder, plan.session, total, forget=partial(forget_trial, shared.names))
     try:
-        fit(sweep, plan, points, concurrent=concurrent, callback=board)
+        fit(sweep, plan, points, longest=longest, concurrent=concurrent, callback=board)
     finally:
         board.close()
 
