@@ -30,9 +30,7 @@ from pipelines.run_folder import RunFolder
 from pipelines.sweep.predicted import Predicted, predictions, rank_correlation
 from pipelines.sweep.results import Setting, Value
 from pipelines.sweep.score import Source
-from pipelines.sweep.space import short_key
-
-GAMMA = "kl.coefficient"
+from pipelines.sweep.space import GAMMA, in_words
 
 
 def write_sweep_report(
@@ -129,8 +127,8 @@ def _groups(settings: Sequence[Setting]) -> dict[str, list[plots.Point]]:
 
 
 def _line(setting: Setting) -> str:
-    words = [label for axis, label in setting.labels.items() if axis != GAMMA]
-    return ", ".join(words) or f"over {short_key(GAMMA)}"
+    others = {axis: label for axis, label in setting.labels.items() if axis != GAMMA}
+    return in_words(others) or "over gamma"
 
 
 def _overlay(run: RunConfig, settings: Sequence[Setting], source: Source) -> list[Markup | Picture]:

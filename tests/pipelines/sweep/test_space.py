@@ -87,6 +87,15 @@ def test_every_point_has_a_name_of_its_own_that_never_changes(tmp_path: Path) ->
     assert names[0].startswith("0.1_s0-")
 
 
+def test_axes_that_would_read_the_same_keep_the_name_of_their_property(tmp_path: Path) -> None:
+    quantiles = {"kind": "values", "values": [0.5, 0.9]}
+    space = {f"properties.{name}.reference.quantile": quantiles for name in ("helpful", "harmless")}
+    references = {f"properties.{name}.reference.kind": "quantile" for name in ("helpful", "harmless")}
+    _, _, points = points_of(tmp_path, space={**space, "kl.coefficient": KL}, overrides=references)
+    assert points[2].setting == "helpful reference quantile 0.5, harmless reference quantile 0.9, gamma 0.1"
+    assert len({point.setting for point in points}) == 8
+
+
 def test_random_draws_repeat_each_setting_with_every_seed(tmp_path: Path) -> None:
     sections = {
         "space": {"kl.coefficient": RANGE, "seed": {"kind": "values", "values": [0, 1, 2]}},
