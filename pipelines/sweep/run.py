@@ -91,7 +91,7 @@ def _actors_name(sweep: SweepConfig) -> str:
 def write_results(sweep: SweepConfig, run: RunConfig, space: Space) -> dict[str, Any]:
     """Table, summary and report of the trials that are there."""
     table = results.trial_table(sweep.folder, space)
-    settings = results.settings_of(sweep.folder, space)
+    settings, left_out = results.settings_of(table, space), results.left_out(table, space)
     chosen = results.recommended(settings, sweep.kl_budget)
     summary: dict[str, Any] = {
         "name": sweep.name,
@@ -104,12 +104,13 @@ def write_results(sweep: SweepConfig, run: RunConfig, space: Space) -> dict[str,
         "recommended": results.as_json(chosen) if chosen else None,
         "front": [results.as_json(setting) for setting in settings if setting.on_front],
         "settings": [results.as_json(setting) for setting in settings],
+        "left_out": [vars(setting) for setting in left_out],
         "report": str(sweep.folder / "report.html"),
     }
     with atomic_path(sweep.folder / TABLE) as temporary:
         pq.write_table(pa.Table.from_pandas(table, preserve_index=False), temporary)
     write_json(sweep.folder / SUMMARY, summary)
-    write_sweep_report(sweep, run, table, settings, summary, judge_source(run))
+    write_sweep_report(sweep, run, table, settings, left_out, summary, judge_source(run))
     return summary
 
 

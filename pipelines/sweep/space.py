@@ -61,6 +61,11 @@ class Space:
     order: tuple[str, ...]  # axes as they stand in the file
     keys: Mapping[str, tuple[str, ...]]  # range axis -> the keys that it sets
 
+    @property
+    def num_seeds(self) -> int:
+        """How many trials a setting has."""
+        return len(self.values[SEED]) if SEED in self.values else 1
+
     def point(self, choice: Choice) -> Point:
         """The point of a choice."""
         labels: dict[str, str] = {}
