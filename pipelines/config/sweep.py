@@ -80,11 +80,22 @@ class NoEarlyStopping(StrictModel):
 
 
 class Asha(StrictModel):
-    """Asynchronous successive halving on the mode's own value: the weakest trials end early."""
+    """Asynchronous successive halving on the mode's own value: the weakest trials end early.
+
+    The rungs stand at `grace_steps` times each power of `reduction_factor`. An evaluation counts for the highest rung
+    that it has reached, once per trial; where evaluations are sparser than rungs, the rungs between decide nothing. Who
+    comes first to a rung goes on, having nobody to be compared with, and nobody ends at the last evaluation.
+    """
 
     kind: Literal["asha"] = "asha"
-    grace_steps: int = Field(1, ge=1, description="steps that every trial gets before it may be ended")
-    reduction_factor: float = Field(3.0, gt=1, description="one in this many goes on at each rung")
+    grace_steps: int = Field(
+        1, ge=1, description="no trial ends before its first evaluation at this step or after it; the first rung"
+    )
+    reduction_factor: float = Field(
+        3.0,
+        gt=1,
+        description="a trial goes on from a rung when its value is among the best one in this many of those before it",
+    )
 
 
 EarlyStopping = Annotated[NoEarlyStopping | Asha, Field(discriminator="kind")]

@@ -55,6 +55,16 @@ def prepare(config: RunConfig) -> PreparedData:
     return load_prepared(folder)
 
 
+def data_key(config: RunConfig) -> str:
+    """The key of the data that `prepare` would make for a run without a `base`; reads the sources' content.
+
+    Raises:
+        DataError: A source is missing.
+        ConfigError: The data settings contradict each other.
+    """
+    return _key(config, data_inputs(config))
+
+
 def make_prepared(config: RunConfig, inputs: Inputs) -> PreparedData:
     """Read all sources, split by prompt, build the rows."""
     read = {name: read_pairs(source) for name, source in inputs.pairs.items()}

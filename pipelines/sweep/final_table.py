@@ -7,6 +7,7 @@ from typing import Any
 
 from actors.placement import render_table
 from pipelines.config.sweep_loading import override_text
+from pipelines.sweep.results import why_none
 
 _HEADER = ("front", "seeds", "KL, validation", "win rate, validation", "KL, test", "win rate, test [95 %]")
 
@@ -23,10 +24,14 @@ def _lines(summary: Mapping[str, Any]) -> Iterator[str]:
         yield f"  {name} failed: {reason}"
     if summary["front"]:
         yield render_table(_HEADER, [_row(setting) for setting in summary["front"]])
+    for setting in summary["left_out"]:
+        if setting["finished"]:
+            seeds = f"{setting['finished']} of {setting['planned']} seeds"
+            yield f"  {setting['setting']} is left out, with {seeds}: {setting['why']}"
     budget = "" if summary["kl_budget"] is None else f" for at most {summary['kl_budget']:g} nats"
     chosen = summary["recommended"]
     if chosen is None:
-        yield f"no finished setting is recommended{budget}; its validation KL must be within the budget"
+        yield f"none is recommended: {why_none(summary)}"
     else:
         yield f"recommended{budget}: {chosen['setting']}"
         yield "  " + " ".join(f"'{override_text(key, value)}'" for key, value in chosen["changes"].items())

@@ -28,11 +28,9 @@ from pipelines.reporting.html import (
 )
 from pipelines.run_folder import RunFolder
 from pipelines.sweep.predicted import Predicted, predictions, rank_correlation
-from pipelines.sweep.results import Setting, Value
+from pipelines.sweep.results import LeftOut, Setting, Value, why_none, why_unfinished
 from pipelines.sweep.score import Source
-from pipelines.sweep.space import short_key
-
-GAMMA = "kl.coefficient"
+from pipelines.sweep.space import GAMMA, in_words
 
 
 def write_sweep_report(
@@ -40,6 +38,7 @@ def write_sweep_report(
     run: RunConfig,
     trials: pd.DataFrame,
     settings: Sequence[Setting],
+    left_out: Sequence[LeftOut],
     summary: Mapping[str, Any],
     source: Source,
 ) -> None:
@@ -49,6 +48,7 @@ def write_sweep_report(
         Section("Recommended", _recommended(sweep, summary, settings)),
         Section("Front", _front(settings)),
         Section("Predicted and achieved", _overlay(run, settings, source)),
+        Section("Settings left out", _left_out(left_out)),
         Section("Trials that did not finish", _unfinished(trials)),
         Section("What was run", _what_was_run(sweep, run)),
         Section("Notes", [items(_notes(sweep, settings, source))]),
@@ -68,7 +68,7 @@ def _recommended(sweep: SweepConfig, summary: Mapping[str, Any], settings: Seque
     chosen = next((s for s in settings if summary["recommended"] and s.name == summary["recommended"]["setting"]), None)
     budget = "any KL" if sweep.kl_budget is None else f"at most {sweep.kl_budget:g} nats"
     if chosen is None:
-        return [paragraph(f"No finished setting spends {budget} on validation prompts; raise the budget or gamma.")]
+        return [paragraph(f"None: {why_none(summary)}.")]
     overrides = " ".join(f"'{override_text(key, value)}'" for key, value in chosen.changes.items())
     return [
         paragraph(
@@ -86,7 +86,7 @@ def _recommended(sweep: SweepConfig, summary: Mapping[str, Any], settings: Seque
 
 def _front(settings: Sequence[Setting]) -> list[Markup | Picture]:
     if not settings:
-        return [paragraph("No trial finished.")]
+        return [paragraph("No setting has finished with all its seeds.")]
     ordered = sorted(settings, key=lambda s: (not s.on_front, s.validation["kl"].value))
     has_gold = all("both_good" in setting.test for setting in settings)
     columns = ["", "setting", "seeds", "KL, validation", "win rate, validation", "KL, test", "win rate, test"]
@@ -129,13 +129,13 @@ def _groups(settings: Sequence[Setting]) -> dict[str, list[plots.Point]]:
 
 
 def _line(setting: Setting) -> str:
-    words = [label for axis, label in setting.labels.items() if axis != GAMMA]
-    return ", ".join(words) or f"over {short_key(GAMMA)}"
+    others = {axis: label for axis, label in setting.labels.items() if axis != GAMMA}
+    return in_words(others) or "over gamma"
 
 
 def _overlay(run: RunConfig, settings: Sequence[Setting], source: Source) -> list[Markup | Picture]:
     if not settings:
-        return [paragraph("No trial finished.")]
+        return [paragraph("No setting has finished with all its seeds.")]
     try:
         predicted = predictions(run, settings, source)
     except AllgoodError as error:
@@ -184,15 +184,24 @@ def _pair_row(setting: Setting, predicted: Predicted | str) -> list[str]:
     return [setting.name, number(predicted.kl, 2), kl, number(predicted.win_rate), rate, reliable]
 
 
+def _left_out(settings: Sequence[LeftOut]) -> list[Markup | Picture]:
+    if not settings:
+        return [paragraph("None.")]
+    rows = [[s.setting, f"{s.finished} of {s.planned} seeds", s.why] for s in settings]
+    caption = (
+        "A setting counts with all its seeds or not at all: where some were ended early or failed, the rest are the "
+        "lucky ones. The numbers of every trial are in results.parquet."
+    )
+    return [table(["setting", "finished", "why"], rows, caption=caption, long_text=True)]
+
+
 def _unfinished(trials: pd.DataFrame) -> list[Markup | Picture]:
-    rows = [[row["name"], row["status"], _why(row)] for row in trials.to_dict("records") if row["status"] != "finished"]
+    rows = [
+        [row["name"], row["status"], why_unfinished({str(name): value for name, value in row.items()})]
+        for row in trials.to_dict("records")
+        if row["status"] != "finished"
+    ]
     return [table(["trial", "status", "why"], rows, long_text=True) if rows else paragraph("None.")]
-
-
-def _why(row: Mapping[str, Any]) -> str:
-    if isinstance(row["reason"], str):
-        return row["reason"]
-    return f"ended early at step {row['steps']:.0f}" if row["status"] == "pruned" else "continue it with --resume"
 
 
 def _what_was_run(sweep: SweepConfig, run: RunConfig) -> list[Markup | Picture]:

@@ -3,12 +3,15 @@
 A setting is chosen by its validation numbers alone: they say which settings are on the front and which one is
 recommended for a KL budget. Its test numbers are what is reported. Seeds repeat the alignment on one world, one SFT
 policy and one set of reward models, so intervals over them show the noise of training and nothing else.
+
+A setting counts with all its seeds or not at all. Where some of them were ended early or failed, those that are left
+are the lucky ones, and their mean is no estimate of what the setting does.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +24,7 @@ from allgood.pareto import hypervolume, pareto_front
 from pipelines.sweep.space import SEED, Space
 from pipelines.sweep.trial import FAILED, POINT, PRUNED, RESULT, trial_folders
 
+Row = Mapping[str, Any]  # of the table of trials
 CHANCE = 0.5  # win rate of the SFT policy against itself: the corner of the hypervolume
 
 
@@ -35,7 +39,7 @@ class Value:
 
 @dataclass(frozen=True)
 class Setting:
-    """A setting with all its finished seeds. `validation` may choose, `test` is reported."""
+    """A setting of which every seed has finished. `validation` may choose, `test` is reported."""
 
     name: str
     labels: dict[str, str]
@@ -44,6 +48,16 @@ class Setting:
     validation: dict[str, Value]
     test: dict[str, Value]
     on_front: bool = False
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A setting that does not count, because not every seed of it has finished."""
+
+    setting: str
+    finished: int
+    planned: int  # seeds
+    why: str
 
 
 def trial_table(sweep: Path, space: Space) -> pd.DataFrame:
@@ -83,19 +97,58 @@ def _status(folder: Path) -> str:
     return "unfinished"
 
 
-def settings_of(sweep: Path, space: Space) -> list[Setting]:
-    """Every setting with a finished trial; those on the front of the validation means are marked."""
-    groups: dict[str, list[dict[str, Any]]] = {}
-    for folder in trial_folders(sweep):
-        if (folder / RESULT).is_file():
-            result = _read(folder / RESULT)
-            groups.setdefault(space.point(result["choice"]).setting, []).append(result)
-    settings = [_setting(name, results, space) for name, results in groups.items()]
+def settings_of(trials: pd.DataFrame, space: Space) -> list[Setting]:
+    """Every setting whose seeds have all finished; those on the front of the validation means are marked."""
+    settings = [
+        _setting(name, [_read(Path(row["folder"]) / RESULT) for row in rows], space)
+        for name, rows in _by_setting(trials).items()
+        if _is_complete(rows, space)
+    ]
     on_front = pareto_front(
         [setting.validation["win_rate"].value for setting in settings],
         [setting.validation["kl"].value for setting in settings],
     )
     return [Setting(**{**vars(setting), "on_front": bool(f)}) for setting, f in zip(settings, on_front, strict=True)]
+
+
+def left_out(trials: pd.DataFrame, space: Space) -> list[LeftOut]:
+    """Every other setting with a trial that was started, and what became of its seeds."""
+    return [
+        LeftOut(name, sum(_is_finished(row) for row in rows), space.num_seeds, "; ".join(_losses(rows, space)))
+        for name, rows in _by_setting(trials).items()
+        if not _is_complete(rows, space)
+    ]
+
+
+def why_unfinished(trial: Row) -> str:
+    """Of a trial without a result: why it has none."""
+    if isinstance(trial["reason"], str):
+        return trial["reason"]
+    return f"ended early at step {trial['steps']:.0f}" if trial["status"] == "pruned" else "continue it with --resume"
+
+
+def _losses(rows: Sequence[Row], space: Space) -> Iterator[str]:
+    for row in rows:
+        if not _is_finished(row):
+            yield (f"seed {row[f'axis.{SEED}']}: " if SEED in space.order else "") + why_unfinished(row)
+    missing = space.num_seeds - len(rows)
+    if missing > 0:
+        yield f"{missing} seed{'s' if missing > 1 else ''} never started"
+
+
+def _by_setting(trials: pd.DataFrame) -> dict[str, list[Row]]:
+    groups: dict[str, list[Row]] = {}
+    for row in trials.to_dict("records"):
+        groups.setdefault(row["setting"], []).append({str(name): value for name, value in row.items()})
+    return groups
+
+
+def _is_complete(rows: Sequence[Row], space: Space) -> bool:
+    return len(rows) >= space.num_seeds and all(_is_finished(row) for row in rows)
+
+
+def _is_finished(row: Row) -> bool:
+    return bool(row["status"] == "finished")
 
 
 def _setting(name: str, results: Sequence[Mapping[str, Any]], space: Space) -> Setting:
@@ -155,6 +208,24 @@ def recommended(settings: Sequence[Setting], kl_budget: float | None) -> Setting
     """The setting with the highest mean validation win rate whose mean validation KL is within the budget."""
     affordable = [s for s in settings if kl_budget is None or s.validation["kl"].value <= kl_budget]
     return max(affordable, key=lambda s: (s.validation["win_rate"].value, -s.validation["kl"].value), default=None)
+
+
+def why_none(summary: Mapping[str, Any]) -> str:
+    """Why a sweep with this summary recommends nothing, and what to do."""
+    if summary["settings"]:
+        return (
+            f"no setting spends at most {summary['kl_budget']:g} nats on validation prompts; raise kl_budget, or gamma"
+        )
+    trials = summary["trials"]
+    advice = [
+        *(["continue with --resume"] if trials.get("failed") or trials.get("unfinished") else []),
+        *(
+            ["run the most promising settings again under another `name` with mode.early_stopping.kind none"]
+            if trials.get("pruned")
+            else []
+        ),
+    ]
+    return f"no setting has finished with all its seeds; {', and '.join(advice) or 'continue with --resume'}"
 
 
 def counts(table: pd.DataFrame) -> dict[str, int]:

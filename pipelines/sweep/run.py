@@ -26,7 +26,6 @@ from pipelines.config.run import RunConfig
 from pipelines.config.sweep import OptunaSearch, SweepConfig
 from pipelines.evaluation.samples import test_prompts
 from pipelines.files import atomic_path, write_json
-from pipelines.objective import combined_utility
 from pipelines.progress import say
 from pipelines.runtime import ray_session
 from pipelines.sweep import results
@@ -36,7 +35,7 @@ from pipelines.sweep.placement import num_fitting, refuse_too_large
 from pipelines.sweep.report import write_sweep_report
 from pipelines.sweep.score import Source
 from pipelines.sweep.shared import Shared, forget_trial, frozen_actors, make_base, make_samples
-from pipelines.sweep.space import Point, Space, checked, planned, space_of
+from pipelines.sweep.space import Point, Space, planned, point_config, space_of
 from pipelines.sweep.trial import SFT_SAMPLES, TrialPlan
 
 CONFIG, SUMMARY, TABLE = "sweep.yaml", "summary.json", "results.parquet"
@@ -78,7 +77,7 @@ def _run(
         samples = sweep.folder / SFT_SAMPLES
         make_samples(run, trials, test_prompts(run), shared, source=source, sft_samples=samples)
         load_opponents(run, source)
-        _fit(sweep, run, space, points, source, shared, source_name)
+        _fit(sweep, run, space, points, trials, source, shared, source_name)
     summary = write_results(sweep, run, space)
     say(final_table(summary))
     return summary
@@ -92,7 +91,7 @@ def _actors_name(sweep: SweepConfig) -> str:
 def write_results(sweep: SweepConfig, run: RunConfig, space: Space) -> dict[str, Any]:
     """Table, summary and report of the trials that are there."""
     table = results.trial_table(sweep.folder, space)
-    settings = results.settings_of(sweep.folder, space)
+    settings, left_out = results.settings_of(table, space), results.left_out(table, space)
     chosen = results.recommended(settings, sweep.kl_budget)
     summary: dict[str, Any] = {
         "name": sweep.name,
@@ -105,25 +104,20 @@ def write_results(sweep: SweepConfig, run: RunConfig, space: Space) -> dict[str,
         "recommended": results.as_json(chosen) if chosen else None,
         "front": [results.as_json(setting) for setting in settings if setting.on_front],
         "settings": [results.as_json(setting) for setting in settings],
+        "left_out": [vars(setting) for setting in left_out],
         "report": str(sweep.folder / "report.html"),
     }
     with atomic_path(sweep.folder / TABLE) as temporary:
         pq.write_table(pa.Table.from_pandas(table, preserve_index=False), temporary)
     write_json(sweep.folder / SUMMARY, summary)
-    write_sweep_report(sweep, run, table, settings, summary, judge_source(run))
+    write_sweep_report(sweep, run, table, settings, left_out, summary, judge_source(run))
     return summary
 
 
 def _checked_runs(space: Space, points: Sequence[Point] | None, run: RunConfig, source_name: str) -> list[RunConfig]:
     """The run of every point that is known, else of the corners of the space."""
     known = points if points is not None else [space.point(choice) for choice in space.corners()]
-    trials = checked(known, run, source=source_name)
-    for point, trial in zip(known, trials, strict=True):
-        try:
-            combined_utility(trial.objective, trial.properties)
-        except ConfigError as error:
-            raise ConfigError(f"{source_name}: at {point.labels}: {error}") from error
-    return trials
+    return [point_config(point, run, source=source_name) for point in known]
 
 
 def _refuse_unprunable(sweep: SweepConfig, trials: Sequence[RunConfig]) -> None:
@@ -143,6 +137,7 @@ def _fit(
     run: RunConfig,
     space: Space,
     points: Sequence[Point] | None,
+    trials: Sequence[RunConfig],
     source: Source,
     shared: Shared,
     source_name: str,
@@ -160,12 +155,13 @@ def _fit(
         session=uuid.uuid4().hex,
         source_name=source_name,
     )
+    longest = max(trial.align.steps for trial in trials)
     total = sweep.search.trials if isinstance(sweep.search, OptunaSearch) else len(points or [])
     concurrent = num_fitting(run, min(total, sweep.max_concurrent or total))
     say(f"{total} trials, {concurrent} at a time")
     board = Board(space, sweep.folder, plan.session, total, forget=partial(forget_trial, shared.names))
     try:
-        fit(sweep, plan, points, concurrent=concurrent, callback=board)
+        fit(sweep, plan, points, longest=longest, concurrent=concurrent, callback=board)
     finally:
         board.close()
 

@@ -36,7 +36,7 @@ from pipelines.comparison import sample_policy
 from pipelines.config.loading import load_config, save_config
 from pipelines.config.properties import Reference
 from pipelines.config.run import RunConfig
-from pipelines.data import Prompt, prepare
+from pipelines.data import Prompt, data_key, prepare, prepared_key
 from pipelines.evaluation.measure import PolicySamples
 from pipelines.evaluation.samples import ScoredSamples, save_samples
 from pipelines.files import write_json
@@ -53,6 +53,7 @@ from pipelines.world.write import write_world
 ASKED = "sweep_references.json"  # in the base folder: every reference that some sweep on it has asked for
 _ASKED: TypeAdapter[dict[str, list[Reference]]] = TypeAdapter(dict[str, list[Reference]])
 _MODELS = ("world", "data", "tokenizer", "policy", "sft")  # sections that decide what the base folder holds
+_OF_PROPERTY = ("kind", "model", "train")  # the same of a property; `evaluator` too where both runs have one
 
 
 @dataclass(frozen=True)
@@ -67,15 +68,16 @@ def make_base(config: RunConfig, source: Source) -> None:
     """Make whatever the base folder lacks up to the reward models.
 
     Raises:
-        ConfigError: The folder belongs to a run with other data or another policy.
+        ConfigError: The folder belongs to a run with another seed, other data or other models.
     """
     folder = RunFolder(config.base_folder)
     _refuse_another_base(config, folder)
-    if config.base is None and not folder.config.is_file():
-        save_config(config, folder.config)
     if config.world is not None and not folder.world.is_dir():
         say(f"{folder.path} has no world yet: writing it")
         write_world(config)
+    _refuse_another_split(config, folder)
+    if config.base is None and not folder.config.is_file():
+        save_config(config, folder.config)
     prepare(config)
     if not (folder.sft / "best").is_dir():
         say(f"{folder.path} has no SFT policy yet: training it")
@@ -92,14 +94,44 @@ def make_base(config: RunConfig, source: Source) -> None:
 def _refuse_another_base(config: RunConfig, folder: RunFolder) -> None:
     if not folder.config.is_file():
         return
-    made = load_config(folder.config).model_dump(mode="json")
-    wanted = config.model_dump(mode="json")
-    differing = [name for name in _MODELS if made[name] != wanted[name]]
-    if differing:
+    key = next(differing(load_config(folder.config), config), None)
+    if key is not None:
         raise ConfigError(
-            f"{folder.path} was made with another `{differing[0]}`; give the sweep a base of its own, such as "
+            f"{folder.path} was made with another `{key}`; give the sweep a base of its own, such as "
             "name=another_name, or use the run file that made this one"
         )
+
+
+def differing(made: RunConfig, wanted: RunConfig) -> Iterator[str]:
+    """Keys of what the base folder was made with that differ in `wanted`; what trials may vary is not among them."""
+    ours, theirs = made.model_dump(mode="json"), wanted.model_dump(mode="json")
+    # A run that names its `base` takes the split that lies there, whatever its seed.
+    names = _MODELS if wanted.base is not None else ("seed", *_MODELS)
+    yield from (name for name in names if ours[name] != theirs[name])
+    for name, new in theirs["properties"].items():
+        old = ours["properties"].get(name)
+        if old is None:
+            continue
+        keys = (*_OF_PROPERTY, "evaluator") if old.get("evaluator") and new.get("evaluator") else _OF_PROPERTY
+        yield from (f"properties.{name}.{key}" for key in keys if old.get(key) != new.get(key))
+
+
+def _refuse_another_split(config: RunConfig, folder: RunFolder) -> None:
+    """ConfigError when the data would be split anew under models that have learned from the old split."""
+    if config.base is not None or not _has_models(folder):  # data of a `base` stay as they are
+        return
+    made = prepared_key(folder.data)
+    if made is not None and made != data_key(config):
+        raise ConfigError(
+            f"{folder.path} holds models and prepared data, and this run would split its data otherwise (another "
+            "`seed` or `data`, or a source whose content has changed): prompts that the models have learned from would "
+            "come into validation and test. Give the sweep a base of its own, such as name=another_name, or put seed "
+            "and data back"
+        )
+
+
+def _has_models(folder: RunFolder) -> bool:
+    return any(any(folder.path.glob(f"{stage}/best")) for stage in ("sft", "reward/*", "evaluator/*"))
 
 
 @contextmanager

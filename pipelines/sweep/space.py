@@ -12,7 +12,8 @@ import itertools
 import json
 import random
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +25,7 @@ from pipelines.config.sweep_loading import override_text
 
 Choice = Mapping[str, int | float]
 
-ARM, SEED = "arm", "seed"
+ARM, SEED, GAMMA = "arm", "seed", "kl.coefficient"
 _SEARCHABLE = re.compile(r"seed|(kl|align|objective)(\..+)?|properties\.[^.]+\.(reference|transform)(\..+)?")
 _MAX_CORNERS = 512
 _MAX_NAME = 60
@@ -48,11 +49,7 @@ class Point:
     @property
     def setting(self) -> str:
         """The point without its seed, in words: what is averaged over seeds."""
-        return ", ".join(
-            label if axis == ARM else f"{short_key(axis)} {label}"
-            for axis, label in self.labels.items()
-            if axis != SEED
-        )
+        return in_words({axis: label for axis, label in self.labels.items() if axis != SEED})
 
 
 @dataclass(frozen=True)
@@ -63,6 +60,11 @@ class Space:
     ranges: Mapping[str, Axis]
     order: tuple[str, ...]  # axes as they stand in the file
     keys: Mapping[str, tuple[str, ...]]  # range axis -> the keys that it sets
+
+    @property
+    def num_seeds(self) -> int:
+        """How many trials a setting has."""
+        return len(self.values[SEED]) if SEED in self.values else 1
 
     def point(self, choice: Choice) -> Point:
         """The point of a choice."""
@@ -170,27 +172,34 @@ def planned(space: Space, sweep: SweepConfig) -> list[Point] | None:
     return points
 
 
-def checked(points: Sequence[Point], run: RunConfig, *, source: str) -> list[RunConfig]:
-    """The run of every point, before anything starts.
+def point_config(point: Point, run: RunConfig, *, source: str) -> RunConfig:
+    """The run file's configuration with the changes of a point; name and folders are still the base run's.
 
     Raises:
         ConfigError: Names the point and what is wrong with it; an unknown key with the nearest known one.
     """
-    return [point_config(point, run, source=source) for point in points]
-
-
-def point_config(point: Point, run: RunConfig, *, source: str) -> RunConfig:
-    """The run file's configuration with the changes of a point; name and folders are still the base run's."""
     try:
         return changed_config(run, [override_text(key, value) for key, value in point.changes.items()])
     except ConfigError as error:
         raise ConfigError(f"{source}: at {point.labels}: {error}") from error
 
 
-def short_key(axis: str) -> str:
-    """The last words of a key, enough to tell it from the others: `kl.coefficient` -> `coefficient`."""
+def in_words(labels: Mapping[str, str]) -> str:
+    """Labels per axis as one phrase: `reference mean, gamma 0.1`. Arms speak for themselves."""
+    keys = short_keys(labels)
+    return ", ".join(label if axis == ARM else f"{keys[axis]} {label}" for axis, label in labels.items())
+
+
+def short_keys(axes: Collection[str]) -> dict[str, str]:
+    """The last words of each key, or all of them where two would read the same: a property's name tells them apart."""
+    short = {axis: _last_words(axis, 2) for axis in axes}
+    times = Counter(short.values())
+    return {axis: words if times[words] == 1 else _last_words(axis, None) for axis, words in short.items()}
+
+
+def _last_words(axis: str, number: int | None) -> str:
     parts = [part for part in axis.split(".") if part not in ("properties", "*")]
-    return "gamma" if axis == "kl.coefficient" else " ".join(parts[-2:] if len(parts) > 1 else parts)
+    return "gamma" if axis == GAMMA else " ".join(parts[-number:] if number else parts)
 
 
 def _expanded(pattern: str, run: RunConfig) -> tuple[str, ...]:

@@ -4,6 +4,9 @@ A trial's run folder is the only truth about it. `result.json` says that it is f
 ended early, `failed.json` why it cannot go on; whoever runs the trial again (Ray Tune after a crash, a resumed sweep)
 reports from these files and repeats nothing. Otherwise it goes on from its last whole checkpoint. So nothing depends on
 what Ray Tune had written of its own state, which may lag by seconds.
+
+Tune may end a trial whenever it is told of an evaluation. It is told of the last one when the result is there: a trial
+that has spent its whole training is a finished one, however weak.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ import fcntl
 import json
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +27,7 @@ from actors.supervision import ActorNames
 from allgood.errors import AllgoodError, CheckpointError, RoleError, TrainingError
 from pipelines.align_journal import VALIDATION
 from pipelines.align_loop import Step
+from pipelines.config.rl import AlignConfig
 from pipelines.config.run import RunConfig
 from pipelines.files import write_json
 from pipelines.metrics_log import MetricsLog
@@ -61,9 +65,9 @@ def run_trial(config: Mapping[str, Any], plan: TrialPlan) -> None:
     folder = RunFolder(plan.folder / TRIALS / point.name)
     folder.path.mkdir(parents=True, exist_ok=True)
     with _alone(folder.path), _logged(folder.path / LOG):
-        for row in reported_rows(folder):
-            tune.report(report_of(row, plan.kl_budget))
         if (folder.path / RESULT).is_file() or (folder.path / PRUNED).is_file():
+            for row in reported_rows(folder):
+                tune.report(report_of(row, plan.kl_budget))
             return
         _refuse_failed(folder.path, plan.session)
         write_json(folder.path / POINT, point_entry(point))
@@ -118,22 +122,36 @@ def mark_failed(folder: Path, reason: str, session: str, *, permanent: bool) -> 
     write_json(folder / FAILED, {"reason": reason, "permanent": permanent, "session": session})
 
 
-def _finish(point: Point, folder: RunFolder, plan: TrialPlan, report: Any) -> None:
+def ends_training(row: Mapping[str, Any], align: AlignConfig) -> bool:
+    """Whether nothing is trained after this evaluated step: it is the last one, or its KL ends the run."""
+    is_spent = align.stop_at_kl is not None and row[f"{VALIDATION}kl_k1_mean"] >= align.stop_at_kl
+    return bool(is_spent or row["step"] >= align.steps)
+
+
+def _finish(point: Point, folder: RunFolder, plan: TrialPlan, report: Callable[[dict[str, float]], None]) -> None:
     # Heavy imports only now: a finished trial that reports again needs neither torch nor models.
     from pipelines.sweep.execution import align_and_measure
+
+    config = trial_config(point, plan)
+
+    def tell(row: Mapping[str, Any]) -> None:
+        if not ends_training(row, config.align):
+            report(report_of(row, plan.kl_budget))
 
     def observe(step: Step) -> None:
         if step.validation is not None:
             row = {f"{VALIDATION}{name}": value for name, value in step.validation.metrics.items()}
             if f"{VALIDATION}win_rate" not in row:
                 raise TrainingError(f"step {step.state.step}: the validation win rate is not a number")
-            report(report_of({"step": step.state.step, **row}, plan.kl_budget))
+            tell({"step": step.state.step, **row})
 
+    for row in reported_rows(folder):
+        tell(row)
     started = time.monotonic()
-    config = trial_config(point, plan)
     found = align_and_measure(config, plan, observe)
     write_json(folder.path / RESULT, {**point_entry(point), "seconds": time.monotonic() - started, **found})
     shutil.rmtree(folder.checkpoints, ignore_errors=True)  # the model is there, and there is nothing to go on with
+    report(report_of(reported_rows(folder)[-1], plan.kl_budget))
 
 
 def _refuse_failed(folder: Path, session: str) -> None:

@@ -25,8 +25,18 @@ from pipelines.sweep.trial import POINT, TrialPlan, run_trial, trial_folders
 TUNE = "tune"  # folder of Ray Tune's own files
 
 
-def fit(sweep: SweepConfig, plan: TrialPlan, points: Sequence[Point] | None, *, concurrent: int, callback: Any) -> None:
+def fit(
+    sweep: SweepConfig,
+    plan: TrialPlan,
+    points: Sequence[Point] | None,
+    *,
+    longest: int,
+    concurrent: int,
+    callback: Any,
+) -> None:
     """Run every trial; a trial that fails is marked in its folder and does not end the sweep.
+
+    `longest` is the number of steps of the longest trial.
 
     Raises:
         AllgoodError: The disk is full.
@@ -41,7 +51,7 @@ def fit(sweep: SweepConfig, plan: TrialPlan, points: Sequence[Point] | None, *, 
         param_space=_param_space(plan.space, points),
         tune_config=tune.TuneConfig(
             search_alg=searcher(sweep, _earlier(plan.folder)) if points is None else None,
-            scheduler=_scheduler(sweep, plan.run.align.steps),
+            scheduler=scheduler(sweep, longest),
             num_samples=sweep.search.trials if isinstance(sweep.search, OptunaSearch) else 1,
             max_concurrent_trials=concurrent,
         ),
@@ -116,7 +126,8 @@ def _earlier(sweep: Path) -> list[Mapping[str, Any]]:
     return [_read(folder / POINT)["choice"] for folder in trial_folders(sweep)]
 
 
-def _scheduler(sweep: SweepConfig, steps: int) -> Any:
+def scheduler(sweep: SweepConfig, longest: int) -> Any:
+    """Who ends trials early; the rungs reach to the last step of the longest trial."""
     from ray.tune.schedulers import ASHAScheduler, FIFOScheduler
 
     stopping = sweep.mode.early_stopping
@@ -126,9 +137,12 @@ def _scheduler(sweep: SweepConfig, steps: int) -> Any:
         time_attr="step",
         metric="score",
         mode="max",
-        max_t=steps + 1,  # a trial that reaches its last step must live on to be measured on test prompts
-        grace_period=min(stopping.grace_steps, steps),
+        max_t=longest,
+        grace_period=min(stopping.grace_steps, longest),
         reduction_factor=stopping.reduction_factor,
+        # Else a trial ends when it reaches max_t, and one that has passed a rung is judged again at those below it,
+        # against scores of far fewer steps.
+        stop_last_trials=False,
     )
 
 

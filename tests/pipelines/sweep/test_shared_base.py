@@ -8,17 +8,20 @@ from typing import Any
 import pytest
 
 from actors.cast import spawn
-from allgood.errors import ConfigError
+from allgood.errors import ConfigError, ModelError
 from pipelines.align import run_align
 from pipelines.align_setup import set_up
 from pipelines.cast_request import align_request
 from pipelines.config.loading import changed_config
 from pipelines.config.run import RunConfig
 from pipelines.config.sweep_loading import override_text
+from pipelines.data import load_prepared, prepared_key
 from pipelines.references import build_references
 from pipelines.sweep.execution import has_its_table
 from pipelines.sweep.run import only_driver
-from pipelines.sweep.shared import with_all_references
+from pipelines.sweep.shared import differing, with_all_references
+from pipelines.sweep.shared import make_base as complete_base
+from tests.pipelines.data.files import data_config, pair_row, write_jsonl
 from tests.pipelines.sweep.tiny_sweep import tiny_base, tiny_sweep
 from tests.pipelines.tiny_run import make_base
 
@@ -68,3 +71,98 @@ def test_a_table_that_was_built_again_has_the_same_references_and_is_not_that_of
         build_references(with_all_references(base, [second]), cast)
     assert not has_its_table(first)
     assert set_up(first).treatments("arm")["short"].references == references
+
+
+@pytest.fixture
+def finished(tmp_path: Path) -> RunConfig:
+    """A run whose base folder has everything: data of 60 prompts, an SFT policy, a reward model."""
+    rows = [pair_row(number) for number in range(60) for _ in range(2)]
+    config = data_config(tmp_path, pairs={"helpful": write_jsonl(tmp_path / "helpful.jsonl", rows)})
+    for model in ("sft", "reward/helpful"):
+        (config.folder / model / "best").mkdir(parents=True)
+    complete_base(config, "gold")
+    return config
+
+
+def test_another_base_seed_would_split_anew_under_trained_models_and_is_refused(finished: RunConfig) -> None:
+    before = load_prepared(finished.folder / "data")
+    other = changed_config(finished, ["seed=1"])
+    with pytest.raises(ConfigError, match="made with another `seed`; give the sweep a base of its own"):
+        complete_base(other, "gold")
+    (finished.folder / "config.yaml").unlink()  # as `allgood sft` leaves a folder
+    with pytest.raises(
+        ConfigError, match="holds models and prepared data, and this run would split its data otherwise"
+    ):
+        complete_base(other, "gold")
+    assert not (finished.folder / "config.yaml").exists()
+    assert load_prepared(finished.folder / "data") == before
+    complete_base(finished, "gold")
+
+
+def test_a_data_file_that_has_changed_since_is_refused(finished: RunConfig, tmp_path: Path) -> None:
+    key = prepared_key(finished.folder / "data")
+    write_jsonl(tmp_path / "helpful.jsonl", [pair_row(number) for number in range(70)])
+    with pytest.raises(ConfigError, match="a source whose content has changed"):
+        complete_base(finished, "gold")
+    assert prepared_key(finished.folder / "data") == key
+
+
+def test_without_models_data_are_prepared_anew(finished: RunConfig, tmp_path: Path) -> None:
+    for model in ("sft", "reward/helpful"):
+        (finished.folder / model / "best").rmdir()
+    key = prepared_key(finished.folder / "data")
+    write_jsonl(tmp_path / "helpful.jsonl", [pair_row(number) for number in range(70)])
+    with pytest.raises(ModelError, match="unused"):  # the policy that SFT would start from
+        complete_base(finished, "gold")
+    assert prepared_key(finished.folder / "data") != key
+
+
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [
+        ("properties.helpful.train.training.epochs=2", "properties.helpful.train"),
+        ("properties.helpful.model=other", "properties.helpful.model"),
+        ("properties.helpful={kind: classifier, model: other}", "properties.helpful.kind"),
+        ("sft.loss_on=last_turn", "sft"),
+    ],
+)
+def test_models_that_were_trained_otherwise_are_refused_by_the_key_that_differs(
+    finished: RunConfig, change: str, key: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"another `{key}`"):
+        complete_base(changed_config(finished, [change]), "gold")
+
+
+def test_an_evaluator_is_refused_only_where_the_base_had_another_one(tmp_path: Path) -> None:
+    base = tiny_base(tmp_path).model_dump(mode="json")
+
+    def run(evaluator: dict[str, Any] | None) -> RunConfig:
+        judged = {"kind": "model", "evaluator": evaluator, "model": "finished"}
+        return RunConfig.model_validate({**base, "base": None, "properties": {**base["properties"], "short": judged}})
+
+    keys = [
+        list(differing(run(made), run(wanted)))
+        for made, wanted in [({}, {"freeze_layers": 1}), (None, {"freeze_layers": 1}), ({}, None), ({}, {})]
+    ]
+    assert keys == [["properties.short.evaluator"], [], [], []]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "properties.helpful.reference={kind: mean}",
+        "objective={kind: weighted_sum} & properties.helpful.transform={kind: identity}",
+        "properties.helpful.calibrate=true",
+        "kl.coefficient=0.3",
+        "align.steps=7",
+        "references.num_samples=16",
+    ],
+)
+def test_what_a_sweep_may_vary_is_not_what_the_base_was_made_with(finished: RunConfig, change: str) -> None:
+    complete_base(changed_config(finished, change.split(" & ")), "gold")
+
+
+def test_a_run_on_a_named_base_may_have_another_seed(finished: RunConfig) -> None:
+    key = prepared_key(finished.folder / "data")
+    complete_base(finished.model_copy(update={"name": "other", "seed": 1, "base": finished.folder}), "gold")
+    assert prepared_key(finished.folder / "data") == key

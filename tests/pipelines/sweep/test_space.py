@@ -12,7 +12,7 @@ from pipelines.config import yaml12
 from pipelines.config.run import RunConfig
 from pipelines.config.sweep import SweepConfig
 from pipelines.config.sweep_loading import load_sweep
-from pipelines.sweep.space import Space, checked, planned, point_config, space_of
+from pipelines.sweep.space import Space, planned, point_config, space_of
 
 QUICKSTART = "configs/quickstart.yaml"
 REFERENCES = {"mean": {"kind": "mean"}, "q85": {"kind": "quantile", "quantile": 0.85}}
@@ -31,7 +31,7 @@ def points_of(tmp_path: Path, **sections: Any) -> tuple[Space, list[RunConfig], 
     space = space_of(sweep, run)
     points = planned(space, sweep)
     assert points is not None
-    return space, checked(points, run, source="sweep.yaml"), points
+    return space, [point_config(point, run, source="sweep.yaml") for point in points], points
 
 
 def refused(tmp_path: Path, **sections: Any) -> str:
@@ -43,7 +43,8 @@ def refused(tmp_path: Path, **sections: Any) -> str:
 def load_and_check(tmp_path: Path, sections: dict[str, Any]) -> None:
     sweep, run = load(tmp_path, **sections)
     space = space_of(sweep, run)
-    checked(planned(space, sweep) or [space.point(choice) for choice in space.corners()], run, source="sweep.yaml")
+    for point in planned(space, sweep) or [space.point(choice) for choice in space.corners()]:
+        point_config(point, run, source="sweep.yaml")
 
 
 def test_a_grid_is_every_combination_and_a_star_is_every_property(tmp_path: Path) -> None:
@@ -86,6 +87,15 @@ def test_every_point_has_a_name_of_its_own_that_never_changes(tmp_path: Path) ->
     assert names[0].startswith("0.1_s0-")
 
 
+def test_axes_that_would_read_the_same_keep_the_name_of_their_property(tmp_path: Path) -> None:
+    quantiles = {"kind": "values", "values": [0.5, 0.9]}
+    space = {f"properties.{name}.reference.quantile": quantiles for name in ("helpful", "harmless")}
+    references = {f"properties.{name}.reference.kind": "quantile" for name in ("helpful", "harmless")}
+    _, _, points = points_of(tmp_path, space={**space, "kl.coefficient": KL}, overrides=references)
+    assert points[2].setting == "helpful reference quantile 0.5, harmless reference quantile 0.9, gamma 0.1"
+    assert len({point.setting for point in points}) == 8
+
+
 def test_random_draws_repeat_each_setting_with_every_seed(tmp_path: Path) -> None:
     sections = {
         "space": {"kl.coefficient": RANGE, "seed": {"kind": "values", "values": [0, 1, 2]}},
@@ -125,6 +135,7 @@ def test_overrides_concern_the_run_and_with_a_prefix_the_sweep(tmp_path: Path) -
         ({"space": {"sft.loss_on": KL}}, ["`sft.loss_on` cannot be searched", "`overrides`"]),
         ({"space": {"placement.rollout.gpus": KL}}, ["cannot be searched"]),
         ({"arms": {"a": {"name": "x"}}}, ["`name` cannot be searched"]),
+        ({"arms": {"a": {"objective.expression": "helpfull"}}}, ["at {'arm': 'a'}", "helpfull"]),
         ({"space": {"kl.coefficient": {"kind": "values", "values": [-1]}}}, ["'kl.coefficient': '-1'", "a number > 0"]),
         ({"space": {"kl.coefficient": {"kind": "values", "values": [1, 1.0]}}}, ["two values read '1'"]),
         ({"space": {"kl.coefficient": RANGE}}, ["is a range", "search.kind random"]),
