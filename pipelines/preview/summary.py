@@ -68,12 +68,6 @@ def _best_entry(preview: Preview, pairs: Sequence[tuple[Predicted, Prediction]],
     }
 
 
-def _own_rows(preview: Preview) -> list[Row]:
-    """The run file's own setting at every KL; empty where its objective has no utility to tilt by."""
-    own = [found for found in preview.settings if found.setting.is_own]
-    return [row_of(preview, found, prediction) for found in own for prediction in found.predictions]
-
-
 def _reaches_the_tilt(config: RunConfig) -> bool:
     """Whether training with the run file's KL has the gradient whose optimum is the tilt."""
     return kl_notice(config) is None
