@@ -162,6 +162,8 @@ def notes(summary: Mapping[str, Any]) -> list[str]:
             "The run file's kl.estimator and kl.placement have another gradient than the objective: training with "
             "them does not aim at what is predicted here."
         )
+    if any(row["objective_kind"] == "lagrangian" for row in (*best_rows(summary), *summary["own"])):
+        found.append("A Lagrangian is predicted with its initial multipliers; training learns others.")
     if summary["num_dropped_prompts"]:
         found.append(f"{summary['num_dropped_prompts']} prompts were left out because a score of theirs failed.")
     if summary["left_out"]:
