@@ -135,7 +135,7 @@ def prompt_means(name: str, values: Numbers) -> Tensor:
 
 def as_float64(values: Numbers) -> Tensor:
     """Measurements as a float64 tensor on the CPU, without gradient."""
-    return torch.as_tensor(values).detach().to("cpu", torch.float64)
+    return torch.as_tensor(values, dtype=torch.float64).detach().cpu()
 
 
 def _generator(seed: int | torch.Generator) -> np.random.Generator:

@@ -72,7 +72,7 @@ def choose(
 
     Raises:
         ConfigError: k exceeds the answers of every prompt, or the objective does not fit the properties.
-        DataError: The file is wrong; names the line.
+        DataError: The file is wrong (names the line), or without `max_k` half of the prompts have no scored answer.
         ReferenceTableError: The cached samples or references belong to another model.
     """
     utility_of_responses(config)  # an objective that cannot be is refused first

@@ -24,6 +24,7 @@ from allgood.errors import ConfigError, ReferenceTableError
 from pipelines.cast_request import EVALUATOR
 from pipelines.config.objectives import NormaliseThenSumObjective
 from pipelines.config.run import RunConfig
+from pipelines.gold import over_every_bar
 from pipelines.objective import combined_utility
 from pipelines.reference_table import SAMPLES, ReferenceTable
 from pipelines.run_folder import RunFolder
@@ -53,6 +54,11 @@ class CachedSamples:
     def num_samples(self) -> int:
         """Samples per prompt."""
         return self.num_tokens.shape[1]
+
+    def all_good(self, bars: Mapping[str, float]) -> Tensor:
+        """1 where a sample's gold is over every bar, else 0; float64 [prompts, samples]."""
+        gold = {name: self.gold[name].numpy() for name in bars}
+        return torch.from_numpy(over_every_bar(gold, bars)).double()
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,13 @@ class Gold:
 
     def all_good(self, scores: GoldScores) -> NDArray[np.bool_]:
         """Whether each response is over every bar, [rows]."""
-        good: NDArray[np.bool_] = np.all([scores[name] >= bar for name, bar in self.bars.items()], axis=0)
-        return good
+        return over_every_bar(scores, self.bars)
+
+
+def over_every_bar(scores: GoldScores, bars: Mapping[str, float]) -> NDArray[np.bool_]:
+    """Whether a response is good in every property, in the shape of the scores; NaN is over no bar."""
+    good: NDArray[np.bool_] = np.all([scores[name] >= bar for name, bar in bars.items()], axis=0)
+    return good
 
 
 def gold_of(config: RunConfig) -> Gold | None:

@@ -13,9 +13,9 @@ from allgood.errors import ConfigError, RoleError
 from allgood.guards import refuse_default_rewards, refuse_group_std, refuse_squashed_rewards
 from allgood.kl import choice
 from allgood.named_transforms import named
-from pipelines.config.objectives import NormaliseThenSumObjective
+from pipelines.config.objectives import LagrangianObjective, NormaliseThenSumObjective
 from pipelines.config.properties import FunctionProperty, Property
-from pipelines.config.rl import GrpoAlgorithm, PpoAlgorithm
+from pipelines.config.rl import FixedController, GrpoAlgorithm, PpoAlgorithm
 from pipelines.config.run import RunConfig
 from pipelines.config.transforms import CustomTransform, transform_name
 
@@ -60,6 +60,15 @@ def kl_notice(config: RunConfig) -> str | None:
             "k1 in the reward is exact"
         )
     return None
+
+
+def tilt_notice(config: RunConfig) -> str | None:
+    """Why the run does not aim at the tilt by its utility at `kl.coefficient`; None where it does."""
+    if isinstance(config.objective, LagrangianObjective):
+        return "objective.kind lagrangian learns its multipliers, so training changes the utility that is predicted"
+    if not isinstance(config.kl.controller, FixedController):
+        return f"kl.controller.kind {config.kl.controller.kind} moves kl.coefficient during training"
+    return kl_notice(config)
 
 
 def refuse_unfit_rewards(properties: Mapping[str, Property], rewards: Mapping[str, FloatRow]) -> None:

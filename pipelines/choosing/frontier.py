@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from allgood.best_of_k import best_of_k_by_prompt, kl_bound, kl_estimate
+from allgood.errors import DataError
 from pipelines.evaluation.estimates import Estimate, known_estimates
 
 Floats = NDArray[np.float64]
@@ -97,8 +98,20 @@ def k_grid(max_k: int) -> list[int]:
 
 
 def default_max_k(counts: Sequence[int]) -> int:
-    """The largest k that at least half of the prompts reach."""
-    return sorted(counts)[len(counts) // 2]
+    """The largest k that at least half of the prompts reach.
+
+    Raises:
+        DataError: That is 0. Some prompt must have a scored answer.
+    """
+    found = sorted(counts)[len(counts) // 2]
+    if not found:
+        scored = [count for count in counts if count]
+        raise DataError(
+            f"no k is reached by half of the prompts: {len(counts) - len(scored)} of {len(counts)} have no scored "
+            f"answer, the others {min(scored)} to {max(scored)}; give --max-k for a curve of those, or score again "
+            "what failed"
+        )
+    return found
 
 
 def _groups(scores: Sequence[Floats]) -> dict[int, list[int]]:

@@ -12,6 +12,7 @@ import torch
 from allgood.errors import ReferenceTableError
 from allgood.tilting import solve_gamma, tilt
 from pipelines.cached_samples import cached_utilities, load_cached_samples
+from pipelines.config.objectives import LagrangianObjective, NormaliseThenSumObjective, Objective
 from pipelines.config.run import RunConfig
 from pipelines.data import load_prepared
 from pipelines.evaluation.measure import FloatGrid
@@ -37,6 +38,9 @@ class Efficiency:
 
 def efficiency(config: RunConfig, validation: Mapping[str, Any]) -> Efficiency | str:
     """The efficiency of a run from its last validation and the cached SFT samples of the same prompts; or why not."""
+    reason = _without_one_utility(config.objective)
+    if reason is not None:
+        return reason
     folder = RunFolder(config.base_folder).references
     if not (folder / SAMPLES).is_file():
         return f"there are no cached SFT samples in {folder}"
@@ -49,6 +53,20 @@ def efficiency(config: RunConfig, validation: Mapping[str, Any]) -> Efficiency |
     if "utility.mean" not in validation or not validation["kl_k1_mean"] > 0:
         return "the run's KL on validation prompts is not above 0"
     return from_utilities(utilities, mean_utility=validation["utility.mean"], kl=validation["kl_k1_mean"])
+
+
+def _without_one_utility(objective: Objective) -> str | None:
+    """Why the trained policy and the SFT samples cannot be measured in the same utility; None where they can."""
+    match objective:
+        case LagrangianObjective():
+            return (
+                "objective.kind lagrangian learns its multipliers: validation has those of its step, the cached "
+                "samples the initial ones, so their utilities are not the same"
+            )
+        case NormaliseThenSumObjective():
+            return "objective.kind normalise_then_sum is a rule for advantages and has no utility"
+        case _:
+            return None
 
 
 def from_utilities(sft: FloatGrid, *, mean_utility: float, kl: float) -> Efficiency | str:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from allgood.winrate import both_win_rate_by_prompt, win_rate_by_prompt
 from pipelines.evaluation.estimates import Estimate, PerPrompt, estimates
 from pipelines.evaluation.shortcuts import shortcut_values
+from pipelines.gold import over_every_bar
 
 FloatGrid = NDArray[np.float64]
 """One value per sample, [prompts, samples]; NaN where scoring failed."""
@@ -175,8 +176,7 @@ def evaluator_1_win_rates(
 
 def good_share(scores: Mapping[str, FloatGrid], bars: Mapping[str, float]) -> PerPrompt:
     """Share of each prompt's samples at or over every bar, [prompts]."""
-    good = np.all([scores[name] >= bar for name, bar in bars.items()], axis=0)
-    share: PerPrompt = good.mean(axis=1)
+    share: PerPrompt = over_every_bar(scores, bars).mean(axis=1)
     return share
 
 

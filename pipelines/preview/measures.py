@@ -89,7 +89,7 @@ def measures_of(
     values = {f"p_good.{name}": _p_good(properties[name], part) for name, part in own.items()}
     values |= {f"good.{name}": (cached.gold[name] >= bar).double() for name, bar in bars.items()}
     if bars:
-        values["both_good_rate"] = torch.stack([values[f"good.{name}"] for name in bars]).amin(0)
+        values["both_good_rate"] = cached.all_good(bars)
         values |= {f"gold.{name}": grid for name, grid in cached.gold.items()}
     values |= _shortcuts(cached)
     scores = {f"gold_win_rate.{name}": grid[kept] for name, grid in cached.gold.items()}

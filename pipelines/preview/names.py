@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pydantic import BaseModel
 
 from pipelines.config.properties import CannedReference, QuantileReference
-from pipelines.config.rl import FormulaObjective, WeightedSumObjective
+from pipelines.config.rl import FixedController, FormulaObjective, WeightedSumObjective
 from pipelines.config.run import RunConfig
 
 
@@ -32,7 +32,10 @@ def objective_name(objective: BaseModel, properties: Sequence[str]) -> str:
 
 
 def overrides_of(setting: RunConfig, base: RunConfig, coefficient: float | None) -> list[str]:
-    """What to add to `allgood align CONFIG` to run a setting; only what differs from the run file `base`."""
+    """What to add to `allgood align CONFIG` to run a setting; only what differs from the run file `base`.
+
+    A coefficient is held: a controller of the run file would move it away from the tilt that was predicted.
+    """
     found = []
     for name, chosen in setting.properties.items():
         own = base.properties[name]
@@ -44,6 +47,8 @@ def overrides_of(setting: RunConfig, base: RunConfig, coefficient: float | None)
         found.append(f"objective={_inline(setting.objective)}")
     if coefficient is not None:
         found.append(f"kl.coefficient={coefficient:.6g}")
+        if not isinstance(base.kl.controller, FixedController):
+            found.append("kl.controller.kind=fixed")
     return found
 
 

@@ -68,12 +68,6 @@ def _best_entry(preview: Preview, pairs: Sequence[tuple[Predicted, Prediction]],
     }
 
 
-def _own_rows(preview: Preview) -> list[Row]:
-    """The run file's own setting at every KL; empty where its objective has no utility to tilt by."""
-    own = [found for found in preview.settings if found.setting.is_own]
-    return [row_of(preview, found, prediction) for found in own for prediction in found.predictions]
-
-
 def _reaches_the_tilt(config: RunConfig) -> bool:
     """Whether training with the run file's KL has the gradient whose optimum is the tilt."""
     return kl_notice(config) is None
@@ -168,6 +162,8 @@ def notes(summary: Mapping[str, Any]) -> list[str]:
             "The run file's kl.estimator and kl.placement have another gradient than the objective: training with "
             "them does not aim at what is predicted here."
         )
+    if any(row["objective_kind"] == "lagrangian" for row in (*best_rows(summary), *summary["own"])):
+        found.append("A Lagrangian is predicted with its initial multipliers; training learns others.")
     if summary["num_dropped_prompts"]:
         found.append(f"{summary['num_dropped_prompts']} prompts were left out because a score of theirs failed.")
     if summary["left_out"]:

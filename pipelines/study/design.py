@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from allgood.tilting import solve_gamma, tilt
 from pipelines.cached_samples import CachedSamples, load_cached_samples
@@ -51,7 +50,7 @@ def tuned_weights(config: RunConfig, samples: CachedSamples, target_kl: float) -
     """The raw sum's weights with the highest predicted gold both-good rate at `target_kl`, by tilting."""
     gold = gold_of(config)
     assert gold is not None
-    good = torch.stack([samples.gold[name] >= bar for name, bar in gold.bars.items()]).all(0).double()
+    good = samples.all_good(gold.bars)
     first, second = config.properties
 
     def predicted(ratio: float) -> float:

@@ -21,6 +21,7 @@ from pipelines.config.loading import changed_config
 from pipelines.config.run import RunConfig
 from pipelines.config.sweep_loading import override_text
 from pipelines.data import load_prepared
+from pipelines.guards import tilt_notice
 from pipelines.prompt_order import prompts_of
 from pipelines.reference_table import ReferenceTable
 from pipelines.run_folder import RunFolder
@@ -85,6 +86,9 @@ def _config(run: RunConfig, setting: Setting) -> RunConfig:
 
 
 def _prediction(config: RunConfig, cached: CachedSamples, table: ReferenceTable, contest: Contest) -> Predicted | str:
+    reason = tilt_notice(config)
+    if reason is not None:
+        return reason
     try:
         utilities = cached_utilities(config, cached, table).combined
     except ConfigError as error:  # an advantage rule has no utility to tilt with

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.config.data import WorldConfig
+from pipelines.gold import over_every_bar
 from pipelines.world import gold
 from pipelines.world.facts import Topic, topics
 from pipelines.world.prompts import WorldPrompt
@@ -61,7 +62,7 @@ def _writer_answers(prompt: WorldPrompt, topic: Topic, seed: int) -> list[str]:
 
 def _both_good(prompt: WorldPrompt, answer: str, seed: int) -> bool:
     scores = gold.score([prompt.text], [answer], world_seed=seed)
-    return all(scores[name][0] >= bar for name, bar in gold.BARS.items())
+    return bool(over_every_bar(scores, gold.BARS)[0])
 
 
 def _serves(answer: str, seed: int, prompt: WorldPrompt) -> bool:

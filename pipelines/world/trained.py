@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from allgood.errors import AllgoodError, DataError
+from pipelines.evaluation.measure import good_share
 from pipelines.reference_table import SAMPLES
 from pipelines.run_folder import RunFolder
 from pipelines.world.gold import BARS
@@ -32,7 +33,7 @@ def trained_numbers(folder: RunFolder) -> dict[str, float]:
         DataError: The run has no samples of its SFT policy, no world or no reward models.
     """
     gold = _sft_gold(_existing(folder.references / SAMPLES))
-    good = np.all([gold[name] >= bar for name, bar in BARS.items()], axis=0).mean(axis=1)
+    good = good_share(gold, BARS)
     low, high = np.quantile(gold["helpful"].std(axis=1), [0.1, 0.9])
     numbers = {
         "prompts": float(len(good)),

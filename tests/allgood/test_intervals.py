@@ -72,6 +72,11 @@ def test_a_single_prompt_shows_no_spread():
     assert math.isnan(found.standard_error)
 
 
+def test_lists_are_read_in_double_precision():
+    assert t_interval([16_777_217.0] * 3).value == 16_777_217.0  # 2^24 + 1, which float32 cannot hold
+    assert cluster_bootstrap([[16_777_217.0]], seed=0).value == 16_777_217.0
+
+
 def test_t_interval_agrees_with_scipy():
     values = [1.0, 2.0, 4.0, 4.5]
     found = t_interval(values)

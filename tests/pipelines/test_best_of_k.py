@@ -127,6 +127,23 @@ def test_rejection_sampling_leaves_out_prompts_without_a_good_answer(config: Run
     assert not list((tmp_path / "half").glob("selected.*"))  # nothing of the earlier selection is left
 
 
+def test_where_most_prompts_have_no_scored_answer_the_end_of_the_curve_must_be_given(tmp_path: Path) -> None:
+    def fail(rows: pa.Table) -> pa.Table:
+        failed = set(rows["prompt_id"].unique().to_pylist()[3:])
+        rewards = [
+            np.nan if prompt_id in failed else reward
+            for prompt_id, reward in zip(rows["prompt_id"].to_pylist(), rows["reward.vowels"].to_pylist(), strict=True)
+        ]
+        return rows.set_column(rows.column_names.index("reward.vowels"), "reward.vowels", pa.array(rewards))
+
+    make_base(tmp_path)
+    broken = tiny_config(tmp_path, evaluate=GOLD)
+    write_references(broken, change=fail)
+    with pytest.raises(DataError, match="11 of 14 have no scored answer, the others 8 to 8; give --max-k"):
+        choose(broken, CACHED, Choosing(), tmp_path / "out")
+    assert choose(broken, CACHED, Choosing(max_k=4), tmp_path / "out")["prompts_in_curve"] == 3
+
+
 def test_selecting_from_the_first_answers_ignores_the_others(config: RunConfig, tmp_path: Path) -> None:
     choose(config, CACHED, Choosing(select_from=3), tmp_path)
     rows = selected(tmp_path / "selected.jsonl")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -165,6 +166,14 @@ def test_a_part_that_was_kept_combines_to_the_same_utility(config: RunConfig) ->
     parts = {name: property_utilities(config, cached, table, name=name) for name in config.properties}
     whole = cached_utilities(config, cached, table)
     assert torch.equal(combine_utilities(config, cached, parts), whole.combined)
+
+
+def test_a_sample_is_all_good_at_or_over_every_bar_and_a_missing_score_is_over_none(config: RunConfig) -> None:
+    short = torch.tensor([[1.0, 0.9, 1.0], [2.0, torch.nan, 1.0]]).double()
+    vowels = torch.tensor([[0.0, 5.0, -0.1], [0.0, 5.0, 0.0]]).double()
+    gold = {"short": short, "vowels": vowels, "without a bar": torch.full_like(short, -9.0)}
+    found = replace(load_cached_samples(config, "validation"), gold=gold).all_good({"short": 1.0, "vowels": 0.0})
+    assert found.tolist() == [[1.0, 0.0, 0.0], [1.0, 0.0, 1.0]]
 
 
 def test_samples_of_another_policy_or_setting_are_refused_by_key(config: RunConfig) -> None:

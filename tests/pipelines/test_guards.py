@@ -12,7 +12,7 @@ from allgood.errors import ConfigError, RoleError
 from pipelines.align import run_align
 from pipelines.config.properties import FunctionProperty, ModelProperty
 from pipelines.config.run import RunConfig
-from pipelines.guards import kl_notice, refuse_destructive, refuse_unfit_rewards
+from pipelines.guards import kl_notice, refuse_destructive, refuse_unfit_rewards, tilt_notice
 from tests.pipelines.tiny_run import tiny_config
 
 
@@ -107,3 +107,25 @@ def test_a_kl_loss_that_is_exact_on_policy_says_so_where_ppo_leaves_the_policy(t
     notice = kl_notice(run(tmp_path, kl=sequence, align={"algorithm": {"kind": "ppo", "epochs": 3}}))
     assert notice is not None
     assert "first of align.algorithm.epochs = 3 only" in notice
+
+
+LAGRANGIAN = {"kind": "lagrangian", "maximise": "short", "thresholds": {"vowels": 0.5}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"kl": {"estimator": "k3", "placement": "loss"}, "objective": {"kind": "weighted_sum"}}, "forward KL"),
+        ({"kl": {"controller": {"kind": "target", "target": 4.0}}}, "target moves kl.coefficient"),
+        ({"kl": {"controller": {"kind": "adaptive", "target": 4.0}}}, "adaptive moves kl.coefficient"),
+        ({"objective": LAGRANGIAN}, "learns its multipliers"),
+    ],
+)
+def test_a_run_that_does_not_aim_at_the_tilt_says_why(tmp_path: Path, changes: dict[str, Any], reason: str) -> None:
+    notice = tilt_notice(run(tmp_path, **({"objective": {"kind": "weighted_sum"}} | changes)))
+    assert notice is not None
+    assert reason in notice
+
+
+def test_a_run_with_k1_in_the_reward_and_a_fixed_coefficient_aims_at_the_tilt(tmp_path: Path) -> None:
+    assert tilt_notice(run(tmp_path, objective={"kind": "weighted_sum"})) is None

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from allgood.best_of_k import kl_bound
+from allgood.errors import DataError
 from pipelines.choosing.frontier import best_of_every_k, default_max_k, frontier, k_grid, mean_kl
 
 SCORES = [np.array([1.0, 3.0, 2.0]), np.array([0.0, 5.0, 1.0, 2.0]), np.array([7.0, 6.0])]
@@ -59,3 +60,9 @@ def test_half_of_the_prompts_reach_the_default_k() -> None:
     assert default_max_k([8, 16, 32]) == 16
     assert default_max_k([4, 8, 16, 32]) == 16
     assert default_max_k([5]) == 5
+
+
+def test_without_an_answer_to_half_of_the_prompts_there_is_no_default_k() -> None:
+    assert default_max_k([0, 0, 4, 4]) == 4
+    with pytest.raises(DataError, match=r"3 of 5 have no scored answer, the others 2 to 7; give --max-k"):
+        default_max_k([0, 2, 0, 7, 0])

@@ -13,9 +13,10 @@ from typer.testing import CliRunner
 from pipelines.cached_samples import cached_utilities, load_cached_samples
 from pipelines.cli import app
 from pipelines.config.loading import save_config
+from pipelines.config.objectives import LagrangianObjective
 from pipelines.config.run import RunConfig
 from pipelines.preview.run import predict_grid
-from pipelines.preview.summary import notes
+from pipelines.preview.summary import notes, summary_of
 from pipelines.preview.write import preview
 from pipelines.reference_table import ReferenceTable
 from pipelines.references import build_references
@@ -89,6 +90,13 @@ def test_without_gold_the_reward_models_rank_and_the_notes_say_that_they_are_no_
     summary = preview(blind, Path("run.yaml"))
     assert summary["headline"] == "reward_win_rate"
     assert any("no judge" in note for note in notes(summary))
+
+
+def test_a_lagrangian_is_noted_to_have_its_initial_multipliers(config: RunConfig) -> None:
+    lagrangian = LagrangianObjective(maximise="short", thresholds={"vowels": 0.5})
+    own = predict_grid(config.model_copy(update={"objective": lagrangian}))
+    assert any("initial multipliers" in note for note in notes(summary_of(own)))
+    assert not any("initial multipliers" in note for note in notes(summary_of(predict_grid(config))))
 
 
 def test_samples_of_another_policy_are_refused_by_key(config: RunConfig, tmp_path: Path) -> None:

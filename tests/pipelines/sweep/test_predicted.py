@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
 
-from pipelines.sweep.predicted import Contest, predicted
+from pipelines.sweep.predicted import Contest, Predicted, predicted, predictions
+from pipelines.sweep.results import Setting
+from tests.pipelines.sweep.tiny_sweep import tiny_base
+from tests.pipelines.tiny_references import write_references
+from tests.pipelines.tiny_run import make_base
 
 NORMAL = torch.randn(5, 64, generator=torch.Generator().manual_seed(0)).double()
 
@@ -33,3 +40,21 @@ def test_prompts_with_a_missing_score_or_utility_are_left_out() -> None:
     assert (found.num_prompts, found.num_samples) == (3, 64)
     expected = predicted(NORMAL[2:], 0.5, Contest.of({"a": NORMAL[2:]}))
     assert found.win_rate == pytest.approx(expected.win_rate)
+
+
+def test_a_setting_whose_training_does_not_aim_at_the_tilt_has_a_reason_and_no_point(tmp_path: Path) -> None:
+    make_base(tmp_path)
+    base = tiny_base(tmp_path)
+    write_references(base)
+    changes: dict[str, dict[str, Any]] = {
+        "plain": {"kl.coefficient": 0.5},
+        "moved": {"kl.controller": {"kind": "target", "target": 4.0}},
+        "inexact": {"kl.estimator": "k3"},
+        "learned": {"objective": {"kind": "lagrangian", "maximise": "short", "thresholds": {"vowels": 0.5}}},
+    }
+    settings = [Setting(name, {}, change, 1, {}, {}) for name, change in changes.items()]
+    found = predictions(base, settings, "gold")
+    assert isinstance(found["plain"], Predicted)
+    assert "moves kl.coefficient" in str(found["moved"])
+    assert "k1 in the reward is exact" in str(found["inexact"])
+    assert "learns its multipliers" in str(found["learned"])
