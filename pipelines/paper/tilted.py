@@ -25,9 +25,8 @@ Values = Mapping[str, Tensor]
 
 def measured_values(cached: CachedSamples, bars: Mapping[str, float]) -> dict[str, Tensor]:
     """What is asked of every sample, [prompts, samples]: over every bar, over each, list, consult."""
-    good = torch.stack([cached.gold[name] >= bar for name, bar in bars.items()]).all(0).double()
     return {
-        "both_good": good,
+        "both_good": cached.all_good(bars),
         **{f"good.{name}": (cached.gold[name] >= bar).double() for name, bar in bars.items()},
         **{name: _detected(cached, name) for name in ("lists", "consult")},
     }

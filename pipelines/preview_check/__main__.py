@@ -13,7 +13,7 @@ from pathlib import Path
 from pipelines.config.loading import load_config
 from pipelines.preview_check.design import Scale
 from pipelines.preview_check.run import run_check
-from pipelines.preview_check.write import load_results, write_results
+from pipelines.preview_check.write import load_results, stored_results, write_results
 from pipelines.runtime import ray_session
 
 
@@ -24,14 +24,17 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("runs/preview_check"), help="where results are kept")
     parser.add_argument("--results", type=Path, default=Path("docs/results"), help="folder of the page and its figures")
     parser.add_argument("--steps", type=int, default=Scale.steps, help="RL steps per setting")
-    parser.add_argument("--only-write", action="store_true", help="write the page from the results that are there")
+    parser.add_argument("--only-write", action="store_true", help="draw the page again from the numbers beside it")
     arguments = parser.parse_args()
-    if not arguments.only_write:
+    if arguments.only_write:
+        entries = stored_results(arguments.results)
+    else:
         chain = load_config(arguments.chain / "config.yaml", [])
         chain = chain.model_copy(update={"output_dir": arguments.chain.parent, "name": arguments.chain.name})
         with ray_session():
             run_check(chain, arguments.folder.absolute(), Scale(steps=arguments.steps))
-    write_results(load_results(arguments.folder), arguments.results)
+        entries = load_results(arguments.folder)
+    write_results(entries, arguments.results)
 
 
 if __name__ == "__main__":

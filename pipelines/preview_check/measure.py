@@ -88,7 +88,7 @@ class Predictor:
             kl=tilted.kl,
             utility=tilted.expect(utilities),
             gold_win_rates={name: weighted_win_rate(tilted.weights, shares) for name, shares in self.shares.items()},
-            both_good=tilted.expect(both_good(self.cached.gold, self.bars)),
+            both_good=tilted.expect(self.cached.all_good(self.bars)),
         )
         return side, tilted.reliable
 
@@ -99,13 +99,8 @@ class Predictor:
             kl=trained.kl,
             utility=cached_utilities(config, trained.samples, self.table).combined.mean(-1),
             gold_win_rates={name: win_rate_by_prompt(grid, self.cached.gold[name]) for name, grid in gold.items()},
-            both_good=both_good(gold, self.bars).mean(-1),
+            both_good=trained.samples.all_good(self.bars).mean(-1),
         )
-
-
-def both_good(gold: Mapping[str, Tensor], bars: Mapping[str, float]) -> Tensor:
-    """1 where a sample is over every bar, [prompts, samples]."""
-    return torch.stack([gold[name] >= bar for name, bar in bars.items()]).all(0).double()
 
 
 def trained_samples(run: ArmRun, like: CachedSamples, lane: Actors, prompts: Sequence[Prompt]) -> Trained:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from allgood.errors import DataError
+from allgood.intervals import t_interval
 from pipelines.evaluation.convergence import is_flat
 from pipelines.files import atomic_path, write_json
 from pipelines.preview_check import figures
@@ -24,6 +25,19 @@ from pipelines.preview_check.analysis import (
 Entry = dict[str, Any]
 PAGE, DATA = "preview_vs_training.md", "preview_vs_training.json"
 FIGURE, CONVERGENCE = "preview_vs_training.png", "preview_vs_training_convergence.png"
+
+
+def stored_results(folder: Path) -> list[Entry]:
+    """The numbers that a page was drawn from, which lie beside it.
+
+    Raises:
+        DataError: There are none.
+    """
+    path = folder / "data" / DATA
+    if not path.is_file():
+        raise DataError(f"{path} does not exist; run `python -m pipelines.preview_check` first")
+    entries: list[Entry] = json.loads(path.read_text(encoding="utf-8"))
+    return entries
 
 
 def load_results(folder: Path) -> list[Entry]:
@@ -154,15 +168,17 @@ def _spread(entries: Sequence[Entry]) -> list[str]:
 
 def _convergence(entries: Sequence[Entry]) -> str:
     flat = [entry for entry in entries if is_flat(entry["change"])]
-    changes = {name: np.abs([entry["change"][name] for entry in entries]) for name in ("kl", "utility")}
+    changes = {name: [float(entry["change"][name]) for entry in entries] for name in ("kl", "utility")}
     others = [
         f"{entry['label']} at {entry['target_kl']:g} nats ({_change(entry)})" for entry in entries if entry not in flat
     ]
     return (
         "Flat: KL and the gain in utility on validation prompts change by at most 5 % over the last quarter of the "
-        f"steps. {len(flat)} of {len(entries)} settings are; the median change is {np.median(changes['kl']):.1%} in KL "
-        f"and {np.median(changes['utility']):.1%} in utility. A learning rate that ends at 0 helps flatness, so flat "
-        "does not prove that more steps would change nothing."
+        f"steps. {len(flat)} of {len(entries)} settings are; the median size of the change is "
+        f"{np.median(np.abs(changes['kl'])):.1%} in KL and {np.median(np.abs(changes['utility'])):.1%} in utility. "
+        f"With its sign the mean change is {_mean_change(changes['kl'])} in KL and {_mean_change(changes['utility'])} "
+        "in utility (95 % over settings): a trend would show there, the noise of single settings cancels. A learning "
+        "rate that ends at 0 helps flatness, so flat does not prove that more steps would change nothing."
         + (f" Not flat: {'; '.join(others)}." if others else "")
         + "\n"
     )
@@ -170,6 +186,11 @@ def _convergence(entries: Sequence[Entry]) -> str:
 
 def _change(entry: Entry) -> str:
     return f"KL {entry['change']['kl']:+.0%}, utility {entry['change']['utility']:+.0%}"
+
+
+def _mean_change(changes: Sequence[float]) -> str:
+    found = t_interval(changes)
+    return f"{found.value:+.1%} [{found.low:+.1%}, {found.high:+.1%}]"
 
 
 def _interval(found: Bootstrapped) -> str:
