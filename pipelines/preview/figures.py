@@ -56,13 +56,12 @@ def frontier_png(rows: Sequence[Row], front: Sequence[Row], metric: str, baselin
 
 
 def trade_off_png(rows: Sequence[Row], metrics: tuple[str, str], targets: Sequence[float]) -> bytes:
-    """What one property costs the other: two metrics against each other, one panel per target KL."""
-    panels = [target for target in targets if any(row["target_kl"] == target for row in rows)][:6]
-    columns = min(3, len(panels))
-    figure = Figure(figsize=(3.3 * columns, 3.1 * -(-len(panels) // columns)), layout="constrained")
+    """What one property costs the other: two metrics against each other, one panel per target KL; at least one."""
+    columns = min(3, len(targets))
+    figure = Figure(figsize=(3.3 * columns, 3.1 * -(-len(targets) // columns)), layout="constrained")
     families = list(_families(rows))
-    for position, target in enumerate(panels):
-        axes = figure.add_subplot(-(-len(panels) // columns), columns, position + 1)
+    for position, target in enumerate(targets):
+        axes = figure.add_subplot(-(-len(targets) // columns), columns, position + 1)
         at_target = [row for row in rows if row["target_kl"] == target]
         for row in at_target:
             index = min(families.index(_family(row)), _MAX_FAMILIES)
@@ -94,8 +93,8 @@ def shortcuts_png(series: Mapping[str, Sequence[Row]], baseline: Mapping[str, fl
             axes.plot(
                 [0.0, *(row["kl"] for row in rows)],
                 [baseline[name], *(row[name] for row in rows)],
-                color=PALETTE[index],
-                marker=MARKERS[index],
+                color=PALETTE[index % len(PALETTE)],
+                marker=MARKERS[(index + index // len(PALETTE)) % len(MARKERS)],  # another one when colours repeat
                 markersize=4,
                 linewidth=1.3,
                 label=label,

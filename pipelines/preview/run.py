@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -9,8 +10,10 @@ from typing import Any
 
 from torch import Tensor
 
+from allgood.errors import ConfigError
 from pipelines.cached_samples import CachedSamples, PropertyUtilities, combine_utilities, load_cached_samples
 from pipelines.cached_samples import property_utilities as utilities_of_property
+from pipelines.config.preview import PreviewConfig
 from pipelines.config.run import RunConfig
 from pipelines.gold import gold_of
 from pipelines.preview.frontier import headline_of
@@ -58,7 +61,7 @@ def predict_grid(config: RunConfig) -> Preview:
     """Predict the grid of `config.preview`; writes nothing.
 
     Raises:
-        ConfigError: The grid names what does not exist or does not fit.
+        ConfigError: The grid names what does not exist or does not fit, or no KL of it is within the samples' reach.
         ReferenceTableError: There are no samples, or they belong to another policy, model or setting, or there is one
             sample per prompt, or no reference of a kind that the grid asks for.
         DataError: Every prompt has a failed score.
@@ -72,10 +75,12 @@ def predict_cached(config: RunConfig, grid: Grid, cached: CachedSamples, table: 
     """Predict `grid` from samples that are in memory.
 
     Raises:
+        ConfigError: No KL of the grid is within the samples' reach.
         ReferenceTableError: There is no reference of a kind that the grid asks for.
         DataError: Every prompt has a failed score.
     """
     started = time.monotonic()
+    _refuse_out_of_reach(config.preview, cached.num_samples)
     judged = without_failures(cached)
     utilities = _Utilities(cached, table)
     gold = gold_of(config)
@@ -106,6 +111,17 @@ def predict_cached(config: RunConfig, grid: Grid, cached: CachedSamples, table: 
         num_dropped_prompts=judged.num_dropped,
         seconds=time.monotonic() - started,
     )
+
+
+def _refuse_out_of_reach(chosen: PreviewConfig, num_samples: int) -> None:
+    """Some KL must be one that the samples can show, whatever their utilities: else no setting would have a tilt."""
+    reach = math.log(num_samples)
+    if not chosen.coefficients and min(chosen.target_kls) >= reach:
+        raise ConfigError(
+            f"preview.target_kls starts at {min(chosen.target_kls):g}, but {num_samples} samples per prompt cannot "
+            f"show more than {reach:.2f} nats; lower it, or raise references.num_samples and run `allgood reference` "
+            "again"
+        )
 
 
 @dataclass(frozen=True)

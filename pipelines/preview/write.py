@@ -77,9 +77,9 @@ def _sections(found: Preview, summary: Mapping[str, Any]) -> list[Section]:
             "Every setting by its objective. Hollow marks: the samples do not support that KL.",
         )
     ]
-    pair = _pair(found)
-    if pair is not None and found.config.preview.target_kls:
-        png = figures.trade_off_png(rows, pair, found.config.preview.target_kls)
+    pair, shown_kls = _pair(found), _reached(found.config.preview.target_kls, rows)
+    if pair is not None and shown_kls:
+        png = figures.trade_off_png(rows, pair, shown_kls[:6])
         caption_pair = "What a gain in one property costs the other, at equal predicted KL; colours as above."
         pictures.append(Picture("trade_off", png, f"{pair[1]} against {pair[0]} at each target KL", caption_pair))
     shortcuts = figures.shortcuts_png(
@@ -125,6 +125,11 @@ def _pair(found: Preview) -> tuple[str, str] | None:
         if len(names) >= 2:
             return names[0], names[1]
     return None
+
+
+def _reached(targets: Sequence[float], rows: Sequence[Row]) -> list[float]:
+    """The target KLs that some setting has, although ties may leave others without any."""
+    return [target for target in targets if any(row["target_kl"] == target for row in rows)]
 
 
 def _series(summary: Mapping[str, Any], rows: Sequence[Row]) -> dict[str, list[Row]]:

@@ -99,6 +99,25 @@ def test_a_lagrangian_is_noted_to_have_its_initial_multipliers(config: RunConfig
     assert not any("initial multipliers" in note for note in notes(summary_of(predict_grid(config))))
 
 
+def test_targets_of_which_the_samples_can_show_none_are_refused_before_anything_is_written(
+    config: RunConfig, tmp_path: Path
+) -> None:
+    where = [f"output_dir={tmp_path}", "preview.target_kls=[3.0, 2.5]"]
+    status, _, errors = run(str(config.folder), *where)  # 8 samples: log 8 = 2.08
+    assert status == 2
+    assert "preview.target_kls starts at 2.5" in errors
+    assert "8 samples per prompt cannot show more than 2.08 nats" in errors
+    assert not list(tmp_path.rglob("preview/*"))
+
+
+def test_without_a_target_within_reach_there_is_no_picture_of_the_trade_off(config: RunConfig, tmp_path: Path) -> None:
+    where = [f"output_dir={tmp_path}", "preview.target_kls=[3.0]", "preview.coefficients=[0.5]"]
+    status, _, errors = run(str(config.folder), *where)
+    assert status == 0, errors
+    assert {path.name for path in tmp_path.rglob("*.png")} == {"frontier.png", "shortcuts.png"}
+    assert "trade_off" not in next(tmp_path.rglob("preview.html")).read_text(encoding="utf-8")
+
+
 def test_samples_of_another_policy_are_refused_by_key(config: RunConfig, tmp_path: Path) -> None:
     shutil.copytree(config.base_folder, tmp_path / "base")
     save_policy(tmp_path / "base" / "sft" / "best", spread=3.0)

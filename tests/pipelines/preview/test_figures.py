@@ -1,0 +1,13 @@
+"""Plots of a preview, where their parts are many or none."""
+
+from __future__ import annotations
+
+from pipelines.preview.figures import shortcuts_png
+from pipelines.reporting.plots import PALETTE
+
+
+def test_there_may_be_more_best_settings_than_colours() -> None:
+    baseline = {"shortcut.lists": 0.1, "shortcut.length": 20.0, "good": 0.5}
+    row = {"kl": 1.0, "shortcut.lists": 0.2, "shortcut.length": 30.0}
+    series = {f"setting {number}": [row] for number in range(len(PALETTE) + 2)}
+    assert shortcuts_png(series, baseline).startswith(b"\x89PNG")
