@@ -193,8 +193,7 @@ def preview(
     overrides: Overrides = None,
 ) -> None:
     """Predict thousands of settings from cached samples: which reference, objective and KL coefficient to train?"""
-    path = target / "config.yaml" if target.is_dir() else target
-    run = _load(path, overrides)
+    run, path = _load_at(target, overrides)
     from pipelines.preview.write import preview as preview_run
 
     preview_run(run, path)
@@ -231,7 +230,7 @@ def evaluate(
     overrides: Overrides = None,
 ) -> None:
     """Measure an aligned policy against SFT on the test prompts."""
-    run = _load(target / "config.yaml" if target.is_dir() else target, overrides)
+    run, _ = _load_at(target, overrides)
     from pipelines.evaluate import evaluate as evaluate_run
 
     evaluate_run(run)
@@ -395,6 +394,18 @@ def _load(path: Path, overrides: list[str] | None) -> RunConfig:
     from pipelines.config.loading import load_config
 
     return load_config(path, overrides or [])
+
+
+def _load_at(target: Path, overrides: list[str] | None) -> tuple[RunConfig, Path]:
+    """The run of a run file, or of the folder that is given, wherever it was made; and the path of its file."""
+    if not target.is_dir():
+        return _load(target, overrides), target
+    _require_run(target)
+    from pipelines.config.sweep_loading import override_text
+
+    here = target.resolve()
+    place = [override_text("output_dir", str(target.parent)), override_text("name", here.name)]
+    return _load(target / "config.yaml", [*place, *(overrides or [])]), target / "config.yaml"
 
 
 def _require_run(folder: Path) -> None:

@@ -171,7 +171,8 @@ class ReferenceTable:
         if missing:
             raise ReferenceTableError(
                 f"{len(missing)} of {len(ids)} prompts have no predicted {property_name} reference in {self.folder}; "
-                "make them with `allgood reference CONFIG`, with reference predicted in the config"
+                "make them with `allgood reference CONFIG`, with reference predicted in the config, as the property's "
+                f"own or in `references.also.{property_name}`"
             )
         z = NormalDist().inv_cdf(reference.quantile)
         return {prompt: known[prompt]["mean"] + z * known[prompt]["std"] for prompt in ids}
@@ -182,7 +183,8 @@ class ReferenceTable:
             if any(row.get(column) is None for row in rows):
                 raise ReferenceTableError(
                     f"{self.folder} holds no rewards of these canned replies for property {property_name} "
-                    f"(set {canned_key(reference.replies)}); make the table again with `allgood reference CONFIG`"
+                    f"(set {canned_key(reference.replies)}); make the table again with `allgood reference CONFIG`, "
+                    f"where the property's own reference or `references.also.{property_name}` has these replies"
                 )
             return [row[column] for row in rows]
         if isinstance(reference, DatasetReference):

@@ -76,7 +76,7 @@ def read_yaml(path: Path) -> Raw:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
     raw = yaml12.parse(text, source=str(path))
     if raw is None:
-        raise ConfigError(f"{path} is empty; it needs at least `name`, `policy` and `properties`")
+        raise ConfigError(f"{path} is empty")
     if not isinstance(raw, dict):
         raise ConfigError(f"{path}: the top level must be `key: value` lines, not {explain.show(raw)}")
     return {str(name): _unshared(value) for name, value in raw.items()}

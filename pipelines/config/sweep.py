@@ -145,7 +145,10 @@ class SweepConfig(StrictModel):
     search: Search = GridSearch()
     mode: Mode = MultiObjective()
     kl_budget: float | None = Field(
-        None, gt=0, description="nats; the recommended setting spends no more, and single_objective needs one"
+        None,
+        gt=0,
+        strict=True,
+        description="nats; the recommended setting spends no more, and single_objective needs one",
     )
     retries: int = Field(2, ge=0, description="how often a trial whose actors died goes on from its last checkpoint")
     max_concurrent: int | None = Field(

@@ -61,7 +61,7 @@ def tilting_figure(results: Sequence[Result], metrics: Mapping[str, str], path: 
                         color=colour,
                     )
         _finish(axis, title)
-    axes[0].legend(fontsize=7)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper", fontsize=7)
     _save(figure, path)
 
 
@@ -77,7 +77,7 @@ def best_of_k_figure(results: Sequence[Result], metrics: Mapping[str, str], path
         axis.set_xscale("log", base=2)
         axis.set_xlabel("k")
         axis.set_title(title, fontsize=9)
-    axes[0].legend(fontsize=7)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper", fontsize=7)
     _save(figure, path)
 
 

@@ -23,6 +23,7 @@ from pipelines.paper.tables import (
     coefficient_table,
     coefficient_verdict,
     convergence,
+    difference_rows,
     differences,
     tilted_difference,
     tilted_table,
@@ -37,6 +38,7 @@ from pipelines.study.write import notes_of
 UNIFORMITY_KL = 1.0  # nats, at which the gains of prompts are compared
 BOTH_LABELS = {"raw_sum": "raw sum", "lsc_sum": "LSC sum", "raw_sum_tuned": "raw sum, tuned weights"}
 SINGLE_LABELS = {"raw": "raw", "LSC": "LSC"}
+FOUND = "*We find*"
 HEAD = """# The paper's experiments on the embedded world
 
 Made by `make paper`; `python -m pipelines.paper --only-write` draws it again from the stored numbers. What the paper
@@ -64,7 +66,17 @@ def write_page(study: Path, stored: Path, folder: Path) -> None:
         _reference(parts["reference"], folder),
     ]
     with atomic_path(folder / "paper.md") as temporary:
-        temporary.write_text("\n\n".join([HEAD.strip(), *sections]) + "\n", encoding="utf-8")
+        temporary.write_text("\n\n".join([HEAD.strip(), _in_short(sections), *sections]) + "\n", encoding="utf-8")
+
+
+def _in_short(sections: Sequence[str]) -> str:
+    """The first finding of every section, under its title."""
+    lines = ["## In short", ""]
+    for section in sections:
+        title, *rest = section.splitlines()
+        found = next((line for line in rest if FOUND in line), "*Not run yet.*")
+        lines.append(f"* **{title.removeprefix('## ')}**: {found[found.find(FOUND) :]}")
+    return "\n".join(lines)
 
 
 def _both(results: Sequence[Result], folder: Path) -> str:
@@ -102,15 +114,10 @@ def _single(name: str, results: Sequence[Result], folder: Path) -> str:
             f"gold win rate, {name}": lambda e: float(e["gold_win_rates"][name]),
             f"good (gold), {name}": lambda e: float(e["good_rates"][name]),
         }
-        rated = all(
-            "evaluator_1_win_rates" in entry for result in results for entry in (result["sft"], *result["arms"])
-        )
-        if rated:
-            metrics[f"evaluator 1, {name}"] = lambda e: float(e["evaluator_1_win_rates"][name])
+        metrics[f"evaluator 1, {name}"] = lambda e: float(e["evaluator_1_win_rates"][name])
         metrics[f"evaluator 2, {name}"] = _evaluator_2(name)
         frontier_figure(results, SINGLE_LABELS, metrics, folder / f"paper_{name}.png")
         lines += [f"![{name}: metrics against KL](paper_{name}.png)", "", *differences(results, "LSC", "raw", metrics)]
-        lines += [] if rated else ["", "Evaluator 1 is left out: these numbers were stored without it per property."]
         lines += convergence(results, SINGLE_LABELS)
     return "\n".join(lines)
 
@@ -204,14 +211,17 @@ def _shortcuts(both: Sequence[Result], parts: Mapping[str, Sequence[Result]], fo
         "the transform suppresses them.",
         found,
     )
+    compared: list[Compared] = []
     for shortcut, aligned, results, lsc, raw in found:
         metric = _shortcut(shortcut)
         path = folder / f"paper_{shortcut}_{aligned.split()[0]}.png"
         labels = BOTH_LABELS if aligned == "both" else SINGLE_LABELS
         frontier_figure(results, labels, {f"{shortcut}, aligned to {aligned}": metric}, path)
         lines += [f"![{shortcut} against KL, aligned to {aligned}]({path.name})", ""]
-        lines += [*differences(results, lsc, raw, {f"{shortcut}, aligned to {aligned}": metric}, sign=-1), ""]
-    return "\n".join(lines).rstrip()
+        rows, differing = difference_rows(results, lsc, raw, {f"{shortcut}, aligned to {aligned}": metric}, sign=-1)
+        lines += [*rows, ""]
+        compared += differing
+    return "\n".join([*lines, verdict(compared)] if found else lines)
 
 
 def _aggregation(results: Sequence[Result], folder: Path) -> str:
@@ -260,7 +270,7 @@ def _best_of_k(results: Sequence[Result], folder: Path) -> str:
         lines += [
             f"![Best-of-k from {ks[-1]} samples of the SFT policy per test prompt](paper_best_of_k.png)",
             "",
-            "Both good:",
+            "Both good (the logit of the product grows with the sum of log-sigmoids, so both select the same answers):",
             "",
             *rows,
             "",

@@ -64,8 +64,7 @@ REFERENCE = Part(
     "Which reference point, and how much does the choice matter?",
     (
         Setting(DEFAULT),
-        Setting("mean", _both_at("{kind: mean}")),
-        _quantile(50),
+        Setting("mean, q50", _both_at("{kind: mean}")),  # the same: quantiles are Gaussian
         _quantile(75),
         _quantile(85),
         _quantile(95),

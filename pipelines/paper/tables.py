@@ -25,7 +25,7 @@ from pipelines.paper.stored import (
     tilted_curves,
 )
 from pipelines.study.analysis import Difference, matched_difference
-from pipelines.study.convergence import convergence_table
+from pipelines.study.convergence import convergence_table, mean_change
 
 MATCHED_KLS = (0.5, 1.0, 1.5)
 TILTED_KLS = (0.5, 1.0)
@@ -84,10 +84,16 @@ def _in_brackets(cases: Sequence[Compared]) -> str:
     return f" ({_listed(cases)})" if cases else ""
 
 
-def differences(
+def differences(results: Sequence[Result], first: str, second: str, metrics: Mapping[str, Metric]) -> list[str]:
+    """A table of `first` minus `second` at matched KL, and the verdict on the claim that it is above 0."""
+    rows, compared = difference_rows(results, first, second, metrics)
+    return [*rows, "", verdict(compared)]
+
+
+def difference_rows(
     results: Sequence[Result], first: str, second: str, metrics: Mapping[str, Metric], *, sign: int = 1
-) -> list[str]:
-    """A table of `first` minus `second` at matched KL, and the verdict on a claim of this sign."""
+) -> tuple[list[str], list[Compared]]:
+    """A table of `first` minus `second` at matched KL, and its differences with the sign that a claim gives them."""
     rows = [
         f"| {first} minus {second} | " + " | ".join(f"KL {kl:g}" for kl in MATCHED_KLS) + " |",
         "| --- |" + " --- |" * len(MATCHED_KLS),
@@ -97,7 +103,7 @@ def differences(
         found = {kl: difference_at(results, first, second, metric, kl) for kl in MATCHED_KLS}
         rows.append(f"| {name} | " + " | ".join(shown(difference) for difference in found.values()) + " |")
         compared += [Compared(f"{name} at KL {kl:g}", difference, sign) for kl, difference in found.items()]
-    return [*rows, "", verdict(compared)]
+    return rows, compared
 
 
 def convergence(results: Sequence[Result], labels: Mapping[str, str]) -> list[str]:
@@ -111,8 +117,10 @@ def convergence(results: Sequence[Result], labels: Mapping[str, str]) -> list[st
         *convergence_table(results, labels),
         "",
         f"{len(moving)} of {len(arms)} arms are not flat: their KL or their gain in utility on validation prompts "
-        f"changed by more than {MAX_CHANGE:.0%} over the last quarter of the steps. The noise of a single arm can do "
-        "that too; the table has the means over seeds.",
+        f"changed by more than {MAX_CHANGE:.0%} over the last quarter of the steps. The noise of a single arm does "
+        "that too, and cancels in the mean over all of these arms, where a trend would stay: KL "
+        f"{mean_change([arm['change']['kl'] for arm in arms])}, utility "
+        f"{mean_change([arm['change']['utility'] for arm in arms])}.",
     ]
 
 

@@ -50,6 +50,9 @@ def summary_of(preview: Preview) -> dict[str, Any]:
             row_of(preview, own, found) for own in preview.settings if own.setting.is_own for found in own.predictions
         ],
         "reaches_the_tilt": _reaches_the_tilt(preview.config),
+        "budgets_without_setting": [
+            budget for budget, found in zip(preview.config.preview.kl_budgets, best, strict=True) if found is None
+        ],
         "best": [_best_entry(preview, pairs, found) for found in best if found is not None],
         "pareto_front": [row_of(preview, *pairs[position]) for position in front],
         "seconds": preview.seconds,
@@ -96,7 +99,8 @@ def show(summary: Mapping[str, Any], config: RunConfig, config_path: Path, conso
     if trainable:
         chosen = max(trainable, key=lambda row: (row["reliable"], row[summary["headline"]]))
         words = ["name=previewed", f"base={config.base_folder}", *chosen["overrides"]]
-        console.print(f"\ntrain number {shown.index(chosen) + 1} with:", markup=False)
+        caution = "" if chosen["reliable"] else " (to try it: the samples support no tilt of this table)"
+        console.print(f"\ntrain number {shown.index(chosen) + 1} with{caution}:", markup=False)
         # One long line that can be copied: neither wrapped nor coloured.
         console.print(
             shlex.join(["allgood", "align", str(config_path), *words]), markup=False, highlight=False, soft_wrap=True
@@ -118,10 +122,11 @@ def cells(summary: Mapping[str, Any], row: Row) -> list[str]:
     metric = summary["headline"]
     entry = next((entry for entry in summary["best"] if entry["best"] is row), None)
     other = entry and entry["value_on_other_prompts"]
+    error = row[f"{metric}_se"]  # none with a single prompt
     return [
         "" if entry is None else f"{entry['kl_budget']:g}",
         f"{row['kl']:.2f}" + ("  " if row["reliable"] else " !"),
-        f"{row[metric]:.3f} ± {row[f'{metric}_se']:.3f}",
+        f"{row[metric]:.3f} ± {'-' if error is None else f'{error:.3f}'}",
         "" if other is None else f"{other:.3f}",
         "" if entry is None else f"{entry['num_alike']} of {entry['num_within_budget']}",
         level_name(row),
@@ -157,6 +162,10 @@ def notes(summary: Mapping[str, Any]) -> list[str]:
             f"predictions; {summary['num_out_of_reach']} more lie beyond what {summary['num_samples']} samples can "
             "show). More samples: `allgood reference CONFIG --num-samples 256`."
         )
+    found += [
+        f"Nothing lies within {budget:g} nats; lower preview.target_kls, or raise preview.kl_budgets."
+        for budget in summary["budgets_without_setting"]
+    ]
     if not summary["reaches_the_tilt"]:
         found.append(
             "The run file's kl.estimator and kl.placement have another gradient than the objective: training with "

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from allgood.errors import DataError
-from allgood.intervals import t_interval
 from pipelines.evaluation.convergence import is_flat
 from pipelines.files import atomic_path, write_json
 from pipelines.preview_check import figures
@@ -21,6 +20,7 @@ from pipelines.preview_check.analysis import (
     rank_correlation,
     spread_of,
 )
+from pipelines.study.convergence import mean_change
 
 Entry = dict[str, Any]
 PAGE, DATA = "preview_vs_training.md", "preview_vs_training.json"
@@ -176,7 +176,7 @@ def _convergence(entries: Sequence[Entry]) -> str:
         "Flat: KL and the gain in utility on validation prompts change by at most 5 % over the last quarter of the "
         f"steps. {len(flat)} of {len(entries)} settings are; the median size of the change is "
         f"{np.median(np.abs(changes['kl'])):.1%} in KL and {np.median(np.abs(changes['utility'])):.1%} in utility. "
-        f"With its sign the mean change is {_mean_change(changes['kl'])} in KL and {_mean_change(changes['utility'])} "
+        f"With its sign the mean change is {mean_change(changes['kl'])} in KL and {mean_change(changes['utility'])} "
         "in utility (95 % over settings): a trend would show there, the noise of single settings cancels. A learning "
         "rate that ends at 0 helps flatness, so flat does not prove that more steps would change nothing."
         + (f" Not flat: {'; '.join(others)}." if others else "")
@@ -186,11 +186,6 @@ def _convergence(entries: Sequence[Entry]) -> str:
 
 def _change(entry: Entry) -> str:
     return f"KL {entry['change']['kl']:+.0%}, utility {entry['change']['utility']:+.0%}"
-
-
-def _mean_change(changes: Sequence[float]) -> str:
-    found = t_interval(changes)
-    return f"{found.value:+.1%} [{found.low:+.1%}, {found.high:+.1%}]"
 
 
 def _interval(found: Bootstrapped) -> str:

@@ -40,13 +40,14 @@ def _cells(arms: Sequence[Mapping[str, Any]]) -> list[str]:
     return [
         f"{np.mean([arm['gamma'] for arm in arms]):.3g}",
         f"{np.mean([arm['kl'] for arm in arms]):.2f}",
-        _mean([arm["change"]["kl"] for arm in arms]),
-        _mean([arm["change"]["utility"] for arm in arms]),
+        mean_change([arm["change"]["kl"] for arm in arms]),
+        mean_change([arm["change"]["utility"] for arm in arms]),
         f"{np.mean(efficiencies):.2f}" if efficiencies else "-",
     ]
 
 
-def _mean(changes: Sequence[float]) -> str:
+def mean_change(changes: Sequence[float]) -> str:
+    """Mean of relative changes with its 95 % t-interval, in per cent."""
     if len(changes) == 1:
         return f"{changes[0]:+.1%}"
     interval = t_interval(changes)

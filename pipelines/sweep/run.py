@@ -51,12 +51,17 @@ def run_sweep(sweep: SweepConfig, run: RunConfig, *, source_name: str, resume: b
     """
     sweep = sweep.model_copy(update={"output_dir": sweep.output_dir.resolve()})
     run = _absolute(run)
-    space = space_of(sweep, run)
-    points = planned(space, sweep)
+    try:
+        space = space_of(sweep, run)
+        points = planned(space, sweep)
+    except ConfigError as error:
+        raise ConfigError(f"{source_name}: {error}") from error
     trials = _checked_runs(space, points, run, source_name)
     source = judge_source(run)
     _refuse_unprunable(sweep, trials)
     _refuse_occupied(sweep, run, resume=resume)
+    if points is not None:
+        say(f"{len(points)} trials of up to {max(trial.align.steps for trial in trials)} steps")
     with ray_session():
         refuse_too_large(run, evaluators=source == "evaluator")
         with only_driver(sweep, run):
@@ -123,6 +128,12 @@ def _checked_runs(space: Space, points: Sequence[Point] | None, run: RunConfig, 
 def _refuse_unprunable(sweep: SweepConfig, trials: Sequence[RunConfig]) -> None:
     if sweep.mode.early_stopping.kind == "none":
         return
+    longest = max(trial.align.steps for trial in trials)
+    if sweep.mode.early_stopping.kind == "asha" and sweep.mode.early_stopping.grace_steps >= longest:
+        raise ConfigError(
+            f"mode.early_stopping.grace_steps is {sweep.mode.early_stopping.grace_steps}, and no trial is longer than "
+            f"{longest} steps, so that none would end early; lower it, or set mode.early_stopping.kind to none"
+        )
     for trial in trials:
         if trial.align.evaluate_every >= trial.align.steps:
             raise ConfigError(
@@ -169,6 +180,8 @@ def _fit(
 def _refuse_occupied(sweep: SweepConfig, run: RunConfig, *, resume: bool) -> None:
     """ConfigError: the folder holds a sweep and `resume` is not set, or it holds another one."""
     path = sweep.folder / CONFIG
+    if (sweep.folder / "config.yaml").is_file():
+        raise ConfigError(f"{sweep.folder} holds a run, whose report the sweep's would replace; choose another `name`")
     if path.is_file():
         if not resume:
             raise ConfigError(

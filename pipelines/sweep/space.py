@@ -130,7 +130,8 @@ def space_of(sweep: SweepConfig, run: RunConfig) -> Space:
     """The axes of a sweep over `run`.
 
     Raises:
-        ConfigError: A key belongs to what all trials share, or two values of an axis look the same.
+        ConfigError: A key belongs to what all trials share, two axes set the same key, or two values of an axis look
+            the same.
     """
     values: dict[str, dict[str, dict[str, Any]]] = {}
     keys: dict[str, tuple[str, ...]] = {}
@@ -147,8 +148,21 @@ def space_of(sweep: SweepConfig, run: RunConfig) -> Space:
             }
         else:
             keys[pattern] = expanded
+    set_by = {axis: tuple({key for changes in choices.values() for key in changes}) for axis, choices in values.items()}
+    _refuse_overlap(set_by | keys)
     order = ((ARM,) if sweep.arms else ()) + tuple(sweep.space)
     return Space(values, {key: sweep.space[key] for key in keys}, order, keys)
+
+
+def _refuse_overlap(keys: Mapping[str, Collection[str]]) -> None:
+    """ConfigError where one axis would overwrite another: its trials would not be what their names say."""
+    for (one, mine), (other, theirs) in itertools.combinations(keys.items(), 2):
+        for first, second in itertools.product(mine, theirs):
+            if f"{first}.".startswith(f"{second}.") or f"{second}.".startswith(f"{first}."):
+                raise ConfigError(
+                    f"`{one}` and `{other}` both set `{max(first, second, key=len)}`; leave one out, or list the "
+                    "combinations as `arms`"
+                )
 
 
 def planned(space: Space, sweep: SweepConfig) -> list[Point] | None:
@@ -226,6 +240,8 @@ def _refuse(key: str, run: RunConfig) -> None:
             "`overrides` for all of them; a trial may differ in seed, kl, align, objective, and in the reference and "
             "transform of a property"
         )
+    if key.rsplit(".", 1)[-1] == "gamma":
+        raise ConfigError(f"`{key}` in the search space: gamma, the KL coefficient, is `{GAMMA}`")
     section = ".".join(key.split(".")[:-1])
     nearest = explain.nearest_key(key, [], section=section)
     raise ConfigError(f"unknown key `{key}` in the search space" + (f"; did you mean `{nearest}`?" if nearest else ""))

@@ -123,6 +123,9 @@ def test_overrides_concern_the_run_and_with_a_prefix_the_sweep(tmp_path: Path) -
     )  # fmt: skip
     assert run.align.steps == 7
     assert sweep.retries == 0
+    assert load(tmp_path, "sweep.overrides.align.steps=3", arms={"a": {"seed": 1}})[1].align == (
+        load(tmp_path, "align.steps=3", arms={"a": {"seed": 1}})[1].align
+    )
     assert sweep.search.model_dump() == {"kind": "random", "trials": 3, "seed": 0}
 
 
@@ -145,6 +148,19 @@ def test_overrides_concern_the_run_and_with_a_prefix_the_sweep(tmp_path: Path) -
         ({}, ["nothing varies"]),
         ({"spac": {"kl.coefficient": KL}}, ["unknown key `spac`", "did you mean `space`?"]),
         ({"space": {"kl.coefficient": KL}, "overrides": {"kl.gamma": 1}}, ["is `kl.coefficient`"]),
+        ({"space": {"gamma": KL}}, ["gamma, the KL coefficient, is `kl.coefficient`"]),
+        ({"space": {"kl.coefficient": KL}, "overrides": {"align": {"steps": 3}}}, ["whole section", "align.steps: 3"]),
+        ({"space": {"kl": KL, "kl.coefficient": KL}}, ["`kl` and `kl.coefficient` both set `kl.coefficient`"]),
+        (
+            {"space": {"properties.*.reference": KL, "properties.helpful.reference.quantile": KL}},
+            ["both set `properties.helpful.reference.quantile`"],
+        ),
+        ({"arms": {"a": {"kl.coefficient": 1}}, "space": {"kl.coefficient": KL}}, ["`arm` and `kl.coefficient` both"]),
+        ({"space": {"kl.coefficient": {"low": 1}}}, ["`space.kl.coefficient` needs a `kind`"]),
+        ({"space": {"kl.coefficient": {"kind": "values"}}}, ["`space.kl.coefficient.values` is missing"]),
+        ({"space": {"kl.coefficient": KL}, "search": {"kind": "random", "trials": 0}}, ["`search.trials` is 0"]),
+        ({"space": {"kl.coefficient": KL}, "kl_budget": True}, ["`kl_budget` is true"]),
+        ({"space": {"kl.coefficient": KL}, "policy": {}}, ["is a run file"]),
     ],
 )  # fmt: skip
 def test_a_wrong_sweep_is_refused_in_words(tmp_path: Path, sections: dict[str, Any], words: list[str]) -> None:
@@ -165,6 +181,4 @@ def test_a_single_objective_needs_a_budget(tmp_path: Path) -> None:
 
 def test_two_points_that_are_the_same_run_are_refused(tmp_path: Path) -> None:
     arms = {"one": {"kl.coefficient": 0.2}, "other": {"kl.coefficient": 0.2}}
-    assert "two points of the space are the same run" in refused(
-        tmp_path, arms=arms, space={"kl.coefficient": {"kind": "values", "values": [0.3]}}
-    )
+    assert "two points of the space are the same run" in refused(tmp_path, arms=arms)
