@@ -74,8 +74,8 @@ def _in_short(sections: Sequence[str]) -> str:
     lines = ["## In short", ""]
     for section in sections:
         title, *rest = section.splitlines()
-        found = next((line for line in rest if FOUND in line), "*Not run yet.*")
-        lines.append(f"* **{title.removeprefix('## ')}**: {found[found.find(FOUND) :]}")
+        found = next((line[line.index(FOUND) :] for line in rest if FOUND in line), "Not run yet.")
+        lines.append(f"* **{title.removeprefix('## ')}**: {found}")
     return "\n".join(lines)
 
 
