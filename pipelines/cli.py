@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -291,12 +292,14 @@ def best_of_k(
     run = _load(config, overrides)
     from pipelines.best_of_k import CachedSplits, CandidateFile, Choosing, choose
 
+    if min_utility is not None and not math.isfinite(min_utility):
+        raise AllgoodError(f"--min-utility {min_utility} is not finite; leave it out to keep every prompt")
     if candidates is not None and splits is not None:
         raise AllgoodError("--splits chooses among the run's cached samples; leave it out with --candidates")
     if candidates is None and references is not None:
         raise AllgoodError("--references is for --candidates; cached samples have the references of the run's table")
     source = (
-        CachedSplits(tuple(splits.split(",") if splits else run.references.splits))
+        CachedSplits(tuple(run.references.splits) if splits is None else _split_names(splits))
         if candidates is None
         else CandidateFile(candidates, (references or ReferencesFrom.answers).value)
     )
@@ -395,6 +398,10 @@ def _load(path: Path, overrides: list[str] | None) -> RunConfig:
     from pipelines.config.loading import load_config
 
     return load_config(path, overrides or [])
+
+
+def _split_names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(","))
 
 
 def _require_run(folder: Path) -> None:
