@@ -70,8 +70,8 @@ def missing_lines(config: RunConfig, missing: Mapping[str, Missing]) -> list[str
             lines.append(f"{counts.failed} answers have no {name} score: scoring failed, see what scores {name}")
         if counts.without_reference:
             lines.append(
-                f"{counts.without_reference} answers have no {name} reference: their prompt has fewer than two scored "
-                "answers"
+                f"{counts.without_reference} answers have no {name} reference: fewer than two answers to their prompt "
+                "have a score, or a canned reply has none"
             )
     return lines
 
