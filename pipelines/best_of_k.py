@@ -8,14 +8,16 @@ sampling.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from allgood.errors import ConfigError
+from allgood.errors import ConfigError, DataError
 from pipelines.answers.judged import ReferencesFrom, utility_of_responses
-from pipelines.answers.writing import write_rows
+from pipelines.answers.missing import Missing, missing_lines, missing_of
+from pipelines.answers.writing import check_fields, write_rows
 from pipelines.cast_request import Actors
 from pipelines.choosing.frontier import Frontier, default_max_k, frontier
 from pipelines.choosing.plot import frontier_figure
@@ -23,8 +25,9 @@ from pipelines.choosing.pool import Pool, cached_pool, candidate_pool, candidate
 from pipelines.choosing.selection import Selection, num_rows_by_split, select
 from pipelines.config.objectives import FormulaObjective
 from pipelines.config.run import RunConfig
-from pipelines.files import atomic_path, write_json
+from pipelines.files import atomic_path, check_writable, write_json
 from pipelines.progress import say
+from pipelines.run_folder import RunFolder
 
 SUMMARY, FIGURE, SELECTED, SCORES = "summary.json", "frontier.png", "selected", "scores"
 SHOWN_KS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
@@ -71,17 +74,25 @@ def choose(
     or k costs no scoring.
 
     Raises:
-        ConfigError: k exceeds the answers of every prompt, or the objective does not fit the properties.
-        DataError: The file is wrong (names the line), or without `max_k` half of the prompts have no scored answer.
+        AllgoodError: `folder` cannot be written.
+        ConfigError: k exceeds the answers of every prompt, the objective does not fit the properties, `folder` holds
+            a run or what another command wrote, or another process scores into it.
+        DataError: The file is wrong (names the line), no prompt has two scored answers, or without `max_k` half of the
+            prompts have none.
         ReferenceTableError: The cached samples or references belong to another model.
     """
     utility_of_responses(config)  # an objective that cannot be is refused first
+    _refuse_folder_of_others(folder)
+    check_writable(folder)
     if isinstance(source, CachedSplits):
         pool = cached_pool(config, source.splits)
     else:
         answers = candidates_of(source.path)
         _refuse_more_than(max(len(answered.responses) for answered in answers), choosing)  # before they are scored
+        check_fields(answers, folder / f"{SELECTED}.{choosing.format}")
         pool = candidate_pool(config, answers, folder / SCORES, references=source.references, cast=cast)
+    missing = missing_of(config, pool.judged.answers, pool.judged.properties)
+    _tell_missing(config, pool, missing)
     _refuse_more_than(max(pool.counts), choosing)
     max_k = choosing.max_k or default_max_k(pool.counts)
     found = frontier(
@@ -92,16 +103,42 @@ def choose(
         num_bootstrap=config.evaluate.bootstrap,
     )
     selection = select(config, pool, first=choosing.select_from, min_utility=choosing.min_utility)
-    summary = _summary(config, source, choosing, pool, found, selection)
+    summary = _summary(config, source, choosing, pool, missing, found, selection)
     _write(folder, summary, frontier_figure(found, title=f"Best of k by {_named(config)}"), selection, choosing)
     for line in summary_lines(summary):
         say(line)
     return summary
 
 
+def _refuse_folder_of_others(folder: Path) -> None:
+    """Summaries and reports of runs have the names of ours."""
+    if RunFolder(folder).config.exists():
+        raise ConfigError(
+            f"{folder} holds a run, which would be overwritten; give another folder, such as {folder}/best"
+        )
+    if (folder / SUMMARY).exists() and not _is_ours(folder / SUMMARY):
+        raise ConfigError(f"{folder / SUMMARY} is of another command and would be overwritten; give another folder")
+
+
+def _is_ours(summary: Path) -> bool:
+    try:
+        content = json.loads(summary.read_bytes())
+    except ValueError:
+        return False
+    return isinstance(content, dict) and {"frontier", "selected"} <= content.keys()
+
+
+def _tell_missing(config: RunConfig, pool: Pool, missing: Mapping[str, Missing]) -> None:
+    """Say why answers have no utility; DataError where too few have one to choose at all."""
+    causes = missing_lines(config, missing)
+    if max(pool.counts) < 2:
+        nothing = "no prompt has two answers with a utility, so there is nothing to choose from"
+        raise DataError("; ".join([nothing, *causes]))
+    for line in causes:
+        say(line)
+
+
 def _refuse_more_than(most: int, choosing: Choosing) -> None:
-    if most < 2:
-        raise ConfigError("no prompt has two scored answers, so there is nothing to choose from")
     for name, value in (("--max-k", choosing.max_k), ("--select-from", choosing.select_from)):
         if value is not None and value > most:
             raise ConfigError(f"{name} {value} exceeds the answers of every prompt; the most are {most}")
@@ -112,6 +149,7 @@ def _summary(
     source: CachedSplits | CandidateFile,
     choosing: Choosing,
     pool: Pool,
+    missing: Mapping[str, Missing],
     found: Frontier,
     selection: Selection,
 ) -> Summary:
@@ -123,6 +161,7 @@ def _summary(
         "prompts": len(pool.rows),
         "answers": sum(len(answered.responses) for answered in pool.judged.answers),
         "answers_without_utility": pool.judged.num_missing,
+        "missing": {name: asdict(counts) for name, counts in missing.items()},
         "answers_per_prompt": [min(pool.counts), max(pool.counts)],
         "prompts_in_curve": found.num_prompts,
         "frontier": [

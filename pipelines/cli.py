@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -290,12 +291,14 @@ def best_of_k(
     run = _load(config, overrides)
     from pipelines.best_of_k import CachedSplits, CandidateFile, Choosing, choose
 
+    if min_utility is not None and not math.isfinite(min_utility):
+        raise AllgoodError(f"--min-utility {min_utility} is not finite; leave it out to keep every prompt")
     if candidates is not None and splits is not None:
         raise AllgoodError("--splits chooses among the run's cached samples; leave it out with --candidates")
     if candidates is None and references is not None:
         raise AllgoodError("--references is for --candidates; cached samples have the references of the run's table")
     source = (
-        CachedSplits(tuple(splits.split(",") if splits else run.references.splits))
+        CachedSplits(tuple(run.references.splits) if splits is None else _split_names(splits))
         if candidates is None
         else CandidateFile(candidates, (references or ReferencesFrom.answers).value)
     )
@@ -404,8 +407,13 @@ def _load_at(target: Path, overrides: list[str] | None) -> tuple[RunConfig, Path
     from pipelines.config.sweep_loading import override_text
 
     here = target.resolve()
-    place = [override_text("output_dir", str(target.parent)), override_text("name", here.name)]
+    parent = target.parent if target.name == here.name else here.parent  # the latter for `.` and for links
+    place = [override_text("output_dir", str(parent)), override_text("name", here.name)]
     return _load(target / "config.yaml", [*place, *(overrides or [])]), target / "config.yaml"
+
+
+def _split_names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(","))
 
 
 def _require_run(folder: Path) -> None:

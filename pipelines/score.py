@@ -8,7 +8,8 @@ and P(good), and the combined utility. A failed score is NaN, counted, and repla
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,14 @@ from pipelines.answers.judged import (
     refuse_what_answers_lack,
     utility_of_responses,
 )
+from pipelines.answers.missing import Missing, missing_lines, missing_of
 from pipelines.answers.reading import Answered, read_answers
 from pipelines.answers.rewards import raw_rewards
-from pipelines.answers.writing import check_ending, write_rows
+from pipelines.answers.writing import check_ending, check_fields, write_rows
 from pipelines.cast_request import Actors
 from pipelines.config.run import RunConfig
+from pipelines.files import check_writable, claimed
+from pipelines.progress import say
 
 Report = dict[str, Any]
 
@@ -41,21 +45,29 @@ def score_file(
     """Score the file `source` into `output`; started again after a kill, it goes on where it was.
 
     Raises:
-        ConfigError: The output has an unknown ending, or is the input.
-        DataError: A row is wrong, or the parts beside `output` belong to another file or other models.
+        AllgoodError: The output cannot be written.
+        ConfigError: The output has an unknown ending, is the input, or is being written by another process.
+        DataError: A row is wrong or does not fit the output, or the parts beside `output` belong to another file or
+            other models.
         ReferenceTableError: A prompt has no reference.
     """
     check_ending(output)
+    check_writable(output.parent)
     if output.exists() and source.exists() and output.samefile(source):
         raise ConfigError(f"{output} is the input; give another output")
     answers = read_answers(source)
+    check_fields(answers, output)
     parts = output.with_name(f"{output.name}.parts")
-    found = scored_answers(config, answers, parts, references=references, cast=cast)
-    write_rows(output, judged_rows(config, found))
-    shutil.rmtree(parts)
-    return score_report(config, found)
+    with scored_answers(config, answers, parts, references=references, cast=cast) as found:
+        write_rows(output, judged_rows(config, found))
+        shutil.rmtree(parts)
+    missing = missing_of(config, found.answers, found.properties)
+    for line in missing_lines(config, missing):
+        say(line)
+    return score_report(config, found, missing)
 
 
+@contextmanager
 def scored_answers(
     config: RunConfig,
     answers: Sequence[Answered],
@@ -63,25 +75,35 @@ def scored_answers(
     *,
     references: ReferencesFrom,
     cast: Actors | None = None,
-) -> Judged:
-    """The run's scores of any answers; `folder` keeps finished parts. Refusals come before any model is loaded."""
+) -> Iterator[Judged]:
+    """The run's scores of any answers; refusals come before any model is loaded.
+
+    `folder` keeps finished parts, and is this process's alone until the block ends.
+    """
     utility_of_responses(config)  # an objective that cannot be is refused here
     if references == "table":
         table = checked_table(config, answers)
-        raw = raw_rewards(config, answers, folder, cast, canned=False)
-        return judged(config, answers, raw, table)
+        with _alone(folder):
+            yield judged(config, answers, raw_rewards(config, answers, folder, cast, canned=False), table)
+        return
     refuse_what_answers_lack(config)
     _refuse_single_answers(answers)
-    raw = raw_rewards(config, answers, folder, cast, canned=True)
-    return judged(config, answers, raw, own_table(config, answers, raw, folder / "references"))
+    with _alone(folder):
+        raw = raw_rewards(config, answers, folder, cast, canned=True)
+        yield judged(config, answers, raw, own_table(config, answers, raw, folder / "references"))
 
 
-def score_report(config: RunConfig, found: Judged) -> Report:
+def _alone(folder: Path) -> AbstractContextManager[None]:
+    return claimed(folder / ".lock", f"another process is scoring into {folder}; wait for it, or give another output")
+
+
+def score_report(config: RunConfig, found: Judged, missing: Mapping[str, Missing]) -> Report:
     """Counts and means, for the terminal."""
     report: Report = {"prompts": len(found.answers), "responses": len(found.utilities)}
     for name, scores in found.properties.items():
         report[name] = {
-            "failed": int(np.isnan(scores.rewards).sum()),
+            "too long": missing[name].too_long,
+            "failed": missing[name].failed,
             "mean reward": _mean(scores.rewards),
             "mean reference": _mean(scores.references),
             "mean P(good)": _mean(p_good(config, name, scores)),

@@ -22,6 +22,7 @@ from actors.messages import FloatRow
 from actors.treatment import treat
 from allgood.errors import ConfigError, DataError, ReferenceTableError
 from pipelines import combinations
+from pipelines.answers.missing import missing_lines, missing_scores
 from pipelines.answers.reading import Answered
 from pipelines.answers.rewards import RawRewards
 from pipelines.cached_samples import PropertyUtilities
@@ -170,7 +171,8 @@ def own_table(config: RunConfig, answers: Sequence[Answered], raw: RawRewards, f
         canned[name] = {column: {a.id: float(mean) for a, mean in zip(answers, means, strict=True)}}
     rows = [row for row in table_rows(samples.to_pylist(), canned, list(config.properties)) if row["n"] >= 2]
     if not rows:
-        raise DataError("no prompt has two answers that could be scored, so none has a reference")
+        causes = missing_lines(config, missing_scores(config, answers, raw.rewards))
+        raise DataError("; ".join(["no prompt has two answers that could be scored, so none has a reference", *causes]))
     with atomic_path(folder) as temporary:
         temporary.mkdir()
         pq.write_table(pa.Table.from_pylist(rows), temporary / TABLE)

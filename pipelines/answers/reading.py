@@ -27,11 +27,15 @@ Fields = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Answered:
-    """A prompt (canonical text) and its responses; `fields[i]` is what the file says beside response i."""
+    """A prompt (canonical text) and its responses; `fields[i]` is what the file says beside response i.
+
+    `places[i]` is where response i stands, for messages: "rows.jsonl, line 7".
+    """
 
     prompt: str
     responses: tuple[str, ...]
     fields: tuple[Fields, ...]
+    places: tuple[str, ...]
     split: Split | None = None
 
     @property
@@ -48,19 +52,22 @@ def read_answers(path: Path) -> list[Answered]:
     """
     if not str(path).endswith((".jsonl", ".jsonl.gz", ".parquet")):
         raise DataError(f"{path}: give a .jsonl, .jsonl.gz or .parquet file of prompts and responses")
-    found: dict[str, tuple[list[str], list[Fields]]] = {}
+    if not path.is_file():
+        raise DataError(f"{path} is a folder; give a file" if path.is_dir() else f"there is no file {path}")
+    found: dict[str, tuple[list[str], list[Fields], list[str]]] = {}
     splits: dict[str, Split | None] = {}
     for row in read_rows(DataSource(path=str(path.absolute()))):
         prompt, split = read_prompt(row), read_split(row)
         if splits.setdefault(prompt, split) != split:
-            raise DataError(f"{row.place}: this prompt stands in the splits {splits[prompt]!r} and {split!r}")
-        responses, fields = found.setdefault(prompt, ([], []))
+            raise DataError(f"{row.place}: {_two_splits(splits[prompt], split)}")
+        responses, fields, places = found.setdefault(prompt, ([], [], []))
         for response, beside in _responses(row):
             responses.append(response)
             fields.append(beside)
+            places.append(row.place)
     return [
-        Answered(prompt, tuple(responses), tuple(fields), splits[prompt])
-        for prompt, (responses, fields) in found.items()
+        Answered(prompt, tuple(responses), tuple(fields), tuple(places), splits[prompt])
+        for prompt, (responses, fields, places) in found.items()
     ]
 
 
@@ -70,12 +77,21 @@ def flat(answers: Sequence[Answered]) -> tuple[list[str], list[str]]:
     return prompts, [response for answered in answers for response in answered.responses]
 
 
+def _two_splits(first: Split | None, other: Split | None) -> str:
+    if first is not None and other is not None:
+        return f"this prompt stands in the splits {first!r} and {other!r}; give one"
+    here, before = ("no split", f"the split {first!r}") if other is None else (f"the split {other!r}", "no split")
+    return f"this prompt has {here} here and {before} in a row before; give `split` in all of its rows, or in none"
+
+
 def _responses(row: Row) -> Iterator[tuple[str, Fields]]:
     beside = {name: value for name, value in row.values.items() if name not in _READ}
     listed = [name for name in LISTS if row.values.get(name) is not None]
     if not listed:
         yield _text(row, row.values, ("response",), "the row"), beside
         return
+    if len(listed) > 1:
+        raise DataError(f"{row.place}: the row has {' and '.join(f'`{name}`' for name in listed)}; give one of them")
     name, candidates = listed[0], row.values[listed[0]]
     if not isinstance(candidates, list) or not candidates:
         raise DataError(f"{row.place}: `{name}` must be a list of responses that is not empty")
@@ -84,7 +100,7 @@ def _responses(row: Row) -> Iterator[tuple[str, Fields]]:
             yield as_content(candidate), beside
         elif isinstance(candidate, Mapping):
             text = _text(row, candidate, TEXTS, f"candidate {number} of `{name}`")
-            yield text, beside | {key: value for key, value in candidate.items() if key not in TEXTS}
+            yield text, beside | {key: value for key, value in candidate.items() if key not in (*_READ, *TEXTS)}
         else:
             raise DataError(
                 f"{row.place}: candidate {number} of `{name}` must be text or {{text, ...}}, "

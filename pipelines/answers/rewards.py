@@ -2,7 +2,8 @@
 
 A part is a few whole prompts. It is written when it is scored, atomically; started again, only missing parts are
 scored. What the numbers depend on (texts, models, templates, limits) is kept beside the parts, and parts of other
-texts or models are refused. Rewards are raw, so parts do not depend on references, transform or objective.
+texts or models are refused. Rewards are raw, so parts do not depend on references, transform or objective; scores of
+canned replies lie in files of their own, named after the replies, so that other replies cost no other score.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,16 @@ ROWS_PER_PART = 256
 KEYS = "keys.json"
 
 Part = Sequence[Answered]
+Columns = dict[str, FloatRow]
+
+
+@dataclass(frozen=True)
+class _Task:
+    """A file of scores that is missing, and how to make it; `num_texts` are scored for it."""
+
+    path: Path
+    num_texts: int
+    score: Callable[[Lane], Awaitable[Columns]]
 
 
 @dataclass(frozen=True)
@@ -60,20 +72,21 @@ def raw_rewards(
     """
     parts = parts_of(answers)
     replies = _replies(config) if canned else {}
-    _check_keys(folder, _keys(config, parts, replies))
-    missing = [index for index in range(len(parts)) if not _path(folder, index).is_file()]
+    _check_keys(folder, _keys(config, parts))
+    tasks = _tasks(config, parts, replies, folder)
+    missing = [task for task in tasks if not task.path.is_file()]
     if missing:
-        if len(missing) < len(parts):
-            say(f"{len(parts) - len(missing)} of {len(parts)} parts are scored already: {folder}")
+        if len(missing) < len(tasks):
+            say(f"{len(tasks) - len(missing)} of {len(tasks)} parts are scored already: {folder}")
         request = CastRequest(rewards=reward_parts(config), timeout_s=config.placement.timeout_s)
         with cast_for(request, cast) as kept:
-            asyncio.run(_score_parts(config, kept, parts, missing, replies, folder))
-    tables = [pq.read_table(_path(folder, index)) for index in range(len(parts))]
-    starts = np.cumsum([0, *(len(answered.responses) for answered in answers)])[:-1]
-    columns = {name: np.concatenate([table[name].to_numpy() for table in tables]) for name in tables[0].column_names}
+            asyncio.run(_score_missing(config, kept, parts[0][0].prompt, tasks))
+    indices = range(len(parts))
+    rewards = _columns_of([_path(folder, index) for index in indices])
+    means = {name: [_canned_path(folder, name, texts, index) for index in indices] for name, texts in replies.items()}
     return RawRewards(
-        rewards={name: columns[f"reward.{name}"] for name in config.properties},
-        canned={name: columns[f"canned.{name}"][starts] for name in replies},
+        rewards={name: rewards[f"reward.{name}"] for name in config.properties},
+        canned={name: _columns_of(paths)[f"canned.{name}"] for name, paths in means.items()},
     )
 
 
@@ -90,47 +103,58 @@ def parts_of(answers: Sequence[Answered]) -> list[list[Answered]]:
     return parts
 
 
-async def _score_parts(
-    config: RunConfig,
-    cast: Actors,
-    parts: Sequence[Part],
-    missing: Sequence[int],
-    replies: Mapping[str, Sequence[str]],
-    folder: Path,
-) -> None:
+def _tasks(config: RunConfig, parts: Sequence[Part], replies: Mapping[str, Sequence[str]], folder: Path) -> list[_Task]:
+    """Every file of scores, finished ones too: rewards of each part, then the canned replies to its prompts."""
+    tasks = []
+    for index, part in enumerate(parts):
+        score = partial(_score_part, part=part, names=list(config.properties))
+        tasks.append(_Task(_path(folder, index), sum(len(answered.responses) for answered in part), score))
+        for name, texts in replies.items():
+            path = _canned_path(folder, name, texts, index)
+            tasks.append(_Task(path, len(part) * len(texts), partial(_score_canned, part=part, name=name, texts=texts)))
+    return tasks
+
+
+async def _score_missing(config: RunConfig, cast: Actors, prompt: str, tasks: Sequence[_Task]) -> None:
     lane = Lane(cast, key="answers", scorers=list(config.properties), deadline_s=config.align.deadline_s)
-    await lane.check_scores([parts[0][0].prompt] * len(PROBE), PROBE)
+    await lane.check_scores([prompt] * len(PROBE), PROBE)
     # Parts go round in order, few more than there are replicas: a kill then costs a few parts, not a little of each.
     in_flight = asyncio.Semaphore(1 + max(len(cast.rewards[name]) for name in config.properties))
 
-    async def one(index: int, bar: Bar) -> None:
+    async def one(task: _Task, bar: Bar) -> None:
         async with in_flight:
-            columns = await _score_part(lane, parts[index], config, replies)
-        with atomic_path(_path(folder, index)) as temporary:
+            columns = await task.score(lane)
+        with atomic_path(task.path) as temporary:
             pq.write_table(pa.table(columns), temporary)
-        bar.advance(_num_rows(parts[index]))
+        bar.advance(task.num_texts)
 
-    with track("scoring responses", sum(map(_num_rows, parts))) as bar:
-        bar.advance(sum(_num_rows(part) for index, part in enumerate(parts) if index not in set(missing)))
-        await gather(one(index, bar) for index in missing)
+    missing = [task for task in tasks if not task.path.is_file()]
+    with track("scoring responses", sum(task.num_texts for task in tasks)) as bar:
+        bar.advance(sum(task.num_texts for task in tasks) - sum(task.num_texts for task in missing))
+        await gather(one(task, bar) for task in missing)
 
 
-async def _score_part(
-    lane: Lane, part: Part, config: RunConfig, replies: Mapping[str, Sequence[str]]
-) -> dict[str, FloatRow]:
+async def _score_part(lane: Lane, *, part: Part, names: Sequence[str]) -> Columns:
     prompts, responses = flat(part)
-    rewards = await gather(lane.score_texts(name, prompts, responses) for name in config.properties)
-    columns = {f"reward.{name}": row for name, row in zip(config.properties, rewards, strict=True)}
-    counts = [len(answered.responses) for answered in part]
-    for name, texts in replies.items():
-        asked = [answered.prompt for answered in part for _ in texts]
-        scored = await lane.score_texts(name, asked, [text for _ in part for text in texts])
-        means = scored.reshape(len(part), len(texts)).mean(axis=1, dtype=np.float64)  # NaN when one reply failed
-        columns[f"canned.{name}"] = means.astype(np.float32).repeat(counts)
-    return columns
+    rewards = await gather(lane.score_texts(name, prompts, responses) for name in names)
+    return {f"reward.{name}": row for name, row in zip(names, rewards, strict=True)}
 
 
-def _keys(config: RunConfig, parts: Sequence[Part], replies: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+async def _score_canned(lane: Lane, *, part: Part, name: str, texts: Sequence[str]) -> Columns:
+    """The mean reward of the replies to each prompt, [prompts]; NaN when one of them failed."""
+    prompts = [answered.prompt for answered in part for _ in texts]
+    scored = await lane.score_texts(name, prompts, [text for _ in part for text in texts])
+    means = scored.reshape(len(part), len(texts)).mean(axis=1, dtype=np.float64)
+    return {f"canned.{name}": means.astype(np.float32)}
+
+
+def _columns_of(paths: Sequence[Path]) -> Columns:
+    """The columns of several files, one after the other."""
+    tables = [pq.read_table(path) for path in paths]
+    return {name: np.concatenate([table[name].to_numpy() for table in tables]) for name in tables[0].column_names}
+
+
+def _keys(config: RunConfig, parts: Sequence[Part]) -> dict[str, Any]:
     texts = hashlib.sha256()
     for part in parts:
         for answered in part:
@@ -139,7 +163,7 @@ def _keys(config: RunConfig, parts: Sequence[Part], replies: Mapping[str, Sequen
     keys: dict[str, Any] = {"texts": texts.hexdigest()}
     for name in config.properties:
         keys |= scorer_keys(config, name)
-    return keys | {f"canned.{name}": list(texts_of) for name, texts_of in replies.items()}
+    return keys
 
 
 def _check_keys(folder: Path, keys: Mapping[str, Any]) -> None:
@@ -166,5 +190,6 @@ def _path(folder: Path, index: int) -> Path:
     return folder / f"part-{index:05d}.parquet"
 
 
-def _num_rows(part: Part) -> int:
-    return sum(len(answered.responses) for answered in part)
+def _canned_path(folder: Path, name: str, replies: Sequence[str], index: int) -> Path:
+    of_replies = hashlib.sha256(json.dumps([name, *replies]).encode()).hexdigest()[:16]
+    return folder / f"canned-{of_replies}-{index:05d}.parquet"

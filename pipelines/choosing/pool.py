@@ -25,6 +25,8 @@ from pipelines.score import scored_answers
 
 Floats = NDArray[np.float64]
 NOT_MEASURED = frozenset({"sample", "chunk_seed", "reference_logprob"})  # numbers of a file that say nothing of worth
+OF_A_RUN = ("reward.", "reference.", "margin.", "utility.", "p_good.")  # columns of scored files; only this run's count
+ALL_GOOD = "all good by gold"
 
 
 @dataclass(frozen=True)
@@ -56,11 +58,14 @@ def cached_pool(config: RunConfig, splits: Sequence[str]) -> Pool:
 
     Raises:
         ReferenceTableError: There are none of a split, or they belong to other models.
-        ConfigError: There is no such split.
+        ConfigError: There is no such split, or one is named twice.
     """
     unknown = [split for split in splits if split not in SPLITS]
     if unknown:
         raise ConfigError(f"there is no split {unknown[0]!r}; splits are {', '.join(get_args(Split))}")
+    repeated = [split for split in splits if splits.count(split) > 1]
+    if repeated:
+        raise ConfigError(f"the split {repeated[0]!r} is named more than once; its prompts would be chosen for twice")
     answers: list[Answered] = []
     rewards: dict[str, list[FloatRow]] = {name: [] for name in config.properties}
     for split in splits:
@@ -94,14 +99,19 @@ def candidate_pool(
     """Candidates, scored by the run's reward actors; `scores` keeps what is scored.
 
     Raises:
+        ConfigError: Another process is scoring into `scores`.
         DataError: `scores` holds the scores of something else.
         ReferenceTableError: With references from the table, a prompt has none.
     """
-    return Pool.of(scored_answers(config, answers, scores, references=references, cast=cast))
+    with scored_answers(config, answers, scores, references=references, cast=cast) as found:
+        return Pool.of(found)
 
 
 def measured(config: RunConfig, pool: Pool) -> dict[str, list[Floats]]:
-    """What is reported of the chosen answers: utility, P(good), rewards, words, and every number that the data hold."""
+    """What is reported of the chosen answers: utility, P(good), rewards, words, and every number that the data hold.
+
+    Where the data were scored before, by this run or another, what they say of rewards and utilities is not reported.
+    """
     found = pool.judged
     columns: dict[str, NDArray[np.floating]] = {"utility": found.utilities}
     for name, view in found.properties.items():
@@ -110,11 +120,13 @@ def measured(config: RunConfig, pool: Pool) -> dict[str, list[Floats]]:
     columns["words"] = np.array([len(text.split()) for text in texts], dtype=np.float64)
     fields = [beside for answered in found.answers for beside in answered.fields]
     for name in _numbers(fields):
+        if name in columns or name == ALL_GOOD or name.startswith(OF_A_RUN):
+            continue
         columns[name] = np.array([beside[name] for beside in fields], dtype=np.float64)
     gold = gold_of(config)
     if gold is not None and all(f"gold.{name}" in columns for name in gold.bars):
         scores = {name: columns[f"gold.{name}"].astype(np.float64) for name in gold.bars}
-        columns["all good by gold"] = gold.all_good(scores).astype(np.float64)
+        columns[ALL_GOOD] = gold.all_good(scores).astype(np.float64)
     return {name: pool.by_prompt(values) for name, values in columns.items()}
 
 
@@ -140,6 +152,7 @@ def _answered(cached: CachedSamples) -> list[Answered]:
                 {"finish_reason": reason, **{name: rows[index][sample] for name, rows in gold.items()}}
                 for sample, reason in enumerate(cached.finish_reasons[index])
             ),
+            (f"the cached samples of the {split} split",) * len(cached.responses[index]),
             split,
         )
         for index, prompt in enumerate(cached.prompts)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import re
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from allgood.errors import DataError
 from pipelines.config.data import DataSource
 
 _FILE_ENDINGS = (".jsonl", ".jsonl.gz", ".parquet")
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")  # pairs are right, and looked at only because one may be alone
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,21 @@ def _json_object(line: bytes, place: str) -> dict[str, Any]:
         raise DataError(f"{place}: broken JSON at column {error.colno}: {error.msg.removesuffix(' at')}") from error
     if not isinstance(value, dict):
         raise DataError(f"{place}: each line must be a JSON object, not {type(value).__name__}")
+    if _SURROGATE.search(line):
+        _refuse_lone_surrogates(value, place)
     return value
+
+
+def _refuse_lone_surrogates(value: dict[str, Any], place: str) -> None:
+    # JSON lets them pass, but no file, hash or tokenizer can take them.
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        half = f"\\u{ord(error.object[error.start]):04x}"
+        raise DataError(
+            f"{place}: a text holds half of a character ({half} without its other half), probably cut in the middle "
+            "of an emoji; remove it"
+        ) from error
 
 
 def _read_parquet(path: Path) -> Iterator[Row]:

@@ -9,7 +9,6 @@ folders.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import uuid
 from collections.abc import Iterator, Sequence
@@ -25,7 +24,7 @@ from pipelines.config import yaml12
 from pipelines.config.run import RunConfig
 from pipelines.config.sweep import OptunaSearch, SweepConfig
 from pipelines.evaluation.samples import test_prompts
-from pipelines.files import atomic_path, write_json
+from pipelines.files import atomic_path, claimed, write_json
 from pipelines.progress import say
 from pipelines.runtime import ray_session
 from pipelines.sweep import results
@@ -216,8 +215,8 @@ def only_driver(sweep: SweepConfig, run: RunConfig) -> Iterator[None]:
     """
     base = run.base_folder
     with (
-        _claimed(sweep.folder / ".lock", f"another process is running the sweep in {sweep.folder}"),
-        _claimed(
+        claimed(sweep.folder / ".lock", f"another process is running the sweep in {sweep.folder}"),
+        claimed(
             base / ".sweep.lock",
             f"another sweep is running on the base {base}; wait for it, or give this one a base of its own (`name` "
             "under `overrides`)",
@@ -225,17 +224,6 @@ def only_driver(sweep: SweepConfig, run: RunConfig) -> Iterator[None]:
     ):
         with atomic_path(sweep.folder / CONFIG) as temporary:
             temporary.write_text(yaml12.dump(_content(sweep, run)), encoding="utf-8")
-        yield
-
-
-@contextlib.contextmanager
-def _claimed(path: Path, refusal: str) -> Iterator[None]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ConfigError(refusal) from error
         yield
 
 

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from actors.cast import Cast, CastRequest, spawn
-from allgood.errors import ConfigError, DataError, ReferenceTableError
+from allgood.errors import AllgoodError, ConfigError, DataError, ReferenceTableError
 from pipelines.best_of_k import CachedSplits, CandidateFile, Choosing, choose
 from pipelines.cast_request import reward_parts
 from pipelines.config.objectives import NormaliseThenSumObjective
@@ -168,6 +168,56 @@ def test_candidates_with_unlike_numbers_of_answers(config: RunConfig, cast: Cast
     assert len(again["frontier"]) == len(WORDS)
 
 
+def test_what_a_file_says_of_an_earlier_scoring_is_not_reported(config: RunConfig, cast: Cast, tmp_path: Path) -> None:
+    plain = write_candidates(tmp_path / "plain.jsonl", num_prompts=2)
+    own = choose(config, CandidateFile(plain, "answers"), Choosing(), tmp_path / "plain", cast)
+    stale = {"utility": 9.0, "p_good.short": 9.0, "reward.other": 9.0, "margin.short": 9.0, "words": 9.0, "judge": 9.0}
+    rows = [json.loads(line) for line in plain.read_text().splitlines()]
+    scored = tmp_path / "scored.jsonl"
+    scored.write_text("".join(json.dumps(row | stale) + "\n" for row in rows))
+    found = choose(config, CandidateFile(scored, "answers"), Choosing(), tmp_path / "scored", cast)
+    for mine, theirs in zip(found["frontier"], own["frontier"], strict=True):
+        assert mine["values"].pop("judge")["value"] == pytest.approx(9.0)
+        assert mine["values"] == theirs["values"]
+
+
+def test_a_run_and_the_summary_of_another_command_are_not_overwritten(config: RunConfig, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.yaml").touch()
+    with pytest.raises(ConfigError, match="holds a run, which would be overwritten; give another folder"):
+        choose(config, CACHED, Choosing(), tmp_path / "run")
+    (tmp_path / "sweep").mkdir()
+    (tmp_path / "sweep" / "summary.json").write_text('{"trials": {}}')
+    with pytest.raises(ConfigError, match=r"summary\.json is of another command and would be overwritten"):
+        choose(config, CACHED, Choosing(), tmp_path / "sweep")
+    for _ in range(2):  # its own summary is replaced
+        choose(config, CACHED, Choosing(), tmp_path / "mine")
+
+
+def test_a_folder_that_cannot_be_made_is_told_before_any_work(config: RunConfig, tmp_path: Path) -> None:
+    (tmp_path / "README.md").touch()
+    for folder in (tmp_path / "README.md", tmp_path / "README.md" / "sub"):
+        with pytest.raises(AllgoodError, match=r"^cannot write .*README\.md.*: Not a directory .*; give another place"):
+            choose(config, CACHED, Choosing(), folder)
+
+
+def test_where_nothing_was_scored_the_error_names_the_cause(
+    config: RunConfig, ray_cluster: None, tmp_path: Path
+) -> None:
+    broken = {
+        "kind": "function",
+        "function": "tests.pipelines.tiny_rewards:always_broken",
+        "reference": {"kind": "mean"},
+        "placement": {"cpus": 0.1},
+    }
+    changed = tiny_config(config.base_folder.parent, properties={"broken": broken})
+    path = write_candidates(tmp_path / "candidates.jsonl", num_prompts=1)
+    with pytest.raises(
+        DataError, match=r"no prompt has two answers .*; 6 answers have no broken score: scoring failed"
+    ):
+        choose(changed, CandidateFile(path, "answers"), Choosing(), tmp_path / "out")
+
+
 def test_one_answer_per_prompt_is_refused(config: RunConfig, tmp_path: Path) -> None:
     path = tmp_path / "single.jsonl"
     path.write_text(json.dumps({"prompt": "Q?", "response": "A"}) + "\n")
@@ -209,6 +259,8 @@ def test_samples_with_rewards_of_another_model_are_refused(config: RunConfig, tm
 
 
 def test_an_unknown_split_and_one_without_samples_are_refused(config: RunConfig, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="the split 'test' is named more than once"):
+        choose(config, CachedSplits(("test", "test")), Choosing(), tmp_path)
     with pytest.raises(ConfigError, match="there is no split 'dev'"):
         choose(config, CachedSplits(("dev",)), Choosing(), tmp_path)
     with pytest.raises(ReferenceTableError, match="no samples of the test split"):
@@ -226,5 +278,6 @@ def test_failed_scores_are_dropped_and_counted(tmp_path: Path) -> None:
     write_references(config, change=one_failure)
     summary = choose(config, CACHED, replace(Choosing(), max_k=8), tmp_path / "out")
     assert summary["answers_without_utility"] == 1
+    assert summary["missing"]["short"] == {"too_long": 0, "failed": 1, "without_reference": 0}
     assert summary["prompts_in_curve"] == 13
     assert summary["selected"]["rows"] == 14

@@ -114,9 +114,12 @@ def test_a_run_without_a_model_to_train_says_so() -> None:
     [
         (["--candidates", "a.jsonl", "--splits", "test"], "--splits chooses among the run's cached samples"),
         (["--references", "answers"], "--references is for --candidates"),
+        (["--min-utility", "nan"], "--min-utility nan is not finite"),
+        (["--min-utility", "-inf"], "--min-utility -inf is not finite"),
+        (["--splits", "validation, validation"], "the split 'validation' is named more than once"),
     ],
 )
-def test_best_of_k_refuses_options_that_contradict_each_other(words: list[str], sentence: str) -> None:
+def test_best_of_k_refuses_options_that_cannot_be(words: list[str], sentence: str) -> None:
     status, _, errors = run("best-of-k", QUICKSTART, *words)
     assert status == 2
     assert errors.startswith(f"error: {sentence}")

@@ -12,12 +12,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from actors.cast import Cast, CastRequest, spawn
-from allgood.errors import ConfigError, DataError, ReferenceTableError
+from allgood.errors import AllgoodError, ConfigError, DataError, ReferenceTableError
 from pipelines.answers import rewards
 from pipelines.answers.reading import read_answers
-from pipelines.answers.rewards import parts_of, raw_rewards
+from pipelines.answers.rewards import RawRewards, parts_of, raw_rewards
 from pipelines.cast_request import reward_parts
 from pipelines.config.run import RunConfig
+from pipelines.files import claimed
 from pipelines.score import score_file
 from tests.pipelines import tiny_rewards
 from tests.pipelines.tiny_references import write_references
@@ -110,6 +111,36 @@ def test_parts_of_another_file_are_refused(config: RunConfig, cast: Cast, tmp_pa
         raw_rewards(config, other, tmp_path / "parts", cast, canned=False)
 
 
+def test_other_canned_replies_cost_no_other_score(config: RunConfig, cast: Cast, tmp_path: Path) -> None:
+    answers = read_answers(write_candidates(tmp_path / "candidates.jsonl"))
+    short = config.model_dump(mode="json")["properties"]["short"]
+
+    def scored_with(reference: dict[str, Any]) -> RawRewards:
+        changed = tiny_config(config.base_folder.parent, properties={"short": short | {"reference": reference}})
+        return raw_rewards(changed, answers, tmp_path / "parts", cast, canned=True)
+
+    def part_times() -> list[int]:
+        return [path.stat().st_mtime_ns for path in sorted((tmp_path / "parts").glob("part-*.parquet"))]
+
+    first = scored_with({"kind": "canned", "replies": ["No."]})
+    times = part_times()
+    second = scored_with({"kind": "canned", "replies": ["Never ever.", "No."]})
+    for raw, replies in ((first, ["No."]), (second, ["Never ever.", "No."])):
+        expected = np.mean(tiny_rewards.short([], replies))
+        np.testing.assert_allclose(raw.canned["short"], np.full(5, expected), rtol=1e-6)
+    assert scored_with({"kind": "mean"}).canned == {}
+    assert part_times() == times
+
+
+def test_two_at_once_are_refused(config: RunConfig, tmp_path: Path) -> None:
+    source = write_candidates(tmp_path / "candidates.jsonl")
+    with (
+        claimed(tmp_path / "s.parquet.parts" / ".lock", "free"),
+        pytest.raises(ConfigError, match=r"another process is scoring into .*s\.parquet\.parts; wait for it"),
+    ):
+        score_file(config, source, tmp_path / "s.parquet", references="answers")
+
+
 def test_a_failed_score_is_missing_and_counted(ray_cluster: None, config: RunConfig, tmp_path: Path) -> None:
     broken = {"kind": "function", "function": "tests.pipelines.tiny_rewards:broken_on_b", "placement": {"cpus": 0.1}}
     changed = tiny_config(config.base_folder.parent, properties={"broken": broken})
@@ -162,6 +193,7 @@ def test_prompts_of_the_run_are_scored_with_its_table(cast: Cast, tmp_path: Path
         ([{"prompt": "Q", "response": "A"}], "s.parquet", "answers", "1 of 1 prompts have a single response"),
         ([{"prompt": "Q", "response": "A"}], "s.csv", "answers", "the output must end in .jsonl"),
         ([{"prompt": "Q", "response": "A"}], "rows.jsonl", "answers", "is the input; give another output"),
+        ([{"prompt": "Q", "response": "A"}], "rows.jsonl/s.jsonl", "answers", "rows.jsonl: Not a directory"),
     ],
 )
 def test_mistakes_are_told_in_one_sentence(
@@ -169,6 +201,6 @@ def test_mistakes_are_told_in_one_sentence(
 ) -> None:
     source = tmp_path / "rows.jsonl"
     source.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    with pytest.raises((ConfigError, DataError)) as caught:
+    with pytest.raises(AllgoodError) as caught:
         score_file(config, source, tmp_path / output, references=references)
     assert sentence in str(caught.value)

@@ -68,6 +68,7 @@ def test_parquet_is_read_alike(tmp_path: Path) -> None:
             "line 2: candidate 2 of `responses` has no text under `text` or `response`; it has `txt`",
         ),
         ({"prompt": "Q", "responses": ["A", 3]}, "line 2: candidate 2 of `responses` must be text or {text, ...}"),
+        ({"prompt": "Q", "responses": ["A"], "candidates": ["B"]}, "line 2: the row has `responses` and `candidates`;"),
     ],
 )
 def test_a_missing_field_is_named_with_its_line(tmp_path: Path, row: dict[str, Any], sentence: str) -> None:
@@ -81,6 +82,32 @@ def test_one_prompt_in_two_splits_is_refused(tmp_path: Path) -> None:
     rows = [{"prompt": "Q", "response": "A", "split": "test"}, {"prompt": "Q", "response": "B", "split": "sft"}]
     with pytest.raises(DataError, match="line 2: this prompt stands in the splits 'test' and 'sft'"):
         read_answers(write(tmp_path / "rows.jsonl", *rows))
+
+
+@pytest.mark.parametrize(
+    ("splits", "sentence"),
+    [
+        (("test", None), "line 2: this prompt has no split here and the split 'test' in a row before"),
+        ((None, "sft"), "line 2: this prompt has the split 'sft' here and no split in a row before"),
+    ],
+)
+def test_one_prompt_with_a_split_and_without_is_refused(
+    tmp_path: Path, splits: tuple[str | None, str | None], sentence: str
+) -> None:
+    rows = [{"prompt": "Q", "response": "A"} | ({"split": split} if split else {}) for split in splits]
+    with pytest.raises(DataError, match=sentence):
+        read_answers(write(tmp_path / "rows.jsonl", *rows))
+
+
+def test_a_candidate_has_no_split_of_its_own(tmp_path: Path) -> None:
+    (why,) = read_answers(write(tmp_path / "rows.jsonl", {"prompt": "Q", "responses": [{"text": "A", "split": "dev"}]}))
+    assert why.fields == ({},)
+    assert why.places == (f"{tmp_path / 'rows.jsonl'}, line 1",)
+
+
+def test_a_missing_file_is_named_without_a_word_on_the_hub(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"^there is no file .*nope\.jsonl$"):
+        read_answers(tmp_path / "nope.jsonl")
 
 
 def test_another_ending_is_refused(tmp_path: Path) -> None:

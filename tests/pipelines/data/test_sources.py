@@ -33,6 +33,11 @@ def test_blank_lines_are_skipped_and_still_counted_in_line_numbers(tmp_path: Pat
     assert [row.place for row in read_rows(DataSource(path=str(path)))] == [f"{path}, line 1", f"{path}, line 4"]
 
 
+def test_a_character_of_two_escapes_is_read(tmp_path: Path) -> None:
+    (tmp_path / "emoji.jsonl").write_bytes(b'{"a": "\\ud83d\\ude00"}\n')
+    assert read_rows(DataSource(path=str(tmp_path / "emoji.jsonl")))[0].values == {"a": "\U0001f600"}
+
+
 def test_limit_reads_the_first_rows_only(tmp_path: Path) -> None:
     path = write_jsonl(tmp_path / "rows.jsonl", [*ROWS, "broken"])
     assert len(read_rows(DataSource(path=str(path), limit=2))) == 2
@@ -76,6 +81,11 @@ def test_identity_follows_the_content_of_files_and_the_name_of_hub_datasets(tmp_
         ("latin.jsonl", b'{"a": "\xe4"}\n', r"latin\.jsonl, line 1: byte 8 is not UTF-8"),
         ("plain.jsonl.gz", b'{"a": 1}\n', r"plain\.jsonl\.gz cannot be read after line 0: Not a gzipped file"),
         ("half.jsonl.gz", gzip.compress(b'{"a": 1}\n' * 99)[:-9], r"half\.jsonl\.gz cannot be read after line"),
+        (
+            "half.jsonl",
+            b'{"a": 1}\n{"a": ["cut \\ud83d"]}\n',
+            r"half\.jsonl, line 2: a text holds half .* .\\ud83d without",
+        ),
         ("text.parquet", b"hello", r"text\.parquet is not a readable parquet file"),
         ("data.csv", b"a,b", r"data\.csv has an unknown ending; data files are \.jsonl"),
     ],
