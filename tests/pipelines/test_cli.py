@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from pipelines.cli import app
-from pipelines.config.loading import load_config
+from pipelines.config.loading import load_config, save_config
 
 ROOT = Path(__file__).parent.parent.parent
 QUICKSTART = "configs/quickstart.yaml"
@@ -169,3 +169,15 @@ def test_interrupting_a_command_ends_with_one_line_status_130_and_nothing_half_w
     assert errors.splitlines()[-1] == "interrupted: nothing half-written is left; run the command again"
     assert "Traceback" not in errors
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize("command", ["preview", "evaluate"])
+def test_a_run_that_was_moved_is_looked_at_where_it_lies(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_config(load_config(Path(QUICKSTART)), tmp_path / "moved" / "config.yaml")
+    monkeypatch.chdir(tmp_path)
+    status, _, errors = run(command, "moved")
+    assert status != 0
+    assert "moved" in errors
+    assert "runs/quickstart" not in errors

@@ -12,6 +12,7 @@ from pipelines.config import yaml12
 from pipelines.config.run import RunConfig
 from pipelines.config.sweep import SweepConfig
 from pipelines.config.sweep_loading import load_sweep
+from pipelines.sweep.run import run_sweep
 from pipelines.sweep.space import Space, planned, point_config, space_of
 
 QUICKSTART = "configs/quickstart.yaml"
@@ -182,3 +183,18 @@ def test_a_single_objective_needs_a_budget(tmp_path: Path) -> None:
 def test_two_points_that_are_the_same_run_are_refused(tmp_path: Path) -> None:
     arms = {"one": {"kl.coefficient": 0.2}, "other": {"kl.coefficient": 0.2}}
     assert "two points of the space are the same run" in refused(tmp_path, arms=arms)
+
+
+def test_what_is_pointless_or_in_the_way_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    asha = {"kind": "single_objective", "early_stopping": {"kind": "asha", "grace_steps": 500}}
+    sweep, run = load(
+        tmp_path, "align.evaluate_every=12", space={"kl.coefficient": KL}, mode=asha, kl_budget=1.0,
+        output_dir=str(tmp_path), name="swept",
+    )  # fmt: skip
+    with pytest.raises(ConfigError, match="grace_steps is 500, and no trial is longer than 48 steps"):
+        run_sweep(sweep, run, source_name="sweep.yaml")
+    sweep, run = load(tmp_path, space={"kl.coefficient": KL}, output_dir=str(tmp_path), name="swept")
+    (tmp_path / "swept").mkdir()
+    (tmp_path / "swept" / "config.yaml").touch()
+    with pytest.raises(ConfigError, match="swept holds a run"):
+        run_sweep(sweep, run, source_name="sweep.yaml")
