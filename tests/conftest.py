@@ -16,6 +16,11 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
+
+# A busy machine is no failure.
+settings.register_profile("allgood", deadline=None)
+settings.load_profile("allgood")
 
 
 @pytest.fixture(scope="session")

@@ -191,7 +191,7 @@ def test_hopeless_search_on_a_large_cluster_ends_soon() -> None:
     assert time.monotonic() - started < 5
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     requests=st.lists(
         st.builds(

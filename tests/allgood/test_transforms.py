@@ -210,7 +210,7 @@ def test_slope_of_log_sigmoid_is_one_minus_p_good():
     torch.testing.assert_close(slope, 1 - torch.sigmoid(reward))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.floats(-1e4, 1e4, width=32), min_size=2, max_size=20))
 def test_transforms_never_turn_the_order_of_responses_round(rewards):
     reward = torch.tensor(sorted(rewards))

@@ -49,7 +49,7 @@ def formula_of(expression: str) -> Formula:
         raise
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(EXPRESSIONS, MARGINS)
 def test_value_is_exact(expression, values):
     formula = formula_of(expression)
@@ -60,7 +60,7 @@ def test_value_is_exact(expression, values):
     assert found.item() <= 0
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(EXPRESSIONS, MARGINS)
 def test_gradient_is_exact(expression, values):
     formula = formula_of(expression)
@@ -74,7 +74,7 @@ def test_gradient_is_exact(expression, values):
         torch.testing.assert_close(mine, exact, rtol=1e-7, atol=1e-10)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(EXPRESSIONS)
 def test_the_truth_set_is_every_good_combination(expression):
     formula = formula_of(expression)
@@ -84,7 +84,7 @@ def test_the_truth_set_is_every_good_combination(expression):
     assert len(lines) == len(good) + 1
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(EXPRESSIONS, st.lists(st.sampled_from([-1e4, -300.0, -20.0, 0.0, 20.0, 300.0, 1e4]), min_size=8, max_size=8))
 def test_extreme_margins_are_finite_in_float32_and_close_to_float64(expression, values):
     formula = formula_of(expression)

@@ -67,7 +67,7 @@ def test_transforms(dtype, name):
         assert torch.isfinite(reward.grad).all()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.floats(-1e4, 1e4, width=32), min_size=1, max_size=8), st.floats(-1e4, 1e4, width=32))
 @pytest.mark.parametrize("name", TRANSFORMS)
 def test_transforms_of_any_margin(name, rewards, reference):
