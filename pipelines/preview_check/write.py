@@ -11,7 +11,7 @@ import numpy as np
 
 from allgood.errors import DataError
 from pipelines.evaluation.convergence import is_flat
-from pipelines.files import atomic_path, write_json
+from pipelines.files import atomic_path
 from pipelines.preview_check import figures
 from pipelines.preview_check.analysis import (
     Bootstrapped,
@@ -57,7 +57,8 @@ def write_results(entries: Sequence[Entry], folder: Path) -> None:
     for name, png in ((FIGURE, figures.predicted_and_achieved(entries)), (CONVERGENCE, figures.convergence(entries))):
         with atomic_path(folder / name) as temporary:
             temporary.write_bytes(png)
-    write_json(folder / "data" / DATA, list(entries))
+    with atomic_path(folder / "data" / DATA) as temporary:  # a line per setting: by prompt they are many numbers
+        temporary.write_text("[\n" + ",\n".join(map(json.dumps, entries)) + "\n]\n", encoding="utf-8")
     with atomic_path(folder / PAGE) as temporary:
         temporary.write_text(page_of(entries), encoding="utf-8")
 
