@@ -33,6 +33,7 @@ FAST_SETTINGS = (
     "align.steps=20",
     "align.evaluate_every=10",
     "align.checkpoint_every=20",
+    "align.max_evaluation_prompts=48",
     "references.num_samples=32",
     "evaluate.prompts=100",
     "evaluate.bootstrap=500",
@@ -47,6 +48,7 @@ class Experiments:
     stored: Path
     results: Path
     parts: tuple[Part, ...]
+    part_settings: tuple[str, ...] = ()  # on top of the study's
 
 
 def main() -> None:
@@ -66,7 +68,7 @@ def main() -> None:
 def _full(num_seeds: int) -> Experiments:
     results = Path("docs/results")
     study = Plan(Path("runs/study"), results / "data" / "study", num_seeds=num_seeds)
-    return Experiments(study, results / "data" / "paper", results, tuple(PARTS.values()))
+    return Experiments(study, results / "data" / "paper", results, tuple(PARTS.values()), PART_SETTINGS)
 
 
 def _fast() -> Experiments:
@@ -81,7 +83,7 @@ def _run(experiments: Experiments, names: Sequence[str]) -> None:
     if MAIN in names:
         run_study(experiments.main)
     chosen = [part for part in experiments.parts if part.name in names]
-    config = changed_config(experiments.main.config(), PART_SETTINGS)
+    config = changed_config(experiments.main.config(), experiments.part_settings)
     world = partial(world_config, config)
 
     def run(seed: int) -> None:
