@@ -32,6 +32,7 @@ from pipelines.config.run import RunConfig
 from pipelines.files import atomic_path, write_json
 from pipelines.lane import PROBE, Lane
 from pipelines.progress import Bar, say, track
+from pipelines.reference_table import canned_key
 from pipelines.table_keys import scorer_keys
 
 ROWS_PER_PART = 256
@@ -80,7 +81,8 @@ def raw_rewards(
             say(f"{len(tasks) - len(missing)} of {len(tasks)} parts are scored already: {folder}")
         request = CastRequest(rewards=reward_parts(config), timeout_s=config.placement.timeout_s)
         with cast_for(request, cast) as kept:
-            asyncio.run(_score_missing(config, kept, parts[0][0].prompt, tasks))
+            finished = sum(task.num_texts for task in tasks) - sum(task.num_texts for task in missing)
+            asyncio.run(_score_missing(config, kept, parts[0][0].prompt, missing, finished))
     indices = range(len(parts))
     rewards = _columns_of([_path(folder, index) for index in indices])
     means = {name: [_canned_path(folder, name, texts, index) for index in indices] for name, texts in replies.items()}
@@ -115,7 +117,8 @@ def _tasks(config: RunConfig, parts: Sequence[Part], replies: Mapping[str, Seque
     return tasks
 
 
-async def _score_missing(config: RunConfig, cast: Actors, prompt: str, tasks: Sequence[_Task]) -> None:
+async def _score_missing(config: RunConfig, cast: Actors, prompt: str, missing: Sequence[_Task], finished: int) -> None:
+    """Score what is missing; `finished` texts have scores already, and `prompt` serves to try the scorers."""
     lane = Lane(cast, key="answers", scorers=list(config.properties), deadline_s=config.align.deadline_s)
     await lane.check_scores([prompt] * len(PROBE), PROBE)
     # Parts go round in order, few more than there are replicas: a kill then costs a few parts, not a little of each.
@@ -128,9 +131,8 @@ async def _score_missing(config: RunConfig, cast: Actors, prompt: str, tasks: Se
             pq.write_table(pa.table(columns), temporary)
         bar.advance(task.num_texts)
 
-    missing = [task for task in tasks if not task.path.is_file()]
-    with track("scoring responses", sum(task.num_texts for task in tasks)) as bar:
-        bar.advance(sum(task.num_texts for task in tasks) - sum(task.num_texts for task in missing))
+    with track("scoring responses", finished + sum(task.num_texts for task in missing)) as bar:
+        bar.advance(finished)
         await gather(one(task, bar) for task in missing)
 
 
@@ -191,5 +193,4 @@ def _path(folder: Path, index: int) -> Path:
 
 
 def _canned_path(folder: Path, name: str, replies: Sequence[str], index: int) -> Path:
-    of_replies = hashlib.sha256(json.dumps([name, *replies]).encode()).hexdigest()[:16]
-    return folder / f"canned-{of_replies}-{index:05d}.parquet"
+    return folder / f"canned-{canned_key([name, *replies])}-{index:05d}.parquet"

@@ -21,8 +21,7 @@ from pipelines.config.run import RunConfig
 from pipelines.config.sweep import SweepConfig
 
 _PREFIX = "sweep."
-_TAGS = {"search": ("grid", "random", "optuna"), "mode": ("multi_objective", "single_objective")}
-_TAGS |= {"early_stopping": ("none", "asha"), "space": ("values", "uniform", "log_uniform")}
+_UNIONS = ("search", "mode", "early_stopping", "space")
 
 
 def load_sweep(path: Path, overrides: Sequence[str] = ()) -> tuple[SweepConfig, RunConfig]:
@@ -112,9 +111,10 @@ def _sentences(error: ValidationError, source: str) -> Iterator[str]:
 
 def _without_tags(location: Sequence[str | int]) -> Iterator[str]:
     """The steps of a key in the file: pydantic also names the option of a union, such as `values` of an axis."""
+    kinds = {option["properties"]["kind"]["const"] for option in SweepConfig.model_json_schema()["$defs"].values()}
     for index, step in enumerate(location):
         union = location[0] if index == 2 else location[max(index - 1, 0)]  # an axis stands below its name
-        if step not in _TAGS.get(str(union), ()):
+        if union not in _UNIONS or step not in kinds:
             yield str(step)
 
 

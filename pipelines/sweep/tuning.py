@@ -138,7 +138,7 @@ def scheduler(sweep: SweepConfig, longest: int) -> Any:
         metric="score",
         mode="max",
         max_t=longest,
-        grace_period=min(stopping.grace_steps, longest),
+        grace_period=stopping.grace_steps,  # below longest, else the sweep is refused
         reduction_factor=stopping.reduction_factor,
         # Else a trial ends when it reaches max_t, and one that has passed a rung is judged again at those below it,
         # against scores of far fewer steps.
