@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from actors.messages import Experience, FloatRow
-from actors.sequence_kl import sequence_k1, sequence_k3
+from actors.sequence_kl import controlled_kl, sequence_k1
 from pipelines.align_loop import Crew, State, Validation
 from pipelines.data import Prompt
 from pipelines.gold import Gold, GoldScores
@@ -61,7 +61,7 @@ class Validator:
             **self._gold_metrics(gold),
             "utility.mean": float(np.nanmean(utilities)) if np.isfinite(utilities).any() else float("nan"),
             "kl_k1_mean": float(kl.mean()),
-            "kl_k3_sum": float(sequence_k3(logprobs, reference).mean()),
+            "kl_controlled": controlled_kl(logprobs, reference),
             **(await self.judge(experience) if self.judge else {}),
         }
         score = metrics["both_good"] if gold else metrics["utility.mean"] - state.kl_coefficient * metrics["kl_k1_mean"]

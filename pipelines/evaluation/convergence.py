@@ -1,7 +1,7 @@
 """Did a run converge? Its curve on validation prompts, and what changed over the last quarter of its steps.
 
-The KL of the curve is k3 summed over each response: unbiased like k1, and less noisy where policies are close, which a
-change of a few per cent needs.
+The KL of the curve is `actors.sequence_kl.controlled_kl`, less noisy than k1 and k3, which a change of a few per cent
+needs.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pipelines.align_journal import VALIDATION
 from pipelines.metrics_log import MetricsLog
 
 MAX_CHANGE = 0.05  # of the KL and of the gain in utility, for a run to count as converged
-COLUMNS = {"kl": f"{VALIDATION}kl_k3_sum", "utility": f"{VALIDATION}utility.mean"}
+COLUMNS = {"kl": f"{VALIDATION}kl_controlled", "utility": f"{VALIDATION}utility.mean"}
 
 
 def validation_curve(metrics: Path) -> list[dict[str, float]]:

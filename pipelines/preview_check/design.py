@@ -40,7 +40,7 @@ class Scale:
     test_prompts: int = 300
     solving_prompts: int = 48  # alignment prompts on which the coefficients are solved
     samples: int = 1024  # of the SFT policy, per prompt, for predictions
-    validation_samples: int = 16  # per validation prompt, at each evaluation while training
+    validation_samples: int = 64  # per validation prompt, at each evaluation while training
     evaluation_samples: int = 8  # of each trained policy, per test prompt
     bootstrap: int = 2000
 
