@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from pipelines.config.loading import changed_config
 from pipelines.paper.page import write_page
 from pipelines.paper.parts import PARTS, Part
 from pipelines.paper.run import run_seed
@@ -23,15 +22,13 @@ from pipelines.study.runs import Plan, run_study, two_at_a_time
 from pipelines.study.worlds import world_config
 
 MAIN = "main"
-# Per validation prompt at each evaluation while training: with the study's 4, one arm's noise hides a change of 5 %.
-# Not for the study itself, whose arms are stored.
-PART_SETTINGS = ("align.evaluation_samples=16",)
 FAST_TARGETS = (0.5, 1.0)  # the page looks at the arms of target KL 1
 FAST_SETTINGS = (
     "sft.training.max_steps=120",
     *(f"properties.{name}.train.training.max_steps=60" for name in ("helpful", "harmless")),
     "align.steps=20",
-    "align.evaluate_every=10",
+    "align.evaluate_every=15",
+    "align.evaluation_samples=4",
     "align.checkpoint_every=20",
     "align.max_evaluation_prompts=48",
     "references.num_samples=32",
@@ -48,7 +45,6 @@ class Experiments:
     stored: Path
     results: Path
     parts: tuple[Part, ...]
-    part_settings: tuple[str, ...] = ()  # on top of the study's
 
 
 def main() -> None:
@@ -68,7 +64,7 @@ def main() -> None:
 def _full(num_seeds: int) -> Experiments:
     results = Path("docs/results")
     study = Plan(Path("runs/study"), results / "data" / "study", num_seeds=num_seeds)
-    return Experiments(study, results / "data" / "paper", results, tuple(PARTS.values()), PART_SETTINGS)
+    return Experiments(study, results / "data" / "paper", results, tuple(PARTS.values()))
 
 
 def _fast() -> Experiments:
@@ -83,8 +79,7 @@ def _run(experiments: Experiments, names: Sequence[str]) -> None:
     if MAIN in names:
         run_study(experiments.main)
     chosen = [part for part in experiments.parts if part.name in names]
-    config = changed_config(experiments.main.config(), experiments.part_settings)
-    world = partial(world_config, config)
+    world = partial(world_config, experiments.main.config())
 
     def run(seed: int) -> None:
         run_seed(world(seed=seed, shortcuts=True), world(seed=seed, shortcuts=False), chosen, experiments.stored)
