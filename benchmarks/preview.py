@@ -1,6 +1,6 @@
 """Time of `allgood preview`: at least 1,000 settings on 500 prompts x 64 samples, all metrics, gold and evaluators too.
 
-    python -m benchmarks.preview
+    python -m benchmarks.preview            # prints; --write also writes benchmarks/results/preview.md
 
 Runs the default grid of two properties on made-up samples through the code of the command, without disk and plots. One
 thread; exit status 1 above 60 s of CPU time, which does not depend on who else uses the machine.
@@ -13,6 +13,7 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import sys
+import textwrap
 import time
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from pipelines.preview.run import predict_cached
 from pipelines.reference_table import ReferenceTable
 from pipelines.references import statistics
 
+PAGE = Path(__file__).parent / "results" / "preview.md"
 NUM_PROMPTS, NUM_SAMPLES, MIN_SETTINGS, ALLOWED_S = 500, 64, 1000, 60.0
 WORDS = (
     "first mix it",
@@ -54,11 +56,16 @@ def main() -> int:
     tilts = [prediction for _, prediction in found.distinct if prediction.method == "tilt" and prediction.numbers]
     others = [prediction for _, prediction in found.distinct if prediction.method == "best_of_k"]
     every = sum(len(setting.predictions) for setting in found.settings)
-    print(
+    result = (
         f"torch {torch.__version__}, 1 thread, load {os.getloadavg()[0]:.1f}: {every} settings, of which "
         f"{len(tilts)} distinct tilts and {len(others)} distinct best-of-k, {NUM_PROMPTS} prompts x {NUM_SAMPLES} "
         f"samples: {cpu:.1f} s CPU, {wall:.1f} s wall (allowed {ALLOWED_S:g} s CPU)"
     )
+    print(result)
+    if "--write" in sys.argv[1:]:
+        lines = textwrap.wrap(result, 120)
+        head = "# Time of a preview\n\nWritten by `python -m benchmarks.preview --write`.\n\n"
+        PAGE.write_text(head + "\n".join(lines) + "\n", encoding="utf-8")
     return int(cpu > ALLOWED_S or every < MIN_SETTINGS)
 
 

@@ -35,8 +35,9 @@ class Scale:
     the SFT policy pass through memory as rows of about 2.7 kB at the peak: 1 GB for these prompts.
     """
 
-    steps: int = 120
-    evaluate_every: int = 15
+    steps: int = 120  # of RL; twice as many, again and again up to `max_steps`, where a setting is not flat by then
+    max_steps: int = 240
+    evaluations: int = 8  # on validation prompts while training
     test_prompts: int = 300
     solving_prompts: int = 48  # alignment prompts on which the coefficients are solved
     samples: int = 1024  # of the SFT policy, per prompt, for predictions
@@ -54,14 +55,25 @@ class CheckSetting:
     config: RunConfig
 
 
+@dataclass(frozen=True)
+class Cell:
+    """A setting at a target KL, and for how many steps it is trained."""
+
+    setting: CheckSetting
+    target_kl: float
+    steps: int
+
+    @property
+    def name(self) -> str:
+        """The same for every length: a longer training takes the place of the shorter one."""
+        return f"{self.setting.name}_kl{self.target_kl:g}"
+
+
 def training_config(chain: RunConfig, folder: Path, scale: Scale) -> RunConfig:
-    """The run whose arms are trained: the chain's data, SFT policy and reward models, more steps, a falling rate."""
+    """What the trained arms share: the chain's data, SFT policy and reward models, a learning rate that falls to 0."""
     align = chain.align.model_copy(
         update={
-            "steps": scale.steps,
-            "evaluate_every": scale.evaluate_every,
             "evaluation_samples": scale.validation_samples,
-            "checkpoint_every": scale.steps,
             "keep_checkpoints": 1,
             "optimizer": chain.align.optimizer.model_copy(update={"schedule": "cosine"}),
         }
@@ -121,17 +133,22 @@ def settings_of(config: RunConfig) -> list[CheckSetting]:
     ]
 
 
-def arm_of(setting: CheckSetting, target_kl: float, coefficient: float) -> Arm:
+def arm_of(cell: Cell, coefficient: float, *, evaluations: int) -> Arm:
     """The alignment that a prediction is compared with."""
-    training = paced_config(setting.config, target_kl)
-    name = f"{setting.name}_kl{target_kl:g}"
+    training = paced_config(cell.setting.config, cell.target_kl)
+    lengths = {
+        "steps": cell.steps,
+        "evaluate_every": max(1, cell.steps // evaluations),
+        "checkpoint_every": cell.steps,
+    }
     update = {
-        "name": name,
+        "name": cell.name,
         "output_dir": training.output_dir / "arms",
         "base": training.base_folder,
+        "align": training.align.model_copy(update=lengths),
         "kl": training.kl.model_copy(update={"coefficient": coefficient}),
     }
-    return Arm(name, setting.name, training.model_copy(update=update))
+    return Arm(cell.name, cell.setting.name, training.model_copy(update=update))
 
 
 def _setting(

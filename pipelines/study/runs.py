@@ -26,11 +26,11 @@ SETTINGS = (  # what differs from quickstart, which is in more of a hurry
         for name in ("helpful", "harmless")
         for key in ("max_steps=200", "evaluate_every=100")
     ),
-    "align.steps=80",
+    "align.steps=120",
     "align.optimizer.schedule=cosine",  # its last quarter is below 15 % of the rate: utility and KL are flat at the end
-    "align.evaluate_every=60",  # and at the end: the two bound the last quarter, and the page shows what changed in it
+    "align.evaluate_every=90",  # and at the end: the two bound the last quarter, and the page shows what changed in it
     "align.evaluation_samples=32",  # with 4 or 16, one arm's noise hides a change of 5 %
-    "align.checkpoint_every=80",
+    "align.checkpoint_every=120",
     "references.num_samples=64",
     "evaluate.sft_samples_per_prompt=16",  # opponents, and the bars of evaluator 2
     "tracking.wandb=disabled",
