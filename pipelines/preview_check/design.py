@@ -35,8 +35,8 @@ class Scale:
     the SFT policy pass through memory as rows of about 2.7 kB at the peak: 1 GB for these prompts.
     """
 
-    steps: int = 120  # of RL; twice as many, again and again up to `max_steps`, where a setting is not flat by then
-    max_steps: int = 240
+    steps: int = 120  # of RL; twice as many at half the rate, up to `max_steps`, where a setting is not flat by then
+    max_steps: int = 480
     evaluations: int = 8  # on validation prompts while training
     test_prompts: int = 300
     solving_prompts: int = 48  # alignment prompts on which the coefficients are solved
@@ -133,19 +133,26 @@ def settings_of(config: RunConfig) -> list[CheckSetting]:
     ]
 
 
-def arm_of(cell: Cell, coefficient: float, *, evaluations: int) -> Arm:
-    """The alignment that a prediction is compared with."""
+def arm_of(cell: Cell, coefficient: float, scale: Scale) -> Arm:
+    """The alignment that a prediction is compared with.
+
+    A longer one is slower too: what moves at the end is the policy's wandering around its optimum, which the learning
+    rate makes. With twice the steps at the full rate it stays.
+    """
     training = paced_config(cell.setting.config, cell.target_kl)
-    lengths = {
+    optimizer = training.align.optimizer
+    rate = optimizer.learning_rate * scale.steps / cell.steps
+    align = {
         "steps": cell.steps,
-        "evaluate_every": max(1, cell.steps // evaluations),
+        "evaluate_every": cell.steps // scale.evaluations,
         "checkpoint_every": cell.steps,
+        "optimizer": optimizer.model_copy(update={"learning_rate": rate}),
     }
     update = {
         "name": cell.name,
         "output_dir": training.output_dir / "arms",
         "base": training.base_folder,
-        "align": training.align.model_copy(update=lengths),
+        "align": training.align.model_copy(update=align),
         "kl": training.kl.model_copy(update={"coefficient": coefficient}),
     }
     return Arm(cell.name, cell.setting.name, training.model_copy(update=update))

@@ -1,6 +1,6 @@
 """The experiment: references for both sides, coefficients, two arms at a time on kept actors, one JSON per setting.
 
-A setting whose KL or utility still changes at the end is trained again, for twice as many steps.
+A setting whose KL or utility still changes at the end is trained again, for twice as many steps at half the rate.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from allgood.errors import ConfigError
 from allgood.tilting import solve_gamma
 from pipelines.cached_samples import cached_utilities, load_cached_samples
 from pipelines.cast_request import Actors
-from pipelines.comparison import kept_actors, run_arms
+from pipelines.comparison import Arm, kept_actors, run_arms
 from pipelines.config.run import RunConfig
 from pipelines.evaluation.convergence import change_over_last_quarter, is_flat
 from pipelines.evaluation.samples import test_prompts
@@ -64,7 +64,8 @@ def run_check(chain: RunConfig, folder: Path, scale: Scale) -> None:
         coefficients = _coefficients(prediction, cells, folder / COEFFICIENTS)
         while missing := to_train(cells, folder, scale):
             say(f"{len(missing)} of {len(cells)} settings to train")
-            _train(missing, coefficients, prediction, lanes, folder)
+            arms = [arm_of(cell, coefficients[cell.name], scale) for cell in missing]
+            _train(list(zip(missing, arms, strict=True)), prediction, lanes, folder)
 
 
 def result_path(folder: Path, cell: Cell) -> Path:
@@ -110,26 +111,20 @@ def _coefficients(prediction: RunConfig, cells: Sequence[Cell], path: Path) -> d
     return found
 
 
-def _train(
-    cells: Sequence[Cell],
-    coefficients: dict[str, float],
-    prediction: RunConfig,
-    lanes: Sequence[Actors],
-    folder: Path,
-) -> None:
+def _train(work: Sequence[tuple[Cell, Arm]], prediction: RunConfig, lanes: Sequence[Actors], folder: Path) -> None:
     gold = gold_of(prediction)
     assert gold is not None
     scale = json.loads((folder / SCALE).read_text(encoding="utf-8"))
     table = ReferenceTable.load(RunFolder(prediction.folder).references)
     predictor = Predictor.of(load_cached_samples(prediction, "test"), table, gold.bars)
     prompts = test_prompts(prediction)
-    training = cells[0].setting.config
+    training = work[0][0].setting.config
     sft = load_cached_samples(training, "validation")
     training_table = ReferenceTable.load(RunFolder(training.folder).references)
-    for start in range(0, len(cells), len(lanes)):  # as many as there are lanes: results are kept as they come
-        pair = cells[start : start + len(lanes)]
-        arms = [arm_of(cell, coefficients[cell.name], evaluations=scale["evaluations"]) for cell in pair]
-        for cell, run in zip(pair, run_arms(arms, lanes, prompts), strict=True):
+    for start in range(0, len(work), len(lanes)):  # as many as there are lanes: results are kept as they come
+        pair = work[start : start + len(lanes)]
+        runs = run_arms([arm for _, arm in pair], lanes, prompts)
+        for (cell, _), run in zip(pair, runs, strict=True):
             trained = trained_samples(run, predictor.cached, lanes[0], prompts)
             entry = compare(predictor, cell, run, trained)
             sft_utility = float(cached_utilities(cell.setting.config, sft, training_table).combined.mean())

@@ -83,7 +83,7 @@ def _head(entries: Sequence[Entry]) -> str:
         "quickstart world. The KL coefficient of each comes from `solve_gamma` on "
         f"{scale['solving_prompts']} alignment prompts; the prediction from {scale['samples']} samples of the SFT "
         f"policy on each of {scale['test_prompts']} test prompts; the truth from {scale['steps']} steps of RL with a "
-        "learning rate that falls to 0 (where a setting is not flat by then, twice as many, up to "
+        "learning rate that falls to 0 (where a setting is not flat by then, twice as many at half the rate, up to "
         f"{scale['max_steps']}), and {scale['evaluation_samples']} samples of each trained policy on the same test "
         "prompts, against all SFT samples of the prompt. One world, one seed of RL per setting.\n"
     )
