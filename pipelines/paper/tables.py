@@ -109,16 +109,18 @@ def difference_rows(
 def convergence(results: Sequence[Result], labels: Mapping[str, str]) -> list[str]:
     """Coefficient, KL and last quarter of every trained setting, and how many arms are not flat."""
     arms = [arm for result in results for arm in result["arms"] if arm["objective"] in labels]
-    moving = [arm for arm in arms if not is_flat(arm["change"])]
+    num_flat = sum(is_flat(arm["change"]) for arm in arms)
+    shortest = min(arm["steps"] for arm in arms)
+    longer = sum(arm["steps"] > shortest for arm in arms)
     return [
         "",
         "Training, means over seeds:",
         "",
         *convergence_table(results, labels),
         "",
-        f"{len(moving)} of {len(arms)} arms are not flat: their KL or their gain in utility on validation prompts "
-        f"changed by more than {MAX_CHANGE:.0%} over the last quarter of the steps. The noise of a single arm does "
-        "that too, and cancels in the mean over all of these arms, where a trend would stay: KL "
+        f"{num_flat} of {len(arms)} arms are flat: KL and gain in utility on validation prompts changed by at most "
+        f"{MAX_CHANGE:.0%} over the last quarter of the steps. {longer} were not after {shortest} steps, and so were "
+        "trained again for two or four times as many at a half or a quarter of the rate. Mean change over all: KL "
         f"{mean_change([arm['change']['kl'] for arm in arms])}, utility "
         f"{mean_change([arm['change']['utility'] for arm in arms])}.",
     ]

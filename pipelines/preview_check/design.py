@@ -21,7 +21,7 @@ from pipelines.config.properties import (
 )
 from pipelines.config.rl import FormulaObjective, Objective, WeightedSumObjective
 from pipelines.config.run import RunConfig
-from pipelines.study.matched import paced_config
+from pipelines.study.matched import paced_config, slower
 
 TARGET_KLS = (0.5, 1.0, 2.0)
 TRAINING, PREDICTION = "training", "prediction"
@@ -37,7 +37,7 @@ class Scale:
 
     steps: int = 120  # of RL; twice as many at half the rate, up to `max_steps`, where a setting is not flat by then
     max_steps: int = 480
-    evaluations: int = 8  # on validation prompts while training
+    evaluate_every: int = 15
     test_prompts: int = 300
     solving_prompts: int = 48  # alignment prompts on which the coefficients are solved
     samples: int = 1024  # of the SFT policy, per prompt, for predictions
@@ -73,7 +73,10 @@ def training_config(chain: RunConfig, folder: Path, scale: Scale) -> RunConfig:
     """What the trained arms share: the chain's data, SFT policy and reward models, a learning rate that falls to 0."""
     align = chain.align.model_copy(
         update={
+            "steps": scale.steps,
+            "evaluate_every": scale.evaluate_every,
             "evaluation_samples": scale.validation_samples,
+            "checkpoint_every": scale.steps,
             "keep_checkpoints": 1,
             "optimizer": chain.align.optimizer.model_copy(update={"schedule": "cosine"}),
         }
@@ -133,29 +136,19 @@ def settings_of(config: RunConfig) -> list[CheckSetting]:
     ]
 
 
-def arm_of(cell: Cell, coefficient: float, scale: Scale) -> Arm:
-    """The alignment that a prediction is compared with.
-
-    A longer one is slower too: what moves at the end is the policy's wandering around its optimum, which the learning
-    rate makes. With twice the steps at the full rate it stays.
-    """
+def arm_of(cell: Cell, coefficient: float) -> Arm:
+    """The alignment that a prediction is compared with."""
     training = paced_config(cell.setting.config, cell.target_kl)
-    optimizer = training.align.optimizer
-    rate = optimizer.learning_rate * scale.steps / cell.steps
-    align = {
-        "steps": cell.steps,
-        "evaluate_every": cell.steps // scale.evaluations,
-        "checkpoint_every": cell.steps,
-        "optimizer": optimizer.model_copy(update={"learning_rate": rate}),
-    }
     update = {
         "name": cell.name,
         "output_dir": training.output_dir / "arms",
         "base": training.base_folder,
-        "align": training.align.model_copy(update=align),
         "kl": training.kl.model_copy(update={"coefficient": coefficient}),
     }
-    return Arm(cell.name, cell.setting.name, training.model_copy(update=update))
+    arm = Arm(cell.name, cell.setting.name, training.model_copy(update=update))
+    while arm.config.align.steps < cell.steps:
+        arm = slower(arm)
+    return arm
 
 
 def _setting(

@@ -64,7 +64,7 @@ def run_check(chain: RunConfig, folder: Path, scale: Scale) -> None:
         coefficients = _coefficients(prediction, cells, folder / COEFFICIENTS)
         while missing := to_train(cells, folder, scale):
             say(f"{len(missing)} of {len(cells)} settings to train")
-            arms = [arm_of(cell, coefficients[cell.name], scale) for cell in missing]
+            arms = [arm_of(cell, coefficients[cell.name]) for cell in missing]
             _train(list(zip(missing, arms, strict=True)), prediction, lanes, folder)
 
 

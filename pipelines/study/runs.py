@@ -45,6 +45,7 @@ class Plan:
     stored: Path
     num_seeds: int = 5
     settings: tuple[str, ...] = SETTINGS
+    max_steps: int = 480  # of an arm that is not flat after fewer
     targets: tuple[float, ...] = TARGET_KLS
     shortcuts: tuple[bool, ...] = (False, True)  # those without first: their held-out models judge the others too
 
@@ -65,7 +66,8 @@ def run_study(plan: Plan) -> None:
         clean = world_config(config, seed=seed, shortcuts=False)
         for on in missing[seed]:
             chosen = world_config(config, seed=seed, shortcuts=on)
-            run_world(chosen, clean, results_path(plan.stored, seed, on), targets=plan.targets)
+            results = results_path(plan.stored, seed, on)
+            run_world(chosen, clean, results, targets=plan.targets, max_steps=plan.max_steps)
 
     two_at_a_time(run, list(missing), name=lambda seed: f"seed {seed}")
 

@@ -17,8 +17,8 @@ from pipelines.comparison import Arm, ArmRun, kept_actors, sample_policy
 from pipelines.config.properties import ModelProperty, Property
 from pipelines.config.run import RunConfig
 from pipelines.data import prepare
-from pipelines.evaluation.convergence import change_over_last_quarter, validation_curve
-from pipelines.evaluation.efficiency import efficiency, sft_utilities
+from pipelines.evaluation.convergence import change_of_run, validation_curve
+from pipelines.evaluation.efficiency import efficiency
 from pipelines.evaluation.measure import measure
 from pipelines.evaluation.samples import test_prompts
 from pipelines.files import write_json
@@ -54,22 +54,28 @@ def _with_evaluator(setting: Property) -> Property:
     return setting.model_copy(update={"evaluator": setting.train}) if isinstance(setting, ModelProperty) else setting
 
 
-def run_world(config: RunConfig, clean: RunConfig, results: Path, *, targets: Sequence[float]) -> None:
+def run_world(config: RunConfig, clean: RunConfig, results: Path, *, targets: Sequence[float], max_steps: int) -> None:
     """Run one world and write its numbers to `results`. Needs a running Ray session.
 
-    `clean` is the same world without shortcuts, or `config` itself. Models and arms that are there are used.
+    `clean` is the same world without shortcuts, or `config` itself. Models and arms that are there are used; arms are
+    trained until they are flat, for at most `max_steps`.
     """
     for world in (clean, config):
         if not is_trained(world):
             train_world(world)
     with kept_actors(config, num_lanes=1) as lanes:
         build_references(config, lanes[0])
-        numbers = measure_arms(config, clean, study_arms(config, targets), lanes)
+        numbers = measure_arms(config, clean, study_arms(config, targets), lanes, max_steps=max_steps)
     write_json(results, without_details(numbers) | {"reward_accuracy": _accuracies(config)})
 
 
 def measure_arms(
-    config: RunConfig, clean: RunConfig, arms: Sequence[tuple[Arm, float]], lanes: Sequence[Actors]
+    config: RunConfig,
+    clean: RunConfig,
+    arms: Sequence[tuple[Arm, float]],
+    lanes: Sequence[Actors],
+    *,
+    max_steps: int,
 ) -> dict[str, Any]:
     """Run all arms (with their target KLs) on kept actors, and measure them and the SFT policy on test prompts."""
     assert config.world is not None
@@ -77,7 +83,7 @@ def measure_arms(
     assert gold is not None
     prompts = test_prompts(config)
     sft = sample_policy(config, lanes[0], prompts, policy_version=0, is_reference=True)
-    runs = run_missing([arm for arm, _ in arms], lanes, prompts)
+    runs = run_missing([arm for arm, _ in arms], lanes, prompts, max_steps=max_steps)
     of_sft, of_arms = held_out_entries(config, clean, prompts, sft, [run.samples for run in runs])
     measured = partial(measure, sft=sft, bars=gold.bars, seed=config.seed, num_bootstrap=config.evaluate.bootstrap)
     return {
@@ -119,10 +125,13 @@ def _accuracies(config: RunConfig) -> dict[str, dict[str, float]]:
 def _training(run: ArmRun) -> dict[str, Any]:
     """The arm's curve on validation prompts, its last quarter, and its efficiency where the tilt can show its KL."""
     config = run.arm.config
-    curve = validation_curve(RunFolder(config.folder).metrics)
-    change = change_over_last_quarter(curve, sft_utility=float(sft_utilities(config).mean()))
     share = efficiency(config, run.summary["validation"])
-    return {"curve": curve, "change": change, "efficiency": None if isinstance(share, str) else asdict(share)}
+    return {
+        "steps": config.align.steps,
+        "curve": validation_curve(RunFolder(config.folder).metrics),
+        "change": change_of_run(config),
+        "efficiency": None if isinstance(share, str) else asdict(share),
+    }
 
 
 def without_details(numbers: Mapping[str, Any]) -> dict[str, Any]:
