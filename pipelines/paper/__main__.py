@@ -27,6 +27,7 @@ FAST_SETTINGS = (
     "sft.training.max_steps=120",
     *(f"properties.{name}.train.training.max_steps=60" for name in ("helpful", "harmless")),
     "align.steps=20",
+    "align.optimizer.learning_rate=2e-3",
     "align.evaluate_every=15",
     "align.evaluation_samples=4",
     "align.checkpoint_every=20",
@@ -70,7 +71,7 @@ def _full(num_seeds: int) -> Experiments:
 def _fast() -> Experiments:
     folder = Path("runs/paper_fast")
     plan = Plan(folder, folder / "data" / "study", num_seeds=2, targets=FAST_TARGETS, shortcuts=(True,))
-    plan = replace(plan, settings=(*plan.settings, *FAST_SETTINGS), max_steps=0)  # no second, longer training
+    plan = replace(plan, settings=(*plan.settings, *FAST_SETTINGS))
     parts = tuple(replace(p, targets=FAST_TARGETS if len(p.targets) > 1 else p.targets) for p in PARTS.values())
     return Experiments(plan, folder / "data" / "paper", folder, parts)
 
@@ -82,8 +83,7 @@ def _run(experiments: Experiments, names: Sequence[str]) -> None:
     world = partial(world_config, experiments.main.config())
 
     def run(seed: int) -> None:
-        on, off = world(seed=seed, shortcuts=True), world(seed=seed, shortcuts=False)
-        run_seed(on, off, chosen, experiments.stored, max_steps=experiments.main.max_steps)
+        run_seed(world(seed=seed, shortcuts=True), world(seed=seed, shortcuts=False), chosen, experiments.stored)
 
     two_at_a_time(run, range(experiments.main.num_seeds), name=lambda seed: f"seed {seed}")
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.cached_samples import load_cached_samples
-from pipelines.comparison import Arm, kept_actors
+from pipelines.cast_request import Actors
+from pipelines.comparison import kept_actors
 from pipelines.config.loading import changed_config
 from pipelines.config.run import RunConfig
 from pipelines.files import write_json
@@ -24,11 +25,10 @@ from pipelines.study.worlds import measure_arms, train_world, without_details
 SPLITS = ["alignment", "validation", "test"]
 
 
-def run_seed(config: RunConfig, clean: RunConfig, parts: Sequence[Part], stored: Path, *, max_steps: int) -> None:
+def run_seed(config: RunConfig, clean: RunConfig, parts: Sequence[Part], stored: Path) -> None:
     """Run the parts whose results are missing; each leaves `<stored>/<part>/seed_<n>.json`. Needs a Ray session.
 
-    `config` is a world of the study with shortcuts, `clean` its twin without them; models that are there are used. Arms
-    are trained until they are flat, for at most `max_steps`.
+    `config` is a world of the study with shortcuts, `clean` its twin without them; models that are there are used.
     """
     missing = [part for part in parts if not result_path(stored, part, config.seed).is_file()]
     if not missing:
@@ -44,10 +44,7 @@ def run_seed(config: RunConfig, clean: RunConfig, parts: Sequence[Part], stored:
                 share_base(config.base_folder, chosen.base_folder)
                 build_references(chosen, lanes[0])
         for part in missing:
-            settings = _settings(config, part)
-            numbers = measure_arms(config, clean, _arms(config, part, settings), lanes, max_steps=max_steps)
-            predicted = {"tilted": _predicted(config, settings)}
-            write_json(result_path(stored, part, config.seed), without_details(numbers) | predicted)
+            write_json(result_path(stored, part, config.seed), _run_part(part, config, clean, lanes))
             say(f"seed {config.seed}: {part.name} is done")
 
 
@@ -79,13 +76,16 @@ def setting_config(config: RunConfig, setting: Setting) -> RunConfig:
     return chosen.model_copy(update={"base": config.folder / setting.label}) if setting.own_table else chosen
 
 
-def _arms(config: RunConfig, part: Part, settings: Mapping[str, RunConfig]) -> list[tuple[Arm, float]]:
+def _run_part(part: Part, config: RunConfig, clean: RunConfig, lanes: Sequence[Actors]) -> dict[str, Any]:
+    settings = _settings(config, part)
     alignment = load_cached_samples(config, "alignment")
-    return [
+    arms = [
         (arm_at(chosen, label, alignment, target), target)
         for target in part.targets
         for label, chosen in settings.items()
     ]
+    numbers = without_details(measure_arms(config, clean, arms, lanes))
+    return numbers | {"tilted": _predicted(config, settings)}
 
 
 def _predicted(config: RunConfig, settings: Mapping[str, RunConfig]) -> dict[str, Any]:

@@ -110,8 +110,6 @@ def convergence(results: Sequence[Result], labels: Mapping[str, str]) -> list[st
     """Coefficient, KL and last quarter of every trained setting, and how many arms are not flat."""
     arms = [arm for result in results for arm in result["arms"] if arm["objective"] in labels]
     num_flat = sum(is_flat(arm["change"]) for arm in arms)
-    shortest = min(arm["steps"] for arm in arms)
-    longer = sum(arm["steps"] > shortest for arm in arms)
     return [
         "",
         "Training, means over seeds:",
@@ -119,8 +117,7 @@ def convergence(results: Sequence[Result], labels: Mapping[str, str]) -> list[st
         *convergence_table(results, labels),
         "",
         f"{num_flat} of {len(arms)} arms are flat: KL and gain in utility on validation prompts changed by at most "
-        f"{MAX_CHANGE:.0%} over the last quarter of the steps. {longer} were not after {shortest} steps, and so were "
-        "trained again for two or four times as many at a half or a quarter of the rate. Mean change over all: KL "
+        f"{MAX_CHANGE:.0%} over the last quarter of the {arms[0]['steps']} steps. Mean change over all: KL "
         f"{mean_change([arm['change']['kl'] for arm in arms])}, utility "
         f"{mean_change([arm['change']['utility'] for arm in arms])}.",
     ]

@@ -23,7 +23,7 @@ def main() -> None:
     parser.add_argument("--chain", type=Path, default=Path("runs/quickstart"), help="run folder of a finished chain")
     parser.add_argument("--folder", type=Path, default=Path("runs/preview_check"), help="where results are kept")
     parser.add_argument("--results", type=Path, default=Path("docs/results"), help="folder of the page and its figures")
-    parser.add_argument("--steps", type=int, default=Scale.steps, help="RL steps per setting, at first")
+    parser.add_argument("--steps", type=int, default=Scale.steps, help="RL steps per setting")
     parser.add_argument("--only-write", action="store_true", help="draw the page again from the numbers beside it")
     arguments = parser.parse_args()
     if arguments.only_write:

@@ -21,7 +21,7 @@ from pipelines.config.properties import (
 )
 from pipelines.config.rl import FormulaObjective, Objective, WeightedSumObjective
 from pipelines.config.run import RunConfig
-from pipelines.study.matched import paced_config, slower
+from pipelines.study.matched import paced_config
 
 TARGET_KLS = (0.5, 1.0, 2.0)
 TRAINING, PREDICTION = "training", "prediction"
@@ -35,9 +35,8 @@ class Scale:
     the SFT policy pass through memory as rows of about 2.7 kB at the peak: 1 GB for these prompts.
     """
 
-    steps: int = 120  # of RL; twice as many at half the rate, up to `max_steps`, where a setting is not flat by then
-    max_steps: int = 480
-    evaluate_every: int = 15
+    steps: int = 240
+    evaluate_every: int = 30
     test_prompts: int = 300
     solving_prompts: int = 48  # alignment prompts on which the coefficients are solved
     samples: int = 1024  # of the SFT policy, per prompt, for predictions
@@ -55,22 +54,8 @@ class CheckSetting:
     config: RunConfig
 
 
-@dataclass(frozen=True)
-class Cell:
-    """A setting at a target KL, and for how many steps it is trained."""
-
-    setting: CheckSetting
-    target_kl: float
-    steps: int
-
-    @property
-    def name(self) -> str:
-        """The same for every length: a longer training takes the place of the shorter one."""
-        return f"{self.setting.name}_kl{self.target_kl:g}"
-
-
 def training_config(chain: RunConfig, folder: Path, scale: Scale) -> RunConfig:
-    """What the trained arms share: the chain's data, SFT policy and reward models, a learning rate that falls to 0."""
+    """The run whose arms are trained: the chain's data, SFT policy and reward models, more steps, a falling rate."""
     align = chain.align.model_copy(
         update={
             "steps": scale.steps,
@@ -136,19 +121,17 @@ def settings_of(config: RunConfig) -> list[CheckSetting]:
     ]
 
 
-def arm_of(cell: Cell, coefficient: float) -> Arm:
+def arm_of(setting: CheckSetting, target_kl: float, coefficient: float) -> Arm:
     """The alignment that a prediction is compared with."""
-    training = paced_config(cell.setting.config, cell.target_kl)
+    training = paced_config(setting.config, target_kl)
+    name = f"{setting.name}_kl{target_kl:g}"
     update = {
-        "name": cell.name,
+        "name": name,
         "output_dir": training.output_dir / "arms",
         "base": training.base_folder,
         "kl": training.kl.model_copy(update={"coefficient": coefficient}),
     }
-    arm = Arm(cell.name, cell.setting.name, training.model_copy(update=update))
-    while arm.config.align.steps < cell.steps:
-        arm = slower(arm)
-    return arm
+    return Arm(name, setting.name, training.model_copy(update=update))
 
 
 def _setting(

@@ -48,24 +48,24 @@ def predicted_and_achieved(entries: Sequence[Entry]) -> bytes:
 
 
 def convergence(entries: Sequence[Entry]) -> bytes:
-    """KL and gain in utility on validation prompts while training, one column per target; grey: the last quarter."""
+    """KL and gain in utility on validation prompts over steps, one column per target; grey: the last quarter."""
     settings, targets = _axes_of(entries)
     figure = Figure(figsize=(4.0 * len(targets), 5.6), layout="constrained")
     grid = figure.subplots(2, len(targets), squeeze=False)
     for column, target in enumerate(targets):
         for entry in [entry for entry in entries if entry["target_kl"] == target]:
             index = settings.index(entry["label"])
-            shares = [0.0, *(point["step"] / entry["steps"] for point in entry["curve"])]
+            steps = [0, *(point["step"] for point in entry["curve"])]
             kls = [0.0, *(point["kl"] for point in entry["curve"])]
             gains = [0.0, *(point["utility"] - entry["sft_validation_utility"] for point in entry["curve"])]
             style = {"color": PALETTE[index % len(PALETTE)], "marker": MARKERS[index % len(MARKERS)], "markersize": 3.5}
             for axes, values in zip(grid[:, column], (kls, gains), strict=True):
-                axes.plot(shares, values, linewidth=1.2, **style)
+                axes.plot(steps, values, linewidth=1.2, **style)
+                axes.axvspan(0.75 * steps[-1], steps[-1], color="#eeeeee", zorder=0)
         grid[0, column].set_title(f"target {target:g} nats", fontsize=10)
         grid[0, column].axhline(target, color=GREY, linewidth=1, linestyle="--")
-        grid[1, column].set_xlabel("share of the steps")
+        grid[1, column].set_xlabel("step")
         for axes in grid[:, column]:
-            axes.axvspan(0.75, 1.0, color="#eeeeee", zorder=0)
             _finish(axes)
     grid[0, 0].set_ylabel("KL [nats]")
     grid[1, 0].set_ylabel("gain in own utility [nats]")

@@ -20,7 +20,7 @@ from pipelines.config.run import RunConfig
 from pipelines.data import Prompt
 from pipelines.evaluation.convergence import validation_curve
 from pipelines.lane import Lane
-from pipelines.preview_check.design import Cell
+from pipelines.preview_check.design import CheckSetting
 from pipelines.reference_table import ReferenceTable
 
 Entry = dict[str, Any]
@@ -133,9 +133,8 @@ async def _rewards(run: ArmRun, actors: Actors, prompts: Sequence[Prompt]) -> di
     return {name: torch.from_numpy(scores).double().reshape(len(prompts), -1) for name, scores in found.items()}
 
 
-def compare(predictor: Predictor, cell: Cell, run: ArmRun, trained: Trained) -> Entry:
+def compare(predictor: Predictor, setting: CheckSetting, run: ArmRun, trained: Trained, *, target_kl: float) -> Entry:
     """What is stored of one setting at one target KL: both sides by prompt, efficiency, gold's gain, the curve."""
-    setting = cell.setting
     gamma = run.arm.config.kl.coefficient
     utilities = predictor.utilities(setting.config)
     predicted, reliable = predictor.predict(utilities, gamma)
@@ -143,8 +142,7 @@ def compare(predictor: Predictor, cell: Cell, run: ArmRun, trained: Trained) -> 
     return {
         "setting": setting.name,
         "label": setting.label,
-        "target_kl": cell.target_kl,
-        "steps": cell.steps,
+        "target_kl": target_kl,
         "gamma": gamma,
         "reliable": reliable,
         "predicted": predicted.as_json(),

@@ -83,9 +83,8 @@ def _head(entries: Sequence[Entry]) -> str:
         "quickstart world. The KL coefficient of each comes from `solve_gamma` on "
         f"{scale['solving_prompts']} alignment prompts; the prediction from {scale['samples']} samples of the SFT "
         f"policy on each of {scale['test_prompts']} test prompts; the truth from {scale['steps']} steps of RL with a "
-        "learning rate that falls to 0 (where a setting is not flat by then, twice as many at half the rate, up to "
-        f"{scale['max_steps']}), and {scale['evaluation_samples']} samples of each trained policy on the same test "
-        "prompts, against all SFT samples of the prompt. One world, one seed of RL per setting.\n"
+        f"learning rate that falls to 0, and {scale['evaluation_samples']} samples of each trained policy on the same "
+        "test prompts, against all SFT samples of the prompt. One world, one seed of RL per setting.\n"
     )
 
 
@@ -119,8 +118,8 @@ def _errors(entries: Sequence[Entry], metric: str) -> tuple[float, float]:
 def _table(entries: Sequence[Entry]) -> list[str]:
     rows = [
         "| target KL | setting | γ | KL predicted | achieved | gold win rate predicted | achieved | both good "
-        "predicted | achieved | efficiency | gold gain / predicted | steps | change of KL, of utility |",
-        "| ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
+        "predicted | achieved | efficiency | gold gain / predicted | change of KL, of utility |",
+        "| ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
     ]
     for entry in entries:
         predicted, achieved, matched = entry["predicted"]["mean"], entry["achieved"]["mean"], entry["at_measured_kl"]
@@ -129,8 +128,7 @@ def _table(entries: Sequence[Entry]) -> list[str]:
             mark = " !" if metric == "kl" and not entry["reliable"] else ""
             cells += [f"{predicted[metric]:.{digits}f}{mark}", f"{achieved[metric]:.{digits}f}"]
         cells += [_ratio(matched["efficiency"]), _ratio(matched["gold_gain_ratio"])]
-        mark = "" if is_flat(entry["change"]) else " (not flat)"
-        cells += [str(entry["steps"]), f"{_change(entry)}{mark}"]
+        cells.append(_change(entry) + ("" if is_flat(entry["change"]) else " (not flat)"))
         rows.append("| " + " | ".join(cells) + " |")
     return rows
 
@@ -175,16 +173,13 @@ def _convergence(entries: Sequence[Entry]) -> str:
     others = [
         f"{entry['label']} at {entry['target_kl']:g} nats ({_change(entry)})" for entry in entries if entry not in flat
     ]
-    longer = sum(entry["steps"] > entry["scale"]["steps"] for entry in entries)
     return (
         "Flat: KL and the gain in utility on validation prompts change by at most 5 % over the last quarter of the "
-        f"steps. {len(flat)} of {len(entries)} settings are; {longer} were trained longer. "
-        f"The median size of the change is {np.median(np.abs(changes['kl'])):.1%} in KL and "
-        f"{np.median(np.abs(changes['utility'])):.1%} in utility; with its sign the mean change is "
-        f"{mean_change(changes['kl'])} in KL and {mean_change(changes['utility'])} in utility (95 % over settings). A "
-        "learning rate that ends at 0 helps flatness, so flat does not prove that more steps would change nothing."
-        + (f" Not flat: {'; '.join(others)}." if others else "")
-        + "\n"
+        f"steps. {len(flat)} of {len(entries)} settings are. The median size of the change is "
+        f"{np.median(np.abs(changes['kl'])):.1%} in KL and {np.median(np.abs(changes['utility'])):.1%} in utility; "
+        f"with its sign the mean is {mean_change(changes['kl'])} in KL and {mean_change(changes['utility'])} in "
+        "utility (95 % over settings). A learning rate that ends at 0 helps flatness, so flat does not prove that more "
+        "steps would change nothing." + (f" Not flat: {'; '.join(others)}." if others else "") + "\n"
     )
 
 

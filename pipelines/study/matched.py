@@ -13,7 +13,7 @@ from pipelines.config.run import RunConfig
 from pipelines.reference_table import ReferenceTable
 from pipelines.run_folder import RunFolder
 
-FULL_RATE_KL = 2.0  # nats; the run file's learning rate is for this target
+FULL_RATE_KL = 8.0  # nats; the target for which the run file's learning rate, made for few steps, would be right
 
 
 def arm_at(config: RunConfig, label: str, samples: CachedSamples, target_kl: float) -> Arm:
@@ -27,21 +27,6 @@ def arm_at(config: RunConfig, label: str, samples: CachedSamples, target_kl: flo
     """
     paced = paced_config(config, target_kl)
     return arm_of(paced, label, float(solve_gamma(utilities_of(config, samples), target_kl)))
-
-
-def slower(arm: Arm) -> Arm:
-    """The same arm with twice the steps at half the learning rate, under a name of its own.
-
-    For arms that still move at the end: at small gradients that is the policy's wandering around its optimum, which the
-    rate makes; twice the steps at the full rate keep it (docs/decisions/0012).
-    """
-    align = arm.config.align
-    steps = 2 * align.steps
-    optimizer = align.optimizer.model_copy(update={"learning_rate": align.optimizer.learning_rate / 2})
-    lengths = {"steps": steps, "evaluate_every": 2 * align.evaluate_every, "checkpoint_every": steps}
-    name = f"{arm.name.removesuffix(f'_{align.steps}_steps')}_{steps}_steps"
-    update = {"name": name, "align": align.model_copy(update={**lengths, "optimizer": optimizer})}
-    return Arm(name, arm.objective, arm.config.model_copy(update=update))
 
 
 def paced_config(config: RunConfig, target_kl: float) -> RunConfig:

@@ -26,11 +26,11 @@ SETTINGS = (  # what differs from quickstart, which is in more of a hurry
         for name in ("helpful", "harmless")
         for key in ("max_steps=200", "evaluate_every=100")
     ),
-    "align.steps=120",
+    "align.steps=240",
     "align.optimizer.schedule=cosine",  # its last quarter is below 15 % of the rate: utility and KL are flat at the end
-    "align.evaluate_every=90",  # and at the end: the two bound the last quarter, and the page shows what changed in it
+    "align.evaluate_every=180",  # and at the end: the two bound the last quarter, and the page shows what changed in it
     "align.evaluation_samples=32",  # with 4 or 16, one arm's noise hides a change of 5 %
-    "align.checkpoint_every=120",
+    "align.checkpoint_every=240",
     "references.num_samples=64",
     "evaluate.sft_samples_per_prompt=16",  # opponents, and the bars of evaluator 2
     "tracking.wandb=disabled",
@@ -45,7 +45,6 @@ class Plan:
     stored: Path
     num_seeds: int = 5
     settings: tuple[str, ...] = SETTINGS
-    max_steps: int = 480  # of an arm that is not flat after fewer
     targets: tuple[float, ...] = TARGET_KLS
     shortcuts: tuple[bool, ...] = (False, True)  # those without first: their held-out models judge the others too
 
@@ -66,8 +65,7 @@ def run_study(plan: Plan) -> None:
         clean = world_config(config, seed=seed, shortcuts=False)
         for on in missing[seed]:
             chosen = world_config(config, seed=seed, shortcuts=on)
-            results = results_path(plan.stored, seed, on)
-            run_world(chosen, clean, results, targets=plan.targets, max_steps=plan.max_steps)
+            run_world(chosen, clean, results_path(plan.stored, seed, on), targets=plan.targets)
 
     two_at_a_time(run, list(missing), name=lambda seed: f"seed {seed}")
 

@@ -54,28 +54,22 @@ def _with_evaluator(setting: Property) -> Property:
     return setting.model_copy(update={"evaluator": setting.train}) if isinstance(setting, ModelProperty) else setting
 
 
-def run_world(config: RunConfig, clean: RunConfig, results: Path, *, targets: Sequence[float], max_steps: int) -> None:
+def run_world(config: RunConfig, clean: RunConfig, results: Path, *, targets: Sequence[float]) -> None:
     """Run one world and write its numbers to `results`. Needs a running Ray session.
 
-    `clean` is the same world without shortcuts, or `config` itself. Models and arms that are there are used; arms are
-    trained until they are flat, for at most `max_steps`.
+    `clean` is the same world without shortcuts, or `config` itself. Models and arms that are there are used.
     """
     for world in (clean, config):
         if not is_trained(world):
             train_world(world)
     with kept_actors(config, num_lanes=1) as lanes:
         build_references(config, lanes[0])
-        numbers = measure_arms(config, clean, study_arms(config, targets), lanes, max_steps=max_steps)
+        numbers = measure_arms(config, clean, study_arms(config, targets), lanes)
     write_json(results, without_details(numbers) | {"reward_accuracy": _accuracies(config)})
 
 
 def measure_arms(
-    config: RunConfig,
-    clean: RunConfig,
-    arms: Sequence[tuple[Arm, float]],
-    lanes: Sequence[Actors],
-    *,
-    max_steps: int,
+    config: RunConfig, clean: RunConfig, arms: Sequence[tuple[Arm, float]], lanes: Sequence[Actors]
 ) -> dict[str, Any]:
     """Run all arms (with their target KLs) on kept actors, and measure them and the SFT policy on test prompts."""
     assert config.world is not None
@@ -83,7 +77,7 @@ def measure_arms(
     assert gold is not None
     prompts = test_prompts(config)
     sft = sample_policy(config, lanes[0], prompts, policy_version=0, is_reference=True)
-    runs = run_missing([arm for arm, _ in arms], lanes, prompts, max_steps=max_steps)
+    runs = run_missing([arm for arm, _ in arms], lanes, prompts)
     of_sft, of_arms = held_out_entries(config, clean, prompts, sft, [run.samples for run in runs])
     measured = partial(measure, sft=sft, bars=gold.bars, seed=config.seed, num_bootstrap=config.evaluate.bootstrap)
     return {

@@ -29,10 +29,10 @@ def test_a_part_trains_and_predicts_every_setting_and_is_not_run_twice(tmp_path:
     config = load_config(Path("configs/quickstart.yaml"), overrides)
     world, clean = (world_config(config, seed=0, shortcuts=on) for on in (True, False))
     part = replace(REFERENCE, targets=(0.5,))
-    run_seed(world, clean, [part], tmp_path / "stored", max_steps=0)
+    run_seed(world, clean, [part], tmp_path / "stored")
     path = result_path(tmp_path / "stored", part, 0)
     written = path.stat().st_mtime_ns
-    run_seed(world, clean, [part], tmp_path / "stored", max_steps=0)
+    run_seed(world, clean, [part], tmp_path / "stored")
     assert path.stat().st_mtime_ns == written
     found = load_results(path.parent)
     assert labels_of(found) == [setting.label for setting in part.settings]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,9 +10,8 @@ import pytest
 from allgood.errors import ConfigError
 from pipelines.config.loading import load_config
 from pipelines.data import prepare
-from pipelines.files import write_json
-from pipelines.preview_check.design import Cell, Scale, settings_of
-from pipelines.preview_check.run import result_path, run_check, to_train
+from pipelines.preview_check.design import Scale
+from pipelines.preview_check.run import run_check
 from pipelines.preview_check.write import load_results, write_results
 from pipelines.sft import train_sft
 from pipelines.training.parallel import train_rewards
@@ -22,7 +20,6 @@ from tests.pipelines.test_quickstart import TINY
 
 SCALE = Scale(
     steps=4,
-    max_steps=4,
     evaluate_every=1,
     test_prompts=5,
     solving_prompts=4,
@@ -32,15 +29,6 @@ SCALE = Scale(
     bootstrap=50,
 )
 FEW_PROMPTS = ("references.max_prompts={alignment: 8, validation: 4}", "align.max_evaluation_prompts=4")
-
-
-def test_what_is_not_flat_is_trained_for_twice_the_steps_until_the_longest(tmp_path: Path) -> None:
-    (setting, *_) = settings_of(load_config(Path("configs/quickstart.yaml"), []))
-    absent, flat, moving, longest = (Cell(setting, target, steps=120) for target in (0.25, 0.5, 1.0, 2.0))
-    for cell, steps, change in ((flat, 120, -0.04), (moving, 120, -0.06), (longest, 480, 0.06)):
-        write_json(result_path(tmp_path, cell), {"steps": steps, "change": {"kl": change, "utility": 0.01}})
-    missing = to_train([absent, flat, moving, longest], tmp_path, Scale())
-    assert missing == [absent, replace(moving, steps=240)]
 
 
 @pytest.mark.slow

@@ -6,47 +6,34 @@ from pathlib import Path
 import pytest
 
 from pipelines.config.loading import load_config
-from pipelines.evaluation.convergence import is_flat
 from pipelines.study import worlds
 from pipelines.study.held_out import is_trained
 from pipelines.study.write import write_results
 from tests.pipelines.test_quickstart import TINY
 
-TARGETS, STEPS = (0.5, 2.0), 4
+TARGETS = (0.5, 2.0)
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("ray_cluster")
 def test_a_world_leaves_every_arm_at_every_target_and_a_page(tmp_path: Path) -> None:
-    overrides = [
-        *TINY,
-        f"align.steps={STEPS}",
-        "align.evaluate_every=1",
-        "references.num_samples=16",
-        f"output_dir={tmp_path}",
-    ]
+    overrides = [*TINY, "align.evaluate_every=1", "references.num_samples=16", f"output_dir={tmp_path}"]
     config = load_config(Path("configs/quickstart.yaml"), overrides)
     results = tmp_path / "seed_0_on.json"
     clean = worlds.world_config(config, seed=0, shortcuts=False)
-    worlds.run_world(
-        worlds.world_config(config, seed=0, shortcuts=True), clean, results, targets=TARGETS, max_steps=2 * STEPS
-    )
+    worlds.run_world(worlds.world_config(config, seed=0, shortcuts=True), clean, results, targets=TARGETS)
     assert is_trained(clean)  # the twin without shortcuts, for its held-out models
     numbers = json.loads(results.read_text(encoding="utf-8"))
     objectives = {"lsc_sum", "raw_sum", "raw_sum_tuned", "lsc_sum_q85"}
     assert {(arm["objective"], arm["target_kl"]) for arm in numbers["arms"]} == {
         (objective, target) for objective in objectives for target in TARGETS
     }
-    assert {arm["steps"] for arm in numbers["arms"]} <= {STEPS, 2 * STEPS}
-    assert all(is_flat(arm["change"]) for arm in numbers["arms"] if arm["steps"] == STEPS)
     gammas = [arm["gamma"] for arm in numbers["arms"] if arm["objective"] == "lsc_sum"]
     assert gammas == sorted(gammas, reverse=True)  # a larger KL needs a smaller coefficient
     assert set(numbers["sft"]["evaluator_2"]) == {"evaluator", "clean"}
     arms = list((tmp_path / "seed_0_on" / "arms").glob("*/metrics.jsonl"))
     written = {path: path.stat().st_mtime_ns for path in arms}
-    worlds.run_world(
-        worlds.world_config(config, seed=0, shortcuts=True), clean, results, targets=TARGETS, max_steps=2 * STEPS
-    )
+    worlds.run_world(worlds.world_config(config, seed=0, shortcuts=True), clean, results, targets=TARGETS)
     assert written == {path: path.stat().st_mtime_ns for path in arms}  # what is there is not run again
     assert json.loads(results.read_text(encoding="utf-8"))["arms"] == numbers["arms"]
     write_results([numbers, numbers | {"seed": 1}], tmp_path / "docs")
