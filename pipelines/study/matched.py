@@ -13,7 +13,7 @@ from pipelines.config.run import RunConfig
 from pipelines.reference_table import ReferenceTable
 from pipelines.run_folder import RunFolder
 
-FULL_RATE_KL = 8.0  # nats; the target for which the run file's learning rate, made for few steps, would be right
+FULL_RATE_KL = 2.0  # nats; the run file's learning rate is for this target
 
 
 def arm_at(config: RunConfig, label: str, samples: CachedSamples, target_kl: float) -> Arm:
