@@ -188,7 +188,7 @@ def test_two_points_that_are_the_same_run_are_refused(tmp_path: Path) -> None:
 def test_what_is_pointless_or_in_the_way_is_refused_before_anything_starts(tmp_path: Path) -> None:
     asha = {"kind": "single_objective", "early_stopping": {"kind": "asha", "grace_steps": 500}}
     sweep, run = load(
-        tmp_path, "align.evaluate_every=12", space={"kl.coefficient": KL}, mode=asha, kl_budget=1.0,
+        tmp_path, "align.steps=48", "align.evaluate_every=12", space={"kl.coefficient": KL}, mode=asha, kl_budget=1.0,
         output_dir=str(tmp_path), name="swept",
     )  # fmt: skip
     with pytest.raises(ConfigError, match="grace_steps is 500, and no trial is longer than 48 steps"):
