@@ -10,10 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pipelines.align_journal import VALIDATION
-from pipelines.config.run import RunConfig
-from pipelines.evaluation.efficiency import sft_utilities
 from pipelines.metrics_log import MetricsLog
-from pipelines.run_folder import RunFolder
 
 MAX_CHANGE = 0.05  # of the KL and of the gain in utility, for a run to count as converged
 COLUMNS = {"kl": f"{VALIDATION}kl_controlled", "utility": f"{VALIDATION}utility.mean"}
@@ -43,12 +40,6 @@ def change_over_last_quarter(curve: Sequence[Mapping[str, float]], *, sft_utilit
         "kl": _change(start["kl"], last["kl"]),
         "utility": _change(start["utility"] - sft_utility, last["utility"] - sft_utility),
     }
-
-
-def change_of_run(config: RunConfig) -> dict[str, float]:
-    """`change_over_last_quarter` of a finished alignment whose validation prompts have cached SFT samples."""
-    curve = validation_curve(RunFolder(config.folder).metrics)
-    return change_over_last_quarter(curve, sft_utility=float(sft_utilities(config).mean()))
 
 
 def is_flat(change: Mapping[str, float]) -> bool:

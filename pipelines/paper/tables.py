@@ -107,7 +107,7 @@ def difference_rows(
 
 
 def convergence(results: Sequence[Result], labels: Mapping[str, str]) -> list[str]:
-    """Coefficient, KL and last quarter of every trained setting, and how many arms are not flat."""
+    """Coefficient, KL and last quarter of every trained setting, and how many arms are flat."""
     arms = [arm for result in results for arm in result["arms"] if arm["objective"] in labels]
     num_flat = sum(is_flat(arm["change"]) for arm in arms)
     return [

@@ -14,7 +14,7 @@ from pipelines.cached_samples import cached_utilities, load_cached_samples
 from pipelines.cast_request import Actors
 from pipelines.comparison import kept_actors, run_arms
 from pipelines.config.run import RunConfig
-from pipelines.evaluation.convergence import change_of_run
+from pipelines.evaluation.convergence import change_over_last_quarter
 from pipelines.evaluation.efficiency import sft_utilities
 from pipelines.evaluation.samples import test_prompts
 from pipelines.files import write_json
@@ -112,8 +112,9 @@ def _train(
         for (setting, target), run in zip(pair, run_arms(arms, lanes, prompts), strict=True):
             trained = trained_samples(run, predictor.cached, lanes[0], prompts)
             entry = compare(predictor, setting, run, trained, target_kl=target)
-            entry["sft_validation_utility"] = float(sft_utilities(run.arm.config).mean())
-            entry["change"] = change_of_run(run.arm.config)
+            sft_utility = float(sft_utilities(run.arm.config).mean())
+            entry["sft_validation_utility"] = sft_utility
+            entry["change"] = change_over_last_quarter(entry["curve"], sft_utility=sft_utility)
             entry["scale"] = json.loads((folder / SCALE).read_text(encoding="utf-8"))
             write_json(result_path(folder, setting, target), entry)
 

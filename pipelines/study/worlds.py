@@ -17,8 +17,8 @@ from pipelines.comparison import Arm, ArmRun, kept_actors, sample_policy
 from pipelines.config.properties import ModelProperty, Property
 from pipelines.config.run import RunConfig
 from pipelines.data import prepare
-from pipelines.evaluation.convergence import change_of_run, validation_curve
-from pipelines.evaluation.efficiency import efficiency
+from pipelines.evaluation.convergence import change_over_last_quarter, validation_curve
+from pipelines.evaluation.efficiency import efficiency, sft_utilities
 from pipelines.evaluation.measure import measure
 from pipelines.evaluation.samples import test_prompts
 from pipelines.files import write_json
@@ -119,11 +119,12 @@ def _accuracies(config: RunConfig) -> dict[str, dict[str, float]]:
 def _training(run: ArmRun) -> dict[str, Any]:
     """The arm's curve on validation prompts, its last quarter, and its efficiency where the tilt can show its KL."""
     config = run.arm.config
+    curve = validation_curve(RunFolder(config.folder).metrics)
     share = efficiency(config, run.summary["validation"])
     return {
         "steps": config.align.steps,
-        "curve": validation_curve(RunFolder(config.folder).metrics),
-        "change": change_of_run(config),
+        "curve": curve,
+        "change": change_over_last_quarter(curve, sft_utility=float(sft_utilities(config).mean())),
         "efficiency": None if isinstance(share, str) else asdict(share),
     }
 
