@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from allgood import aggregation, references, transforms
 from allgood.formula import Formula
 from allgood.tilting import solve_gamma, tilt
-from pipelines.reporting.plots import GREY, PALETTE
+from pipelines.drawing import GREY, PALETTE
 from tests.oracles.enumerable_policy import random_logits
 from tests.oracles.kl_gradients import Loss, error_of, loss_of, sequence_k2_as_loss
 

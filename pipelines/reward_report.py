@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from allgood.calibration import expected_calibration_error, fit_temperature, reliability_curve
 from pipelines.cluster_interval import mean_interval
 from pipelines.data import Pair
-from pipelines.files import atomic_path
 
 Report = dict[str, Any]
 Floats = NDArray[np.float64]
@@ -107,7 +106,9 @@ def reliability_plot(report: Mapping[str, Any], path: Path) -> None:
     """Draw accuracy against the model's own probability, as it is and at the fitted temperature, as a PNG."""
     from matplotlib.figure import Figure  # without pyplot: no global state, no display
 
-    figure = Figure(figsize=(5.2, 4.6), dpi=120, layout="constrained")
+    from pipelines.drawing import save_png
+
+    figure = Figure(figsize=(5.2, 4.6), layout="constrained")
     axes = figure.add_subplot()
     axes.plot([0.5, 1], [0.5, 1], color="0.6", linestyle="--", linewidth=1, label="perfectly calibrated")
     error, error_at_temperature = (
@@ -136,8 +137,7 @@ def reliability_plot(report: Mapping[str, Any], path: Path) -> None:
     axes.title.set_fontsize(10)
     axes.grid(alpha=0.25)
     axes.legend(loc="upper left", fontsize=8, frameon=False)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png")
+    save_png(figure, path, dpi=120)
 
 
 def _similar_length(test: ScoredPairs, num_bootstrap: int, seed: int) -> Report | None:

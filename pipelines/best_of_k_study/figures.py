@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from pipelines.best_of_k_study.rankers import LABELS
 from pipelines.choosing.plot import log_k_axis
-from pipelines.reporting.plots import GREY, MARKERS, PALETTE
+from pipelines.drawing import GREY, MARKERS, PALETTE, plain_axes, png_bytes
 
 Results = Mapping[str, Any]
 
@@ -47,7 +46,7 @@ def curves_figure(results: Results) -> bytes:
             handles, labels = axes.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=8.5, frameon=False)
     figure.suptitle(f"Best of k on {results['prompts']['test']} held-out prompts with real answers", fontsize=12)
-    return _png(figure)
+    return png_bytes(figure, dpi=110)
 
 
 def differences_figure(results: Results, *, k: int, baseline: str) -> bytes:
@@ -62,7 +61,7 @@ def differences_figure(results: Results, *, k: int, baseline: str) -> bytes:
         _forest(axes, rows, show_names=position == 0)
         axes.set_title(TITLES[metric], fontsize=8.5)
     figure.suptitle(f"Best of {k}: difference to {LABELS[baseline]}, paired by prompt, 95 % intervals", fontsize=11)
-    return _png(figure)
+    return png_bytes(figure, dpi=110)
 
 
 def _line(axes: Axes, points: Sequence[Mapping[str, float]], name: str) -> None:
@@ -91,11 +90,4 @@ def _forest(axes: Axes, rows: Sequence[Mapping[str, Any]], *, show_names: bool) 
     axes.invert_yaxis()
     axes.tick_params(axis="x", labelsize=8)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=4))
-    axes.grid(alpha=0.25, linewidth=0.6)
-    axes.spines[["top", "right"]].set_visible(False)
-
-
-def _png(figure: Figure) -> bytes:
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=110, facecolor="white")
-    return stream.getvalue()
+    plain_axes(axes)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
-
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 
 from pipelines.choosing.frontier import Frontier
-from pipelines.reporting.plots import GREY, PALETTE
+from pipelines.drawing import GREY, PALETTE, plain_axes, png_bytes
 
 PANEL_WIDTH, PANEL_HEIGHT = 3.6, 2.9  # inches
 COLUMNS = 3
@@ -25,9 +23,7 @@ def frontier_figure(found: Frontier, *, title: str) -> bytes:
     for position, name in enumerate(names):
         _panel(figure.add_subplot(rows, columns, position + 1), found, name, PALETTE[position % len(PALETTE)])
     figure.suptitle(f"{title} ({found.num_prompts} prompts)", fontsize=11)
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=130, facecolor="white")
-    return stream.getvalue()
+    return png_bytes(figure, dpi=130)
 
 
 def _panel(axes: Axes, found: Frontier, name: str, color: str) -> None:
@@ -51,8 +47,7 @@ def log_k_axis(axes: Axes, max_k: int) -> None:
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(ScalarFormatter())
     axes.tick_params(labelsize=8)
-    axes.grid(alpha=0.25, linewidth=0.6)
-    axes.spines[["top", "right"]].set_visible(False)
+    plain_axes(axes)
 
 
 def _label(name: str) -> str:

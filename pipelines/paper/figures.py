@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from pipelines.drawing import save_png
 from pipelines.evaluation.measure import CURVE_PERCENTILES
-from pipelines.files import atomic_path
 from pipelines.paper.stored import (
     Metric,
     Result,
@@ -26,6 +25,7 @@ from pipelines.paper.stored import (
 from pipelines.study.analysis import Curve
 
 COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D1F", "#999999", "#7F3C8D")
+DPI = 110
 GRID = np.linspace(0.0, 4.0, 81)
 
 
@@ -39,7 +39,7 @@ def frontier_figure(
             _draw(axis, trained_curves(results, label, metric), colour, words)
         _finish(axis, title)
     axes[0].legend(fontsize=7)
-    _save(figure, path)
+    save_png(figure, path, dpi=DPI)
 
 
 def tilting_figure(results: Sequence[Result], metrics: Mapping[str, str], path: Path) -> None:
@@ -62,7 +62,7 @@ def tilting_figure(results: Sequence[Result], metrics: Mapping[str, str], path: 
                     )
         _finish(axis, title)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper", fontsize=7)
-    _save(figure, path)
+    save_png(figure, path, dpi=DPI)
 
 
 def best_of_k_figure(results: Sequence[Result], metrics: Mapping[str, str], path: Path) -> None:
@@ -78,7 +78,7 @@ def best_of_k_figure(results: Sequence[Result], metrics: Mapping[str, str], path
         axis.set_xlabel("k")
         axis.set_title(title, fontsize=9)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper", fontsize=7)
-    _save(figure, path)
+    save_png(figure, path, dpi=DPI)
 
 
 def coefficient_figure(
@@ -97,7 +97,7 @@ def coefficient_figure(
         axis.set_xlabel("KL coefficient gamma")
         axis.set_title(title, fontsize=9)
     axes[0].legend(fontsize=7)
-    _save(figure, path)
+    save_png(figure, path, dpi=DPI)
 
 
 def improvement_figure(
@@ -116,13 +116,13 @@ def improvement_figure(
         axis.set_ylabel("gain in gold over SFT, nats")
         axis.set_title(title, fontsize=9)
         axis.legend(fontsize=7)
-    _save(figure, path)
+    save_png(figure, path, dpi=DPI)
 
 
 def _panels(number: int, *, width: float, height: float) -> tuple[Figure, list[Axes]]:
     """Panels side by side, each of this size in inches."""
-    figure, axes = plt.subplots(1, number, figsize=(width * number, height), constrained_layout=True, squeeze=False)
-    return figure, list(axes[0])
+    figure = Figure(figsize=(width * number, height), layout="constrained")
+    return figure, list(figure.subplots(1, number, squeeze=False)[0])
 
 
 def _draw(axis: Axes, curves: Sequence[Curve], colour: str, label: str) -> None:
@@ -146,9 +146,3 @@ def _mean_line(axis: Axes, curves: Sequence[Curve], colour: str, label: str, *, 
 def _finish(axis: Axes, title: str) -> None:
     axis.set_xlabel("KL to the SFT policy, nats")
     axis.set_title(title, fontsize=9)
-
-
-def _save(figure: Figure, path: Path) -> None:
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=110, format="png")
-    plt.close(figure)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
 import plotly.graph_objects as go
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from plotly.offline import get_plotlyjs
 
+from pipelines.drawing import GREY, MARKERS, PALETTE, plain_axes, png_bytes
 from pipelines.preview.rows import Row
 from pipelines.preview.summary import METRIC_NAMES, setting_name
-from pipelines.reporting.plots import GREY, MARKERS, PALETTE
 
 _DPI = 150
 _KL_LABEL = "predicted KL(policy ‖ SFT) [nats per response]"
@@ -50,9 +48,9 @@ def frontier_png(rows: Sequence[Row], front: Sequence[Row], metric: str, baselin
         [row["kl"] for row in own], [row[metric] for row in own], color="black", lw=1, ls=":", label="run file's own"
     )
     axes.set(xlabel=_KL_LABEL, ylabel=METRIC_NAMES.get(metric, metric))
-    _finish(axes)
+    plain_axes(axes)
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=7.5, frameon=False)
-    return _png(figure)
+    return png_bytes(figure, dpi=_DPI)
 
 
 def trade_off_png(rows: Sequence[Row], metrics: tuple[str, str], targets: Sequence[float]) -> bytes:
@@ -79,8 +77,8 @@ def trade_off_png(rows: Sequence[Row], metrics: tuple[str, str], targets: Sequen
         axes.set_xlabel(_words(metrics[0]), fontsize=8)
         axes.set_ylabel(_words(metrics[1]), fontsize=8)
         axes.tick_params(labelsize=7.5)
-        _finish(axes)
-    return _png(figure)
+        plain_axes(axes)
+    return png_bytes(figure, dpi=_DPI)
 
 
 def shortcuts_png(series: Mapping[str, Sequence[Row]], baseline: Mapping[str, float]) -> bytes:
@@ -102,10 +100,10 @@ def shortcuts_png(series: Mapping[str, Sequence[Row]], baseline: Mapping[str, fl
         axes.set_title(name.removeprefix("shortcut.").replace("_", " "), fontsize=9)
         axes.set_xlabel("predicted KL [nats]", fontsize=8)
         axes.tick_params(labelsize=7.5)
-        _finish(axes)
+        plain_axes(axes)
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=1, fontsize=7.5, frameon=False)
-    return _png(figure)
+    return png_bytes(figure, dpi=_DPI)
 
 
 def interactive(rows: Sequence[Row], front: Sequence[Row], metrics: Mapping[str, str]) -> str:
@@ -184,14 +182,3 @@ def _family(row: Row) -> str:
     """A formula by its words; objectives with numbers in them, such as weighted sums, by their kind."""
     name = row["objective"] if row["objective_kind"] == "formula" else row["objective_kind"].replace("_", " ")
     return f"{name} ({row['transform']})"
-
-
-def _finish(axes: Axes) -> None:
-    axes.grid(alpha=0.25, linewidth=0.6)
-    axes.spines[["top", "right"]].set_visible(False)
-
-
-def _png(figure: Figure) -> bytes:
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=_DPI, facecolor="white")
-    return stream.getvalue()

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from pipelines.reporting.plots import GREY, MARKERS, PALETTE
+from pipelines.drawing import GREY, MARKERS, PALETTE, plain_axes, png_bytes
 
 Entry = dict[str, Any]
 _DPI = 130
@@ -40,11 +38,11 @@ def predicted_and_achieved(entries: Sequence[Entry]) -> bytes:
         low, high = min(axes.get_xlim()[0], axes.get_ylim()[0]), max(axes.get_xlim()[1], axes.get_ylim()[1])
         axes.plot([low, high], [low, high], color=GREY, linewidth=1, linestyle="--", zorder=0)
         axes.set(xlabel=f"predicted {label}", ylabel=f"achieved {label}", aspect="equal")
-        _finish(axes)
+        plain_axes(axes)
     handles = [_mark(PALETTE[i % len(PALETTE)], "o", label) for i, label in enumerate(settings)]
     handles += [_mark(GREY, MARKERS[i % len(MARKERS)], f"target {kl:g} nats") for i, kl in enumerate(targets)]
     figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=8, frameon=False)
-    return _png(figure)
+    return png_bytes(figure, dpi=_DPI)
 
 
 def convergence(entries: Sequence[Entry]) -> bytes:
@@ -66,7 +64,7 @@ def convergence(entries: Sequence[Entry]) -> bytes:
         grid[0, column].axhline(target, color=GREY, linewidth=1, linestyle="--")
         grid[1, column].set_xlabel("step")
         for axes in grid[:, column]:
-            _finish(axes)
+            plain_axes(axes)
     grid[0, 0].set_ylabel("KL [nats]")
     grid[1, 0].set_ylabel("gain in own utility [nats]")
     handles = [
@@ -74,7 +72,7 @@ def convergence(entries: Sequence[Entry]) -> bytes:
         for i, label in enumerate(settings)
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=8, frameon=False)
-    return _png(figure)
+    return png_bytes(figure, dpi=_DPI)
 
 
 def _axes_of(entries: Sequence[Entry]) -> tuple[list[str], list[float]]:
@@ -83,14 +81,3 @@ def _axes_of(entries: Sequence[Entry]) -> tuple[list[str], list[float]]:
 
 def _mark(colour: str, marker: str, label: str) -> Line2D:
     return Line2D([], [], color=colour, marker=marker, linestyle="none", label=label)
-
-
-def _finish(axes: Axes) -> None:
-    axes.grid(alpha=0.25, linewidth=0.6)
-    axes.spines[["top", "right"]].set_visible(False)
-
-
-def _png(figure: Figure) -> bytes:
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=_DPI, facecolor="white")
-    return stream.getvalue()

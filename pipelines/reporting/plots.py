@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C8C8C")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-GREY = "#6b6b6b"
+from pipelines.drawing import GREY, MARKERS, PALETTE, plain_axes, png_bytes
+
 _DPI = 150
 
 
@@ -80,9 +77,9 @@ def overlay(pairs: Sequence[Pair]) -> bytes:
             )
     axes.set(xlabel="KL(policy ‖ SFT) on validation prompts [nats per response]", ylabel="win rate against SFT")
     axes.set_xlim(left=0.0)
-    _finish(axes)
+    plain_axes(axes)
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8, frameon=False)
-    return _png(figure)
+    return png_bytes(figure, dpi=_DPI)
 
 
 def frontier(groups: Mapping[str, Sequence[Point]], *, y_label: str, baseline: tuple[str, float] | None) -> bytes:
@@ -121,9 +118,9 @@ def frontier(groups: Mapping[str, Sequence[Point]], *, y_label: str, baseline: t
     axes.set(xlabel="KL(policy ‖ SFT) on test prompts [nats per response]", ylabel=y_label)
     farthest = max(point.x for points in groups.values() for point in points)
     axes.set_xlim(0.0, 1.15 * max(farthest, 0.1))
-    _finish(axes)
+    plain_axes(axes)
     axes.legend(loc="best", fontsize=8, frameon=False)
-    return _png(figure)
+    return png_bytes(figure, dpi=_DPI)
 
 
 def forest(rows: Mapping[str, Mapping[str, Point]], *, x_label: str, reference: float | None = None) -> bytes:
@@ -150,9 +147,9 @@ def forest(rows: Mapping[str, Mapping[str, Point]], *, x_label: str, reference: 
     axes.invert_yaxis()
     axes.set_xlabel(x_label)
     axes.set_xlim(-0.02, 1.02)
-    _finish(axes)
+    plain_axes(axes)
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8, frameon=False)
-    return _png(figure)
+    return png_bytes(figure, dpi=_DPI)
 
 
 def bars(groups: Mapping[str, Mapping[str, float]], *, y_label: str) -> bytes:
@@ -170,9 +167,9 @@ def bars(groups: Mapping[str, Mapping[str, float]], *, y_label: str) -> bytes:
     axes.set_xticks(np.arange(len(quantities)), quantities)
     axes.set_ylabel(y_label)
     axes.set_ylim(0, 1.1 * max(0.05, np.nanmax([v for values in groups.values() for v in values.values()])))
-    _finish(axes)
+    plain_axes(axes)
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8, frameon=False)
-    return _png(figure)
+    return png_bytes(figure, dpi=_DPI)
 
 
 def curves(panels: Sequence[Panel], *, x_label: str) -> bytes:
@@ -204,7 +201,7 @@ def curves(panels: Sequence[Panel], *, x_label: str) -> bytes:
         values = [y for series in panel.series for y in series.y]
         if min(values) == max(values):  # else the axis would show a hair's breadth around a constant
             axes.set_ylim(values[0] - 0.5, values[0] + 0.5)
-        _finish(axes)
+        plain_axes(axes)
     if len(names) > 1:
         shown = [axes.get_legend_handles_labels() for axes in figure.axes]
         handles = {label: handle for found, labels in shown for handle, label in zip(found, labels, strict=True)}
@@ -212,7 +209,7 @@ def curves(panels: Sequence[Panel], *, x_label: str) -> bytes:
         figure.legend(
             handles=list(handles.values()), loc="outside lower center", ncols=columns, fontsize=8, frameon=False
         )
-    return _png(figure)
+    return png_bytes(figure, dpi=_DPI)
 
 
 def quantile_curves(
@@ -226,11 +223,6 @@ def quantile_curves(
     return curves(drawn, x_label="prompts, worst to best [percentile]")
 
 
-def _finish(axes: Axes) -> None:
-    axes.grid(alpha=0.25, linewidth=0.6)
-    axes.spines[["top", "right"]].set_visible(False)
-
-
 def _color(index: int) -> str:
     return PALETTE[index % len(PALETTE)]
 
@@ -241,9 +233,3 @@ def _marker(index: int) -> str:
 
 def _hatch(index: int) -> str:
     return ("", "//", "..", "xx", "\\\\", "--", "++", "oo")[index % 8]
-
-
-def _png(figure: Figure) -> bytes:
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=_DPI, facecolor="white")
-    return stream.getvalue()

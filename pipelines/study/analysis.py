@@ -10,9 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.stats
 
-POWER = 0.8
+from allgood.intervals import smallest_detectable, t_interval
 
 
 @dataclass(frozen=True)
@@ -67,9 +66,6 @@ def matched_difference(first: Sequence[Curve], second: Sequence[Curve], kl: floa
 
 def paired(differences: np.ndarray) -> Difference:
     """Mean and t-interval of one difference per seed."""
-    num_seeds = len(differences)
-    error = float(differences.std(ddof=1) / np.sqrt(num_seeds))
-    critical = float(scipy.stats.t.ppf(0.975, num_seeds - 1))
-    power = float(scipy.stats.t.ppf(POWER, num_seeds - 1))
-    mean = float(differences.mean())
-    return Difference(mean, mean - critical * error, mean + critical * error, (critical + power) * error, num_seeds)
+    found = t_interval(differences)
+    detectable = smallest_detectable(found.standard_error, len(differences))
+    return Difference(found.value, found.low, found.high, detectable, len(differences))

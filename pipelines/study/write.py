@@ -7,8 +7,9 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
 
+from pipelines.drawing import save_png
 from pipelines.files import atomic_path
 from pipelines.study.analysis import Curve, Difference, curve, matched_difference
 from pipelines.study.convergence import convergence_table
@@ -173,7 +174,8 @@ def _mean(values: Sequence[float | None]) -> str:
 
 
 def _figure(results: Sequence[Result], path: Path) -> None:
-    figure, axes = plt.subplots(1, len(METRICS), figsize=(4.2 * len(METRICS), 3.6), constrained_layout=True)
+    figure = Figure(figsize=(4.2 * len(METRICS), 3.6), layout="constrained")
+    axes = figure.subplots(1, len(METRICS))
     for axis, (name, metric) in zip(axes, METRICS.items(), strict=True):
         for (objective, label), colour in zip(OBJECTIVES.items(), COLOURS, strict=True):
             for index, found in enumerate(curves(results, objective, metric)):
@@ -189,6 +191,4 @@ def _figure(results: Sequence[Result], path: Path) -> None:
         axis.set_xlabel("KL to the SFT policy, nats")
         axis.set_title(name)
     axes[0].legend(fontsize=7)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    save_png(figure, path, dpi=120)

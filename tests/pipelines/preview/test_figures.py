@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from pipelines.drawing import PALETTE
 from pipelines.preview.figures import shortcuts_png
-from pipelines.reporting.plots import PALETTE
 
 
 def test_there_may_be_more_best_settings_than_colours() -> None:
