@@ -159,18 +159,18 @@ class AlignConfig(StrictModel):
     deadline_s: float = Field(1800.0, gt=0, description="longest wait for one answer of one actor, in seconds")
 
 
-SplitName = Literal["sft", "reward", "alignment", "validation", "test"]
+Split = Literal["sft", "reward", "alignment", "validation", "test"]
 
 
 class ReferencesConfig(StrictModel):
     """Samples of the SFT policy per prompt, from which reference points and cached rollouts are made."""
 
     num_samples: int = Field(64, ge=2, description="responses per prompt")
-    splits: list[SplitName] = Field(["alignment", "validation"], description="which prompts are sampled")
+    splits: list[Split] = Field(["alignment", "validation"], description="which prompts are sampled")
     prompts_per_chunk: int = Field(
         16, ge=1, description="prompts that travel and are generated together; part of the result"
     )
-    max_prompts: dict[SplitName, Annotated[int, Field(ge=1)]] = Field(
+    max_prompts: dict[Split, Annotated[int, Field(ge=1)]] = Field(
         default_factory=dict, description="at most this many prompts of a split"
     )
     also: dict[str, list[Reference]] = Field(

@@ -6,16 +6,16 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar, get_args
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from allgood.errors import DataError
+from pipelines.config.rl import Split as Split  # known as part of the prepared data; the run file names splits too
 from pipelines.files import atomic_path
 
-Split = Literal["sft", "reward", "alignment", "validation", "test"]
-SPLITS: tuple[Split, ...] = ("sft", "reward", "alignment", "validation", "test")
+SPLITS: tuple[Split, ...] = get_args(Split)
 
 Report = dict[str, Any]
 """Counts for the user, ready for JSON."""
