@@ -1,0 +1,137 @@
+"""Sections of the page on what was varied at one target KL, and by tilting over all: aggregation, reference points."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipelines.paper.figures import best_of_k_figure, tilting_figure
+from pipelines.paper.parts import AGGREGATION, DEFAULT, REFERENCE
+from pipelines.paper.section import section, shortcut_rate
+from pipelines.paper.stored import Result, labels_of
+from pipelines.paper.tables import (
+    TILTED_KLS,
+    Compared,
+    best_of_k_difference,
+    best_of_k_table,
+    convergence,
+    tilted_difference,
+    tilted_table,
+    trained_difference,
+    trained_table,
+    verdict,
+    verdict_without_claim,
+)
+
+
+def aggregation(results: Sequence[Result], folder: Path) -> str:
+    """Ways of combining properties: trained at one target KL, and predicted over all."""
+    lines = section(
+        "Aggregation",
+        "Adding log-sigmoids is the log-probability that all properties are good, an AND. The logit of the product is "
+        "the same AND without diminishing utility, and so separates the two effects. If both help, the sum of "
+        "log-sigmoids lies above every other aggregation.",
+        results,
+        asks=AGGREGATION.asks,
+    )
+    if results:
+        metrics = {"both good": "both_good", "lists": "lists", "consult": "consult"}
+        tilting_figure(results, metrics, folder / "paper_aggregation.png")
+        lines += [
+            "![Predicted by tilting (lines) and trained at one target KL (dots)](paper_aggregation.png)",
+            "",
+            *_tables(results),
+            "",
+            verdict(_against_default(results, sign=-1)),
+            "",
+            "The AND alone, logit of product over raw sum: "
+            + verdict(_between(results, "logit of product", "raw sum")),
+            *convergence(results, _own_names(results)),
+        ]
+    return "\n".join(lines)
+
+
+def best_of_k(results: Sequence[Result], folder: Path) -> str:
+    """The same ways as rankers of samples of the SFT policy."""
+    lines = section(
+        "Best-of-k",
+        "With several rewards the transform changes the ranking, so that best-of-k tests the aggregation alone; the "
+        "sum of log-sigmoids improves it.",
+        results,
+    )
+    if results:
+        metrics = {"both good": "both_good", "good, helpful": "good.helpful", "good, harmless": "good.harmless"}
+        best_of_k_figure(results, metrics, folder / "paper_best_of_k.png")
+        rows, ks = best_of_k_table(results, DEFAULT)
+        compared = [
+            Compared(f"{other}, k = {k}", best_of_k_difference(results, DEFAULT, other, k))
+            for other in labels_of(results)
+            if other != DEFAULT
+            for k in ks[1:]  # all objectives agree on the best of one
+        ]
+        lines += [
+            f"![Best-of-k from {ks[-1]} samples of the SFT policy per test prompt](paper_best_of_k.png)",
+            "",
+            "Both good (the logit of the product grows with the sum of log-sigmoids, so both select the same answers):",
+            "",
+            *rows,
+            "",
+            f"{DEFAULT} over each other objective: {verdict(compared)}",
+        ]
+    return "\n".join(lines)
+
+
+def reference_points(results: Sequence[Result], folder: Path) -> str:
+    """Reference points: trained at one target KL, and predicted over all."""
+    lines = section(
+        "Reference points",
+        "The reference value is a modelling choice that the paper discusses; an ablation of it is our own experiment.",
+        results,
+        asks=REFERENCE.asks,
+    )
+    if results:
+        metrics = {"both good": "both_good", "good, helpful": "good.helpful", "good, harmless": "good.harmless"}
+        tilting_figure(results, metrics, folder / "paper_reference.png")
+        lines += [
+            "![Predicted by tilting (lines) and trained at one target KL (dots)](paper_reference.png)",
+            "",
+            *_tables(results),
+            "",
+            verdict_without_claim(_against_default(results), DEFAULT),
+            *convergence(results, _own_names(results)),
+        ]
+    return "\n".join(lines)
+
+
+def _tables(results: Sequence[Result]) -> list[str]:
+    shortcuts = {name: shortcut_rate(name) for name in ("lists", "consult")}
+    target = results[0]["arms"][0]["target_kl"]
+    return [
+        f"Trained at a target KL of {target:g}. The measured KLs differ: for differences each arm is moved to "
+        f"{target:g} along the curve that tilting predicts for its objective.",
+        "",
+        *trained_table(results, DEFAULT, shortcuts),
+        "",
+        "Both good as tilting predicts it, at matched KL:",
+        "",
+        *tilted_table(results, DEFAULT),
+    ]
+
+
+def _against_default(results: Sequence[Result], *, sign: int = 1) -> list[Compared]:
+    """Every other setting minus the default, trained and predicted."""
+    others = [label for label in labels_of(results) if label != DEFAULT]
+    return [case for other in others for case in _between(results, other, DEFAULT, sign=sign)]
+
+
+def _between(results: Sequence[Result], first: str, second: str, *, sign: int = 1) -> list[Compared]:
+    trained = Compared(f"{first}, trained", trained_difference(results, first, second), sign)
+    predicted = [
+        Compared(f"{first}, predicted at KL {kl:g}", tilted_difference(results, first, second, kl), sign)
+        for kl in TILTED_KLS
+    ]
+    return [trained, *predicted]
+
+
+def _own_names(results: Sequence[Result]) -> dict[str, str]:
+    return {label: label for label in labels_of(results)}
