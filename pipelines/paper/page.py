@@ -16,10 +16,12 @@ HEAD = """# The paper's experiments on the embedded world
 
 Made by `make paper`; `python -m pipelines.paper --only-write` draws it again from the stored numbers. What the paper
 claims is told as we understand it (Wang et al. 2024); what is measured here is measured on
-[the embedded world](../explanation/world.md) with shortcuts, which tests mechanisms and not language. Curves are
-compared at matched KL by interpolation per seed, never at equal gamma; intervals are 95 % t-intervals over seeds;
-*detectable* is the smallest true difference that these seeds would have shown with power 0.8. Under each figure
-*we find* says in how many comparisons the claim holds, and where it does not.
+[the embedded world](../explanation/world.md) with shortcuts, which tests mechanisms and not language: 300 test prompts
+x 4 samples per policy (evaluator 2: 2 samples; `--fast` has fewer of all). Objectives are compared at matched KL, never
+at equal gamma: curves of several arms are interpolated per seed, and where an objective has a single arm, it is moved
+along its own tilt. Intervals are 95 % t-intervals over seeds; *detectable* is the smallest true difference that these
+seeds would have shown with power 0.8. Under each figure *we find* says in how many comparisons the claim holds, and
+where it does not.
 """
 
 

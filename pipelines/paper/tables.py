@@ -25,7 +25,7 @@ from pipelines.paper.stored import (
     tilted_curves,
 )
 from pipelines.study.analysis import Difference, matched_difference
-from pipelines.study.convergence import convergence_table, mean_change
+from pipelines.study.convergence import EFFICIENCY, convergence_table, mean_change
 
 MATCHED_KLS = (0.5, 1.0, 1.5)
 TILTED_KLS = (0.5, 1.0)
@@ -116,6 +116,8 @@ def convergence(results: Sequence[Result], labels: Mapping[str, str]) -> list[st
         "",
         *convergence_table(results, labels),
         "",
+        EFFICIENCY,
+        "",
         f"{num_flat} of {len(arms)} arms are flat: KL and gain in utility on validation prompts changed by at most "
         f"{MAX_CHANGE:.0%} over the last quarter of the {arms[0]['steps']} steps. Mean change over all: KL "
         f"{mean_change([arm['change']['kl'] for arm in arms])}, utility "
@@ -156,12 +158,27 @@ def _rates_at(results: Sequence[Result], label: str, target: float) -> list[floa
     Arms of one target spend unlike KL, by a tenth of a nat or so; a line from the SFT policy to a single arm would
     know too little of the curve between them. None where the tilt does not reach both KLs.
     """
-    rates: list[float | None] = []
+    arms = near_target(results, label, target)
+    moves = _moves(results, label, target)
+    return [
+        None if move is None else float(arm["both_good_rate"]) + move for arm, move in zip(arms, moves, strict=True)
+    ]
+
+
+def _moves(results: Sequence[Result], label: str, target: float) -> list[float | None]:
+    moves: list[float | None] = []
     arms = near_target(results, label, target)
     for arm, tilt in zip(arms, tilted_curves(results, label, "both_good"), strict=True):
         there, here = tilt.at(target), tilt.at(float(arm["kl"]))
-        rates.append(None if there is None or here is None else float(arm["both_good_rate"]) + there - here)
-    return rates
+        moves.append(None if there is None or here is None else there - here)
+    return moves
+
+
+def largest_move(results: Sequence[Result]) -> float:
+    """By how much the both-good rate of an arm is moved at most, so that all are compared at the target KL."""
+    target = _trained_target(results)
+    moves = [move for label in labels_of(results) for move in _moves(results, label, target) if move is not None]
+    return max(map(abs, moves), default=0.0)
 
 
 def _trained_target(results: Sequence[Result]) -> float:
@@ -177,15 +194,21 @@ def tilted_table(results: Sequence[Result], baseline: str) -> list[str]:
         for kl in TILTED_KLS:
             values = [curve.at(kl) for curve in tilted_curves(results, label, "both_good")]
             known = [value for value in values if value is not None]
-            mark = "" if all(reach >= _SOLVED * kl for reach in reliable_up_to(results, label)) else " !"
+            mark = "" if is_supported(results, label, kl) else " !"
             cells.append(mean_with_interval(known) + mark if known else "-")
             cells.append("" if label == baseline else shown(tilted_difference(results, label, baseline, kl)))
         rows.append(f"| {label} | " + " | ".join(cells) + " |")
     return [
         *rows,
         "",
-        "*!*, and dashes in the figure: the samples of at least one seed do not support that KL, and read it too low.",
+        "*!*, and dashes in the figure: the samples of at least one seed do not support that KL, and read it too low. "
+        "What stands on such a number is no comparison at matched KL, and is not counted below.",
     ]
+
+
+def is_supported(results: Sequence[Result], label: str, kl: float) -> bool:
+    """Whether the samples of every seed support what tilting predicts for this objective at this KL."""
+    return all(reach >= _SOLVED * kl for reach in reliable_up_to(results, label))
 
 
 def tilted_difference(results: Sequence[Result], first: str, second: str, kl: float) -> Difference | None:

@@ -1,7 +1,4 @@
-"""Did the arms converge? What changed in the last quarter of their steps on validation prompts, over seeds.
-
-A single run's KL on validation prompts is known to some 5 or 10 %, so a drift of 5 % shows in the mean over seeds only.
-"""
+"""Did the arms converge? What changed in the last quarter of their steps on validation prompts, over seeds."""
 
 from __future__ import annotations
 
@@ -13,6 +10,10 @@ import numpy as np
 from allgood.intervals import t_interval
 
 Result = Mapping[str, Any]
+EFFICIENCY = (
+    "*Efficiency* is the achieved over the possible gain in utility at the measured KL, on validation prompts. *!*: "
+    "the samples of at least one seed are too few for that KL, so that the possible gain reads too low."
+)
 
 
 def convergence_table(results: Sequence[Result], objectives: Mapping[str, str]) -> list[str]:
@@ -36,14 +37,21 @@ def convergence_table(results: Sequence[Result], objectives: Mapping[str, str]) 
 
 
 def _cells(arms: Sequence[Mapping[str, Any]]) -> list[str]:
-    efficiencies = [arm["efficiency"]["value"] for arm in arms if arm["efficiency"]]
     return [
         f"{np.mean([arm['gamma'] for arm in arms]):.3g}",
         f"{np.mean([arm['kl'] for arm in arms]):.2f}",
         mean_change([arm["change"]["kl"] for arm in arms]),
         mean_change([arm["change"]["utility"] for arm in arms]),
-        f"{np.mean(efficiencies):.2f}" if efficiencies else "-",
+        _mean_efficiency([arm["efficiency"] for arm in arms if arm["efficiency"]], len(arms)),
     ]
+
+
+def _mean_efficiency(known: Sequence[Mapping[str, Any]], num_seeds: int) -> str:
+    if not known:
+        return "-"
+    mark = "" if all(efficiency["reliable"] for efficiency in known) else " !"
+    seeds = "" if len(known) == num_seeds else f" ({len(known)} of {num_seeds} seeds)"
+    return f"{np.mean([efficiency['value'] for efficiency in known]):.2f}{mark}{seeds}"
 
 
 def mean_change(changes: Sequence[float]) -> str:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from pipelines.drawing import save_png
 from pipelines.files import atomic_path
 from pipelines.study.analysis import Curve, Difference, curve, matched_difference
-from pipelines.study.convergence import convergence_table
+from pipelines.study.convergence import EFFICIENCY, convergence_table
 from pipelines.study.judges_table import accuracy_table, agreement_table
 
 Result = Mapping[str, Any]
@@ -91,8 +91,7 @@ the study would have found with power 0.8. 300 test prompts x 4 samples per arm 
 *Evaluator 2* is the share of samples over the SFT policy's 85 % (helpful) or 95 % (harmless) quantile of a held-out
 preference model, which shares no pairs, prompts or seed with the training reward model (same backbone: the world has no
 second one). *Hacking* is how much better a policy looks to that model than to one trained on the same pairs labelled
-without shortcuts. *Training* says what changed in the last quarter of the steps on validation prompts, and the
-efficiency: achieved over possible gain in utility at the measured KL, from 64 samples per prompt, too few above 1 nat.
+without shortcuts. *Training* says what changed in the last quarter of the steps on validation prompts.
 """
 
 
@@ -112,7 +111,7 @@ def _section(results: Sequence[Result], strength: float, figure: str) -> str:
         for other in [name for name in trained if name != "raw_sum"]:
             table = _difference_table(results, other, metrics)
             lines += [f"### {trained[other]} minus raw sum{heading}\n", *table, ""]
-    lines += ["### Training\n", *convergence_table(results, trained), ""]
+    lines += ["### Training\n", *convergence_table(results, trained), "", EFFICIENCY, ""]
     lines += ["### Preference models\n", "Accuracy on test pairs, mean over seeds:\n", *accuracy_table(results), ""]
     lines += [
         f"Agreement within a prompt, aligned samples at target KL {AGREEMENT_TARGET:g}:\n",

@@ -73,9 +73,11 @@ class Board(Callback):
         self._show()
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """A trial failed and will go on from its checkpoint."""
+        """A trial failed and Tune will start it again: from its checkpoint, unless its folder says that it cannot."""
         row = self._row(trial)
         row.status = "waiting"
+        if (self._folder(row) / FAILED).is_file():
+            return
         say(f"{row.name} failed and will go on from its last checkpoint; see {self._folder(row) / 'log.txt'}")
         self._show()
 

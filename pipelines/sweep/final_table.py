@@ -1,12 +1,13 @@
-"""What the terminal shows at the end of a sweep: the front, and the recommended setting with its overrides."""
+"""What the terminal shows at the end of a sweep: the front, the recommended setting, and where its policy lies."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from actors.placement import render_table
-from pipelines.config.sweep_loading import override_text
+from pipelines.run_folder import RunFolder
 from pipelines.sweep.results import why_none
 
 _HEADER = ("front", "seeds", "KL, validation", "win rate, validation", "KL, test", "win rate, test [95 %]")
@@ -34,7 +35,8 @@ def _lines(summary: Mapping[str, Any]) -> Iterator[str]:
         yield f"none is recommended: {why_none(summary)}"
     else:
         yield f"recommended{budget}: {chosen['setting']}"
-        yield "  " + " ".join(f"'{override_text(key, value)}'" for key, value in chosen["changes"].items())
+        yield f"  its policy: {RunFolder(Path(chosen['trials'][0])).model}"
+        yield f"  train it again: {chosen['command']}"
     yield f"report: {summary['report']}"
 
 

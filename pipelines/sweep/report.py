@@ -28,7 +28,7 @@ from pipelines.reporting.html import (
 )
 from pipelines.run_folder import RunFolder
 from pipelines.sweep.predicted import Predicted, predictions, rank_correlation
-from pipelines.sweep.results import LeftOut, Setting, Value, why_none, why_unfinished
+from pipelines.sweep.results import LeftOut, Setting, Value, training_command, why_none, why_unfinished
 from pipelines.sweep.score import Source
 from pipelines.sweep.space import GAMMA, in_words
 
@@ -69,14 +69,15 @@ def _recommended(sweep: SweepConfig, summary: Mapping[str, Any], settings: Seque
     budget = "any KL" if sweep.kl_budget is None else f"at most {sweep.kl_budget:g} nats"
     if chosen is None:
         return [paragraph(f"None: {why_none(summary)}.")]
-    overrides = " ".join(f"'{override_text(key, value)}'" for key, value in chosen.changes.items())
     return [
         paragraph(
             f"For {budget}: {chosen.name}. Chosen by its validation win rate, {_shown(chosen.validation['win_rate'])} "
             f"at {_shown(chosen.validation['kl'], 2)} nats; on test prompts it wins {_shown(chosen.test['win_rate'])} "
             f"at {_shown(chosen.test['kl'], 2)} nats."
         ),
-        code(f"allgood align {sweep.run} {overrides}", summary="its overrides of the run file"),
+        items([override_text(key, value) for key, value in chosen.changes.items()]),
+        paragraph(f"Its aligned policy: {RunFolder(chosen.trials[0]).model}."),
+        code(training_command(chosen, sweep), summary="train it again, with further overrides behind"),
         paragraph(
             f"Hypervolume of the front (win rate above one half, integrated over KL up to {number(area['worst_kl'], 2)}"
             f" nats): {number(area['validation'])} on validation prompts, {number(area['test'])} on test prompts."

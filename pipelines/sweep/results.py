@@ -11,8 +11,9 @@ are the lucky ones, and their mean is no estimate of what the setting does.
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ import pandas as pd
 
 from allgood.intervals import t_interval
 from allgood.pareto import hypervolume, pareto_front
+from pipelines.config.sweep import SweepConfig
+from pipelines.run_folder import RunFolder
 from pipelines.sweep.space import SEED, Space
 from pipelines.sweep.trial import FAILED, POINT, PRUNED, RESULT, trial_folders
 
@@ -44,10 +47,15 @@ class Setting:
     name: str
     labels: dict[str, str]
     changes: dict[str, Any]  # of the run file, without the seed
-    seeds: int
+    trials: tuple[Path, ...]  # run folders, one per seed
     validation: dict[str, Value]
     test: dict[str, Value]
     on_front: bool = False
+
+    @property
+    def seeds(self) -> int:
+        """Over how many the values are averaged."""
+        return len(self.trials)
 
 
 @dataclass(frozen=True)
@@ -100,7 +108,7 @@ def _status(folder: Path) -> str:
 def settings_of(trials: pd.DataFrame, space: Space) -> list[Setting]:
     """Every setting whose seeds have all finished; those on the front of the validation means are marked."""
     settings = [
-        _setting(name, [_read(Path(row["folder"]) / RESULT) for row in rows], space)
+        _setting(name, [Path(row["folder"]) for row in rows], space)
         for name, rows in _by_setting(trials).items()
         if _is_complete(rows, space)
     ]
@@ -108,7 +116,7 @@ def settings_of(trials: pd.DataFrame, space: Space) -> list[Setting]:
         [setting.validation["win_rate"].value for setting in settings],
         [setting.validation["kl"].value for setting in settings],
     )
-    return [Setting(**{**vars(setting), "on_front": bool(f)}) for setting, f in zip(settings, on_front, strict=True)]
+    return [replace(setting, on_front=bool(found)) for setting, found in zip(settings, on_front, strict=True)]
 
 
 def left_out(trials: pd.DataFrame, space: Space) -> list[LeftOut]:
@@ -151,7 +159,8 @@ def _is_finished(row: Row) -> bool:
     return bool(row["status"] == "finished")
 
 
-def _setting(name: str, results: Sequence[Mapping[str, Any]], space: Space) -> Setting:
+def _setting(name: str, trials: Sequence[Path], space: Space) -> Setting:
+    results = [_read(trial / RESULT) for trial in trials]
     point = space.point(results[0]["choice"])
     validation = {"win_rate": "win_rate", "kl": "kl_k1_mean", "both_good": "both_good", "utility": "utility.mean"}
     validation |= {key: key for key in results[0]["validation"] if key.startswith("win_rate.")}
@@ -160,7 +169,7 @@ def _setting(name: str, results: Sequence[Mapping[str, Any]], space: Space) -> S
         name=name,
         labels={axis: label for axis, label in point.labels.items() if axis != SEED},
         changes={key: value for key, value in point.changes.items() if key != SEED},
-        seeds=len(results),
+        trials=tuple(trials),
         validation={
             ours: _over_seeds([result["validation"][key] for result in results]) for ours, key in shown.items()
         },
@@ -210,6 +219,15 @@ def recommended(settings: Sequence[Setting], kl_budget: float | None) -> Setting
     return max(affordable, key=lambda s: (s.validation["win_rate"].value, -s.validation["kl"].value), default=None)
 
 
+def training_command(setting: Setting, sweep: SweepConfig) -> str:
+    """A shell command that trains a setting once more, as its first trial was: a trial's own file is the whole truth.
+
+    The sweep's overrides, those of its command line, and its base stand in no other file.
+    """
+    words = [str(RunFolder(setting.trials[0]).config), f"name={sweep.name}_chosen", f"output_dir={sweep.output_dir}"]
+    return shlex.join(["allgood", "align", *words])
+
+
 def why_none(summary: Mapping[str, Any]) -> str:
     """Why a sweep with this summary recommends nothing, and what to do."""
     if summary["settings"]:
@@ -240,6 +258,7 @@ def as_json(setting: Setting) -> dict[str, Any]:
         "labels": setting.labels,
         "changes": setting.changes,
         "seeds": setting.seeds,
+        "trials": [str(trial) for trial in setting.trials],
         "on_front": setting.on_front,
         "validation": {name: vars(value) for name, value in setting.validation.items()},
         "test": {name: _finite(vars(value)) for name, value in setting.test.items()},

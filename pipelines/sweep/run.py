@@ -105,7 +105,9 @@ def write_results(sweep: SweepConfig, run: RunConfig, space: Space) -> dict[str,
         else {},
         "kl_budget": sweep.kl_budget,
         "hypervolume": results.front_area(settings, sweep.kl_budget),
-        "recommended": results.as_json(chosen) if chosen else None,
+        "recommended": results.as_json(chosen) | {"command": results.training_command(chosen, sweep)}
+        if chosen
+        else None,
         "front": [results.as_json(setting) for setting in settings if setting.on_front],
         "settings": [results.as_json(setting) for setting in settings],
         "left_out": [vars(setting) for setting in left_out],

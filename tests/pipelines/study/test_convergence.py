@@ -6,13 +6,21 @@ ARM = {
     "gamma": 0.5,
     "kl": 1.02,
     "change": {"kl": -0.1, "utility": 0.05},
-    "efficiency": {"value": 0.8},
+    "efficiency": {"value": 0.8, "reliable": True},
 }
 
 
 def test_changes_of_one_seed_stand_without_an_interval_and_a_missing_efficiency_as_a_dash() -> None:
     row = convergence_table([{"arms": [ARM | {"efficiency": None}]}], {"raw_sum": "raw sum"})[-1]
     assert row == "| raw sum | 1 | 0.5 | 1.02 | -10.0% | +5.0% | - |"
+
+
+def test_an_efficiency_says_where_samples_were_too_few_and_how_many_seeds_it_has() -> None:
+    doubtful = ARM | {"efficiency": {"value": 1.0, "reliable": False}}
+    row = convergence_table([{"arms": [arm]} for arm in (ARM, doubtful)], {"raw_sum": "raw sum"})[-1]
+    assert row.endswith("| 0.90 ! |")
+    row = convergence_table([{"arms": [arm]} for arm in (ARM, ARM | {"efficiency": None})], {"raw_sum": "raw sum"})[-1]
+    assert row.endswith("| 0.80 (1 of 2 seeds) |")
 
 
 def test_changes_of_several_seeds_are_averaged_with_their_sign() -> None:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pipelines.config.loading import load_config, save_config
 from pipelines.files import write_json
 from pipelines.sweep.final_table import final_table
 from pipelines.sweep.results import LeftOut, Setting, Value, front_area, left_out, recommended, settings_of, trial_table
 from pipelines.sweep.run import write_results
 from pipelines.sweep.score import trial_score
-from pipelines.sweep.space import Space, space_of
-from pipelines.sweep.trial import FAILED, POINT, PRUNED, RESULT, TRIALS, point_entry
+from pipelines.sweep.space import Space, point_config, space_of
+from pipelines.sweep.trial import FAILED, POINT, PRUNED, RESULT, TRIALS, point_entry, trial_folders
 from tests.pipelines.sweep.tiny_sweep import tiny_base, tiny_sweep
 
 
@@ -21,7 +23,7 @@ def setting(name: str, validation: tuple[float, float], test: tuple[float, float
     def numbers(pair: tuple[float, float]) -> dict[str, Value]:
         return {"win_rate": Value(pair[0], None, None), "kl": Value(pair[1], None, None)}
 
-    return Setting(name, {}, {}, 1, numbers(validation), numbers(test), on_front)
+    return Setting(name, {}, {}, (Path(name),), numbers(validation), numbers(test), on_front)
 
 
 CHEAP = setting("cheap", (0.60, 1.0), (0.58, 1.1))
@@ -129,6 +131,25 @@ def test_table_and_page_show_what_was_left_out_and_say_what_to_do(tmp_path: Path
     assert all(
         words in page for words in ("1 of 2 seeds", "0 of 2 seeds", "no setting has finished with all its seeds")
     )
+
+
+def test_the_command_for_the_recommended_setting_trains_what_its_trial_trained(tmp_path: Path) -> None:
+    # Neither the sweep's overrides nor its base stand in the run file that the sweep names.
+    space = ended(tmp_path, finished(0.55), finished(0.65))
+    sweep, base = tiny_sweep(tmp_path, space=SEEDS), tiny_base(tmp_path)
+    folder = trial_folders(sweep.folder)[0]
+    point = space.point(next(space.grid()))
+    config = point_config(point, base, source="tiny.yaml").model_copy(
+        update={"name": point.name, "output_dir": folder.parent, "base": base.base_folder}
+    )
+    save_config(config, folder / "config.yaml")
+    summary = write_results(sweep, base, space)
+    command = summary["recommended"]["command"]
+    assert command in final_table(summary)
+    allgood, align, path, *overrides = shlex.split(command)
+    again = load_config(Path(path), overrides)
+    assert (allgood, align, again.folder) == ("allgood", "align", sweep.output_dir / "tiny_chosen")
+    assert again == config.model_copy(update={"name": "tiny_chosen", "output_dir": sweep.output_dir})
 
 
 def test_a_budget_that_no_setting_keeps_is_told_apart_from_unfinished_seeds(tmp_path: Path) -> None:
