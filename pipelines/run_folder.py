@@ -105,9 +105,15 @@ def refuse_alignment(folder: RunFolder) -> None:
 
 
 def share_base(base: Path, folder: Path) -> None:
-    """Give `folder` the world, data and models of `base`, as links: reference tables differ, models not."""
+    """Give `folder` the world, data and models of `base`, as links: reference tables differ, models not.
+
+    Raises:
+        ConfigError: `folder` has those of another base.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for part in _BASE_PARTS:
         link, target = folder / part, (base / part).absolute()
+        if link.exists() and target.exists() and not link.samefile(target):
+            raise ConfigError(f"{link} is not that of {base}, with which it was to be shared; give another folder")
         if target.exists() and not link.exists():
             link.symlink_to(target, target_is_directory=True)

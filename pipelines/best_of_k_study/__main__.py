@@ -12,12 +12,14 @@ import argparse
 import json
 from pathlib import Path
 
+from allgood.errors import DataError
 from pipelines.best_of_k_study.analysis import results
 from pipelines.best_of_k_study.material import make_material
 from pipelines.best_of_k_study.models import MIN_ANSWERS, scored, study_config, trained
 from pipelines.best_of_k_study.write import write_page
 from pipelines.files import write_json
 from pipelines.progress import say
+from pipelines.script import ends_in_one_line
 
 DOCS = Path("docs/results")
 STORED = DOCS / "data" / "best_of_k_real.json"
@@ -35,6 +37,8 @@ def main() -> None:
         if arguments.data is None:
             parser.error("give --data, the folder of helpful_pairs.jsonl.gz and helpful_candidates.jsonl.gz")
         _run(arguments.data, arguments.folder, arguments.encoder)
+    if not STORED.is_file():
+        raise DataError(f"{STORED} does not exist; run this with --data, without --only-write, first")
     write_page(json.loads(STORED.read_text(encoding="utf-8")), DOCS)
     say(f"results: {DOCS / 'best_of_k_real.md'}")
 
@@ -49,4 +53,5 @@ def _run(data: Path, folder: Path, encoder: str | None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with ends_in_one_line():
+        main()

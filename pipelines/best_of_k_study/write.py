@@ -14,7 +14,6 @@ from pipelines.files import atomic_path
 Results = Mapping[str, Any]
 PAGE, CURVES, DIFFERENCES = "best_of_k_real.md", "best_of_k_real.png", "best_of_k_real_differences.png"
 SHOWN_KS = (1, 4, 16)
-WITH_ENOUGH = 446  # prompts of these data with at least 16 answers, for results that were stored without their number
 
 
 def write_page(results: Results, folder: Path) -> None:
@@ -33,7 +32,7 @@ def write_page(results: Results, folder: Path) -> None:
 
 def _head(results: Results) -> str:
     prompts, answers = results["prompts"], results["answers"]
-    enough = results.get("prompts_with_enough_answers", WITH_ENOUGH)
+    enough = results["prompts_with_enough_answers"]
     return f"""# Best of k on real answers
 
 `python -m pipelines.best_of_k_study --data FOLDER` on AlpacaEval's instructions: for each prompt up to 32 answers by
@@ -64,15 +63,13 @@ same answers as the LSC sum at 75 %; in RL, where differences of utilities count
 
 
 def _dropped(results: Results) -> str:
-    """How many pairs were too long, where that was stored."""
-    known = {
-        name: model["dropped_pairs"] for name, model in results["reward_models"].items() if "dropped_pairs" in model
-    }
+    """How many pairs were too long."""
+    dropped = {name: model["dropped_pairs"] for name, model in results["reward_models"].items()}
     counts = [
         f"{sum(by_split.values())} of {name} ({', '.join(f'{count} {split}' for split, count in by_split.items())})"
-        for name, by_split in known.items()
+        for name, by_split in dropped.items()
     ]
-    return f" ({'; '.join(counts)})" if counts else ""
+    return f" ({'; '.join(counts)})"
 
 
 def _levels(results: Results) -> str:

@@ -15,6 +15,9 @@ from pipelines.preview_check.design import Scale
 from pipelines.preview_check.run import run_check
 from pipelines.preview_check.write import load_results, stored_results, write_results
 from pipelines.runtime import ray_session
+from pipelines.script import ends_in_one_line
+
+EVALUATIONS = Scale.steps // Scale.evaluate_every
 
 
 def main() -> None:
@@ -26,16 +29,23 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=Scale.steps, help="RL steps per setting")
     parser.add_argument("--only-write", action="store_true", help="draw the page again from the numbers beside it")
     arguments = parser.parse_args()
+    if arguments.steps < EVALUATIONS or arguments.steps % EVALUATIONS:
+        parser.error(f"--steps must be a multiple of {EVALUATIONS}, so that an evaluation opens the last quarter")
     if arguments.only_write:
         entries = stored_results(arguments.results)
     else:
         chain = load_config(arguments.chain / "config.yaml", [])
         chain = chain.model_copy(update={"output_dir": arguments.chain.parent, "name": arguments.chain.name})
         with ray_session():
-            run_check(chain, arguments.folder.absolute(), Scale(steps=arguments.steps))
+            run_check(
+                chain,
+                arguments.folder.absolute(),
+                Scale(steps=arguments.steps, evaluate_every=arguments.steps // EVALUATIONS),
+            )
         entries = load_results(arguments.folder)
     write_results(entries, arguments.results)
 
 
 if __name__ == "__main__":
-    main()
+    with ends_in_one_line():
+        main()

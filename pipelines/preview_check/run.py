@@ -44,7 +44,7 @@ def run_check(chain: RunConfig, folder: Path, scale: Scale) -> None:
     """Run what `folder` does not hold yet. Needs a running Ray session.
 
     Raises:
-        ConfigError: The chain has no gold or not two properties, or the folder holds results of another scale.
+        ConfigError: The chain has no gold or not two properties, or the folder holds results of another scale or chain.
     """
     if gold_of(chain) is None or len(chain.properties) != 2:
         raise ConfigError(f"{chain.folder} must be a run with gold and two properties, such as `allgood quickstart`")

@@ -11,6 +11,7 @@ import argparse
 import json
 from pathlib import Path
 
+from pipelines.script import ends_in_one_line
 from pipelines.study.runs import Plan, run_study
 from pipelines.study.write import write_results
 
@@ -31,4 +32,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with ends_in_one_line():
+        main()

@@ -9,6 +9,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from allgood.errors import DataError
 from pipelines.drawing import save_png
 from pipelines.files import atomic_path
 from pipelines.study.analysis import Curve, Difference, curve, matched_difference
@@ -51,10 +52,10 @@ def write_results(results: Sequence[Result], folder: Path) -> None:
     """Write quickstart_study.md and its figure into `folder`.
 
     Raises:
-        ValueError: There are no results.
+        DataError: There are no results.
     """
     if not results:
-        raise ValueError("results must hold at least one world, got none")
+        raise DataError("there are no stored numbers of the study yet; run `make study` first")
     parts = [_header(results)]
     for strength in sorted({float(result["shortcut_strength"]) for result in results}, reverse=True):
         chosen = [result for result in results if float(result["shortcut_strength"]) == strength]
