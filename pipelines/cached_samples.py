@@ -55,6 +55,22 @@ class CachedSamples:
         """Samples per prompt."""
         return self.num_tokens.shape[1]
 
+    def on(self, kept: Tensor) -> CachedSamples:
+        """The samples of some prompts: `kept` is [prompts] bool."""
+        rows = kept.nonzero()[:, 0].tolist()
+        return CachedSamples(
+            split=self.split,
+            prompt_ids=tuple(self.prompt_ids[row] for row in rows),
+            prompts=tuple(self.prompts[row] for row in rows),
+            responses=tuple(self.responses[row] for row in rows),
+            finish_reasons=tuple(self.finish_reasons[row] for row in rows),
+            num_tokens=self.num_tokens[kept],
+            was_cut=self.was_cut[kept],
+            rewards={name: grid[kept] for name, grid in self.rewards.items()},
+            gold={name: grid[kept] for name, grid in self.gold.items()},
+            evaluators={name: grid[kept] for name, grid in self.evaluators.items()},
+        )
+
     def all_good(self, bars: Mapping[str, float]) -> Tensor:
         """1 where a sample's gold is over every bar, else 0; float64 [prompts, samples]."""
         gold = {name: self.gold[name].numpy() for name in bars}

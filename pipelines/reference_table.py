@@ -126,7 +126,7 @@ class ReferenceTable:
         if failed:
             raise ReferenceTableError(
                 f"{len(failed)} of {len(ids)} prompts have a non-finite {property_name} reference in {self.folder}, "
-                f"the first is {failed[0]}: fewer than 2 of their samples could be scored; raise references.num_samples"
+                f"the first is {failed[0]}: {_why_failed(reference)}"
             )
         return values
 
@@ -215,6 +215,12 @@ class ReferenceTable:
         """A quantile that the table does not hold, from the samples."""
         rewards = _rewards(self.folder / SAMPLES, f"reward.{property_name}", self._samples_checksum())
         return [float(np.nanquantile(rewards[prompt], quantile)) for prompt in prompt_ids]
+
+
+def _why_failed(reference: Reference) -> str:
+    if isinstance(reference, CannedReference):
+        return "no canned reply could be scored for them; give others, or look for the reason in the reward model"
+    return "fewer than 2 of their samples could be scored; raise references.num_samples"
 
 
 @lru_cache(maxsize=16)  # preview asks for the same column for thousands of settings

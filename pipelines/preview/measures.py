@@ -40,21 +40,8 @@ class Measures:
         return self.values.shape[0]
 
 
-@dataclass(frozen=True)
-class Judged:
-    """Cached samples on prompts whose every score exists, and which rows of the cache these are, [prompts] bool."""
-
-    cached: CachedSamples
-    kept: Tensor
-
-    @property
-    def num_dropped(self) -> int:
-        """Prompts left out because a score of one of their samples failed."""
-        return int((~self.kept).sum())
-
-
-def without_failures(cached: CachedSamples) -> Judged:
-    """Mark the prompts that a tilt can use: it needs every sample of a prompt.
+def without_failures(cached: CachedSamples) -> CachedSamples:
+    """The prompts that a tilt can use: it needs every sample of a prompt.
 
     Raises:
         DataError: No prompt is left.
@@ -68,18 +55,20 @@ def without_failures(cached: CachedSamples) -> Judged:
             f"every prompt of the {cached.split} split has a sample that could not be scored, so nothing can be "
             "predicted; look for NaN in the rewards of samples.parquet"
         )
-    return Judged(cached, kept)
+    return cached.on(kept)
 
 
 def measures_of(
-    judged: Judged, own: Mapping[str, PropertyUtilities], bars: Mapping[str, float], properties: Mapping[str, Property]
+    cached: CachedSamples,
+    own: Mapping[str, PropertyUtilities],
+    bars: Mapping[str, float],
+    properties: Mapping[str, Property],
 ) -> Measures:
     """Everything that predictions average. `own` are what the run file's own `properties` make of the rewards.
 
     Raises:
         ReferenceTableError: There are bars for a gold that the cached samples do not have.
     """
-    cached, kept = judged.cached, judged.kept
     missing = [name for name in bars if name not in cached.gold]
     if missing:
         raise ReferenceTableError(
@@ -92,13 +81,13 @@ def measures_of(
         values["both_good_rate"] = cached.all_good(bars)
         values |= {f"gold.{name}": grid for name, grid in cached.gold.items()}
     values |= _shortcuts(cached)
-    scores = {f"gold_win_rate.{name}": grid[kept] for name, grid in cached.gold.items()}
-    scores |= {f"evaluator_win_rate.{name}": grid[kept] for name, grid in cached.evaluators.items()}
-    scores |= {f"reward_win_rate.{name}": grid[kept] for name, grid in cached.rewards.items()}
-    both = {name: grid[kept] for name, grid in (cached.gold or cached.evaluators or cached.rewards).items()}
+    scores = {f"gold_win_rate.{name}": grid for name, grid in cached.gold.items()}
+    scores |= {f"evaluator_win_rate.{name}": grid for name, grid in cached.evaluators.items()}
+    scores |= {f"reward_win_rate.{name}": grid for name, grid in cached.rewards.items()}
+    both = cached.gold or cached.evaluators or cached.rewards
     return Measures(
         names=tuple(values),
-        values=torch.stack([grid[kept].double() for grid in values.values()], dim=-1),
+        values=torch.stack([grid.double() for grid in values.values()], dim=-1),
         comparisons=(*scores, "both_win_rate"),
         wins=_wins(scores, both, NUM_FOLDS),
         few_wins=_wins(scores, both, FEW_FOLDS),

@@ -82,7 +82,7 @@ def predict_cached(config: RunConfig, grid: Grid, cached: CachedSamples, table: 
     started = time.monotonic()
     _refuse_out_of_reach(config.preview, cached.num_samples)
     judged = without_failures(cached)
-    utilities = _Utilities(cached, table)
+    utilities = _Utilities(judged, table)
     gold = gold_of(config)
     measures = measures_of(judged, utilities.parts(config), gold.bars if gold else {}, config.properties)
     headline = headline_of(measures.comparisons, measures.names)
@@ -93,7 +93,7 @@ def predict_cached(config: RunConfig, grid: Grid, cached: CachedSamples, table: 
         f"predicting {len(grid.settings)} settings on {measures.num_prompts} prompts", len(grid.settings)
     ) as bar:
         for index, setting in enumerate(grid.settings):
-            combined = utilities.combined(setting.config)[judged.kept]
+            combined = utilities.combined(setting.config)
             first = same.first_like(index, combined)
             if first == index:
                 predictions = tuple(predict(combined, levels, measures, headline=headline))
@@ -108,7 +108,7 @@ def predict_cached(config: RunConfig, grid: Grid, cached: CachedSamples, table: 
         settings=tuple(found),
         headline=headline,
         num_samples=cached.num_samples,
-        num_dropped_prompts=judged.num_dropped,
+        num_dropped_prompts=len(cached.prompt_ids) - len(judged.prompt_ids),
         seconds=time.monotonic() - started,
     )
 

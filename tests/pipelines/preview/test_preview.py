@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from pipelines.cached_samples import cached_utilities, load_cached_samples
@@ -15,7 +17,8 @@ from pipelines.cli import app
 from pipelines.config.loading import save_config
 from pipelines.config.objectives import LagrangianObjective
 from pipelines.config.run import RunConfig
-from pipelines.preview.run import predict_grid
+from pipelines.preview.grid import grid_of
+from pipelines.preview.run import predict_cached, predict_grid
 from pipelines.preview.summary import notes, summary_of
 from pipelines.preview.write import preview
 from pipelines.reference_table import ReferenceTable
@@ -75,6 +78,23 @@ def test_the_own_setting_is_predicted_from_what_training_would_compute(config: R
     pairs = utilities.shape[1] * (utilities.shape[1] - 1)
     off_diagonal = best_of_two.sum((-1, -2)) - utilities.sum(-1)
     assert gain == pytest.approx(float((off_diagonal / pairs - utilities.mean(-1)).mean()), abs=1e-6)
+
+
+def test_a_prompt_of_which_nothing_could_be_scored_is_left_out_though_it_has_no_reference(config: RunConfig) -> None:
+    cached = load_cached_samples(config, "validation")
+    table = ReferenceTable.load(config.base_folder / "references")
+    failed, others = cached.prompt_ids[0], torch.arange(len(cached.prompt_ids)) > 0
+    rewards = {name: grid.where(others[:, None], torch.nan) for name, grid in cached.rewards.items()}
+    rows = {
+        name: {**by_prompt, failed: {**by_prompt[failed], "mean": float("nan")}}
+        for name, by_prompt in table.rows.items()
+    }
+    grid = grid_of(config)
+    found = predict_cached(config, grid, replace(cached, rewards=rewards), replace(table, rows=rows))
+    assert found.num_dropped_prompts == 1
+    expected = predict_cached(config, grid, cached.on(others), table)
+    ours, theirs = ([p.numbers for _, p in preview.distinct] for preview in (found, expected))
+    assert ours == theirs
 
 
 def test_raw_sums_are_the_same_under_every_reference(config: RunConfig) -> None:

@@ -6,14 +6,28 @@ import json
 from pathlib import Path
 from types import SimpleNamespace
 
+import pytest
+
 from pipelines.sweep.board import Board
 from pipelines.sweep.space import Space, space_of
+from pipelines.sweep.trial import mark_failed
 from tests.pipelines.sweep.tiny_sweep import tiny_base, tiny_sweep
 
 
 def space(folder: Path) -> Space:
     axis = {"kl.coefficient": {"kind": "values", "values": [0.1, 1.0]}}
     return space_of(tiny_sweep(folder, space=axis), tiny_base(folder))
+
+
+def test_a_trial_that_cannot_go_on_is_not_announced_to_go_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    board = Board(space(tmp_path), tmp_path, "session", 2, forget=lambda _: None)
+    board.on_trial_recover(0, [], trial(0))
+    assert "will go on from its last checkpoint" in capsys.readouterr().out
+    mark_failed(tmp_path / "trials" / board.space.point(trial(0).config["choice"]).name, "NaN", "one", permanent=True)
+    board.on_trial_recover(1, [], trial(0))
+    assert capsys.readouterr().out == ""
 
 
 def trial(index: int) -> SimpleNamespace:
