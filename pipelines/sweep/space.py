@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import math
 import random
 import re
 from collections import Counter
@@ -96,23 +97,21 @@ class Space:
                 yield drawn if repeat is None else {**drawn, SEED: repeat}
 
     def corners(self) -> Iterator[Choice]:
-        """Every value and both ends of every range: all combinations, or one axis at a time where they are too many."""
-        ends: dict[str, list[int | float]] = {axis: self._ends(axis) for axis in self.order}
-        size = 1
-        for values in ends.values():
-            size *= len(values)
-        if size <= _MAX_CORNERS:
-            yield from (dict(zip(ends, chosen, strict=True)) for chosen in itertools.product(*ends.values()))
+        """Every value, and of every range its ends and a number between: all combinations, or one axis at a time."""
+        probes: dict[str, list[int | float]] = {axis: self._probes(axis) for axis in self.order}
+        if math.prod(map(len, probes.values())) <= _MAX_CORNERS:
+            yield from (dict(zip(probes, chosen, strict=True)) for chosen in itertools.product(*probes.values()))
             return
-        first = {axis: values[0] for axis, values in ends.items()}
-        for axis, values in ends.items():
+        first = {axis: values[0] for axis, values in probes.items()}
+        for axis, values in probes.items():
             yield from ({**first, axis: value} for value in values)
 
-    def _ends(self, axis: str) -> list[int | float]:
+    def _probes(self, axis: str) -> list[int | float]:
         if axis in self.ranges:
             found = self.ranges[axis]
             assert not isinstance(found, ValuesAxis)
-            return [found.low, found.high]
+            between = found.low + (found.high - found.low) / math.e  # no whole number: a key that wants one refuses it
+            return [found.low, between, found.high]
         return list(range(len(self.values[axis])))
 
     def _draw(self, axis: str, generator: random.Random) -> int | float:

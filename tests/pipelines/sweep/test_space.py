@@ -114,7 +114,15 @@ def test_optuna_has_no_plan_but_its_corners_are_runs(tmp_path: Path) -> None:
     space = space_of(sweep, run)
     assert planned(space, sweep) is None
     corners = [point_config(space.point(choice), run, source="").kl.coefficient for choice in space.corners()]
-    assert corners == [0.01, 1.0]
+    assert corners == [0.01, pytest.approx(0.374, abs=1e-3), 1.0]
+
+
+def test_a_range_over_a_key_of_whole_numbers_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    axis = {"align.samples_per_prompt": {"kind": "uniform", "low": 2, "high": 8}}
+    sweep, run = load(tmp_path, space=axis, search={"kind": "optuna"})
+    points = [space_of(sweep, run).point(choice) for choice in space_of(sweep, run).corners()]
+    with pytest.raises(ConfigError, match=r"`align.samples_per_prompt` is 4\.2"):
+        [point_config(point, run, source="tiny.yaml") for point in points]
 
 
 def test_overrides_concern_the_run_and_with_a_prefix_the_sweep(tmp_path: Path) -> None:
