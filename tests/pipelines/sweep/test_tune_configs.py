@@ -21,6 +21,8 @@ def test_the_promised_files_are_there() -> None:
         "transform_ablation",
         "aggregation_ablation",
         "paper_hh",
+        "paper_hh_reference",
+        "paper_hh_aggregation",
         "smoke",
     } == {path.stem for path in FILES}
 
