@@ -57,7 +57,8 @@ def main() -> int:
     others = [prediction for _, prediction in found.distinct if prediction.method == "best_of_k"]
     every = sum(len(setting.predictions) for setting in found.settings)
     result = (
-        f"torch {torch.__version__}, 1 thread, load {os.getloadavg()[0]:.1f}: {every} settings, of which "
+        f"torch {torch.__version__}, 1 thread, load {os.getloadavg()[0]:.1f}: {every} predictions "
+        f"({len(found.settings)} settings at several KLs and k), of which "
         f"{len(tilts)} distinct tilts and {len(others)} distinct best-of-k, {NUM_PROMPTS} prompts x {NUM_SAMPLES} "
         f"samples: {cpu:.1f} s CPU, {wall:.1f} s wall (allowed {ALLOWED_S:g} s CPU)"
     )

@@ -32,6 +32,7 @@ Overrides = Annotated[
     list[str] | None,
     typer.Argument(metavar="[KEY=VALUE]...", help="overrides, such as kl.coefficient=0.2", show_default=False),
 ]
+Target = Annotated[Path, typer.Argument(metavar="RUN|CONFIG", help="run folder or run file (YAML)", show_default=False)]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="run folder, such as runs/quickstart", show_default=False)]
 
 
@@ -190,7 +191,7 @@ def reference(
 
 @command(REFERENCES)
 def preview(
-    target: Annotated[Path, typer.Argument(metavar="RUN|CONFIG", help="run folder or run file", show_default=False)],
+    target: Target,
     overrides: Overrides = None,
 ) -> None:
     """Predict thousands of settings from cached samples: which reference, objective and KL coefficient to train?"""
@@ -227,7 +228,7 @@ def resume(run: Run) -> None:
 
 @command(LOOK)
 def evaluate(
-    target: Annotated[Path, typer.Argument(metavar="RUN|CONFIG", help="run folder or run file", show_default=False)],
+    target: Target,
     overrides: Overrides = None,
 ) -> None:
     """Measure an aligned policy against SFT on the test prompts."""
@@ -250,14 +251,14 @@ def report(run: Run) -> None:
 
 @command(LOOK)
 def score(
-    config: Config,
+    target: Target,
     source: Annotated[Path, typer.Option("--input", help="prompts with responses (.jsonl, .jsonl.gz, .parquet)")],
     output: Annotated[Path, typer.Option("--output", help="where the scored rows go (same endings)")],
     overrides: Overrides = None,
     references: References = ReferencesFrom.table,
 ) -> None:
     """Score any prompts and responses with the reward models and the objective of a run; resumable."""
-    run = _load(config, overrides)
+    run, _ = _load_at(target, overrides)
     from pipelines.score import score_file
 
     _show(score_file(run, source, output, references=references.value))
@@ -266,7 +267,7 @@ def score(
 
 @command(LOOK, name="best-of-k")
 def best_of_k(
-    config: Config,
+    target: Target,
     overrides: Overrides = None,
     candidates: Annotated[
         Path | None, typer.Option(help="file of candidates; absent: the run's cached samples")
@@ -288,7 +289,7 @@ def best_of_k(
     row_format: Annotated[RowFormat, typer.Option("--format", help="of the selected responses")] = RowFormat.jsonl,
 ) -> None:
     """Best-of-k by the run's objective: the frontier over k, and the selected responses, ready for SFT."""
-    run = _load(config, overrides)
+    run, _ = _load_at(target, overrides)
     from pipelines.best_of_k import CachedSplits, CandidateFile, Choosing, choose
 
     if min_utility is not None and not math.isfinite(min_utility):
@@ -368,6 +369,7 @@ def sweep(
 
     budget = [] if kl_budget is None else [f"sweep.kl_budget={kl_budget}"]
     settings, run = load_sweep(file, [*(overrides or []), *budget])
+    _use_threads(run)
     from pipelines.sweep.run import run_sweep
 
     run_sweep(settings, run, source_name=str(file), resume=resume)
@@ -396,7 +398,16 @@ def config(
 def _load(path: Path, overrides: list[str] | None) -> RunConfig:
     from pipelines.config.loading import load_config
 
-    return load_config(path, overrides or [])
+    run = load_config(path, overrides or [])
+    _use_threads(run)
+    return run
+
+
+def _use_threads(run: RunConfig) -> None:
+    """Let `threads` hold for this process too: on a busy machine, threads beyond that mostly wait for each other."""
+    import torch
+
+    torch.set_num_threads(run.threads)
 
 
 def _load_at(target: Path, overrides: list[str] | None) -> tuple[RunConfig, Path]:

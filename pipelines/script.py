@@ -1,4 +1,4 @@
-"""How the experiments' `python -m` commands end where a user is to mend something; `allgood` has its own in cli.py."""
+"""What the experiments' `python -m` commands share; `allgood` has its own in cli.py."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
+
 from allgood.errors import AllgoodError
 
 
 @contextmanager
-def ends_in_one_line() -> Iterator[None]:
-    """Turn a mistake of the user and Ctrl-C into one line on standard error, with status 2 and 130."""
+def experiment() -> Iterator[None]:
+    """One torch thread, because runs go side by side; what a user can mend ends in one line (status 2, Ctrl-C: 130)."""
+    torch.set_num_threads(1)
     try:
         yield
     except AllgoodError as error:

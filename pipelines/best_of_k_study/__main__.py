@@ -19,7 +19,7 @@ from pipelines.best_of_k_study.models import MIN_ANSWERS, scored, study_config, 
 from pipelines.best_of_k_study.write import write_page
 from pipelines.files import write_json
 from pipelines.progress import say
-from pipelines.script import ends_in_one_line
+from pipelines.script import experiment
 
 DOCS = Path("docs/results")
 STORED = DOCS / "data" / "best_of_k_real.json"
@@ -53,5 +53,5 @@ def _run(data: Path, folder: Path, encoder: str | None) -> None:
 
 
 if __name__ == "__main__":
-    with ends_in_one_line():
+    with experiment():
         main()

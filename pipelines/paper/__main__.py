@@ -18,7 +18,7 @@ from pathlib import Path
 from pipelines.paper.page import write_page
 from pipelines.paper.parts import PARTS, Part
 from pipelines.paper.run import run_seed
-from pipelines.script import ends_in_one_line
+from pipelines.script import experiment
 from pipelines.study.runs import Plan, run_study, two_at_a_time
 from pipelines.study.worlds import world_config
 
@@ -90,5 +90,5 @@ def _run(experiments: Experiments, names: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    with ends_in_one_line():
+    with experiment():
         main()

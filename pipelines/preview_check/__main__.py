@@ -15,7 +15,7 @@ from pipelines.preview_check.design import Scale
 from pipelines.preview_check.run import run_check
 from pipelines.preview_check.write import load_results, stored_results, write_results
 from pipelines.runtime import ray_session
-from pipelines.script import ends_in_one_line
+from pipelines.script import experiment
 
 EVALUATIONS = Scale.steps // Scale.evaluate_every
 
@@ -47,5 +47,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with ends_in_one_line():
+    with experiment():
         main()

@@ -11,7 +11,7 @@ import argparse
 import json
 from pathlib import Path
 
-from pipelines.script import ends_in_one_line
+from pipelines.script import experiment
 from pipelines.study.runs import Plan, run_study
 from pipelines.study.write import write_results
 
@@ -32,5 +32,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with ends_in_one_line():
+    with experiment():
         main()

@@ -149,6 +149,17 @@ def test_a_defect_of_ours_shows_its_traceback() -> None:
     assert "Traceback" in done.stderr
 
 
+def test_the_threads_of_a_run_hold_for_the_command_itself() -> None:
+    code = (
+        "from pathlib import Path\n"
+        "from pipelines.cli import _load\n"
+        f"_load(Path({QUICKSTART!r}), ['threads=3'])\n"
+        "import torch; print(torch.get_num_threads())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert int(done.stdout) == 3
+
+
 def test_interrupting_a_command_ends_with_one_line_status_130_and_nothing_half_written(tmp_path: Path) -> None:
     words = ["world", QUICKSTART, f"output_dir={tmp_path}", "world.pairs_per_prompt=2000"]
     process = subprocess.Popen(
