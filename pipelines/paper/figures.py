@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pipelines.drawing import save_png
+from pipelines.drawing import PALETTE, save_png
 from pipelines.evaluation.measure import CURVE_PERCENTILES
 from pipelines.paper.stored import (
     Metric,
@@ -24,7 +24,7 @@ from pipelines.paper.stored import (
 )
 from pipelines.study.analysis import Curve
 
-COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D1F", "#999999", "#7F3C8D")
+COLOURS = (PALETTE[1], PALETTE[0], *PALETTE[2:], "#8C6D1F", "#7F3C8D")  # raw and log-sigmoid as on the study's page
 DPI = 110
 GRID = np.linspace(0.0, 4.0, 81)
 

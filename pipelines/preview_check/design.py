@@ -121,10 +121,15 @@ def settings_of(config: RunConfig) -> list[CheckSetting]:
     ]
 
 
+def name_at(setting: CheckSetting, target_kl: float) -> str:
+    """Of a setting at one target KL: its arm, and its results."""
+    return f"{setting.name}_kl{target_kl:g}"
+
+
 def arm_of(setting: CheckSetting, target_kl: float, coefficient: float) -> Arm:
     """The alignment that a prediction is compared with."""
     training = paced_config(setting.config, target_kl)
-    name = f"{setting.name}_kl{target_kl:g}"
+    name = name_at(setting, target_kl)
     update = {
         "name": name,
         "output_dir": training.output_dir / "arms",

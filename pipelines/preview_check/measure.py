@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from allgood.opponents import weighted_win_rate, win_shares
-from allgood.tilting import solve_gamma, tilt
+from allgood.tilting import tilt
 from allgood.winrate import win_rate_by_prompt
 from pipelines.cached_samples import CachedSamples, cached_utilities
 from pipelines.cast_request import Actors
@@ -19,6 +19,7 @@ from pipelines.comparison import ArmRun
 from pipelines.config.run import RunConfig
 from pipelines.data import Prompt
 from pipelines.evaluation.convergence import validation_curve
+from pipelines.evaluation.efficiency import from_utilities
 from pipelines.lane import Lane
 from pipelines.preview_check.design import CheckSetting
 from pipelines.reference_table import ReferenceTable
@@ -158,18 +159,16 @@ def _at_measured_kl(predictor: Predictor, utilities: Tensor, achieved: Side) -> 
 
     Null where the samples cannot show that KL, with the reason.
     """
-    try:
-        gamma = solve_gamma(utilities, float(achieved.kl.mean()))
-    except ValueError as error:
-        return {"efficiency": None, "gold_gain_ratio": None, "problem": str(error)}
-    tilted, reliable = predictor.predict(utilities, gamma)
-    baseline = float(utilities.mean())
-    possible = float(tilted.utility.mean()) - baseline
-    gold = float(tilted.gold_win_rate.mean()) - 0.5
+    mean_utility, kl = float(achieved.utility.mean()), float(achieved.kl.mean())
+    found = from_utilities(utilities.numpy(), mean_utility=mean_utility, kl=kl)
+    if isinstance(found, str):
+        return {"efficiency": None, "gold_gain_ratio": None, "problem": found}
+    tilted, reliable = predictor.predict(utilities, found.gamma)
+    gold = float(tilted.gold_win_rate.mean())
     return {
-        "efficiency": (float(achieved.utility.mean()) - baseline) / possible,
-        "gold_gain_ratio": (float(achieved.gold_win_rate.mean()) - 0.5) / gold,
-        "gold_win_rate": gold + 0.5,
+        "efficiency": found.value,
+        "gold_gain_ratio": (float(achieved.gold_win_rate.mean()) - 0.5) / (gold - 0.5),
+        "gold_win_rate": gold,
         "reliable": reliable,
         "problem": None,
     }

@@ -24,6 +24,7 @@ from pipelines.preview_check.design import (
     CheckSetting,
     Scale,
     arm_of,
+    name_at,
     prediction_config,
     settings_of,
     training_config,
@@ -68,7 +69,7 @@ def run_check(chain: RunConfig, folder: Path, scale: Scale) -> None:
 
 def result_path(folder: Path, setting: CheckSetting, target_kl: float) -> Path:
     """Where the numbers of one setting at one target lie."""
-    return folder / "results" / f"{setting.name}_kl{target_kl:g}.json"
+    return folder / "results" / f"{name_at(setting, target_kl)}.json"
 
 
 def _keep_scale(folder: Path, scale: Scale) -> None:
@@ -87,7 +88,7 @@ def _coefficients(prediction: RunConfig, cells: Sequence[Cell], path: Path) -> d
     cached = load_cached_samples(prediction, "alignment")
     table = ReferenceTable.load(RunFolder(prediction.folder).references)
     found = {
-        _name(setting, target): solve_gamma(cached_utilities(setting.config, cached, table).combined, target)
+        name_at(setting, target): solve_gamma(cached_utilities(setting.config, cached, table).combined, target)
         for setting, target in cells
     }
     write_json(path, found)
@@ -108,7 +109,7 @@ def _train(
     prompts = test_prompts(prediction)
     for start in range(0, len(cells), len(lanes)):  # as many as there are lanes: results are kept as they come
         pair = cells[start : start + len(lanes)]
-        arms = [arm_of(setting, target, coefficients[_name(setting, target)]) for setting, target in pair]
+        arms = [arm_of(setting, target, coefficients[name_at(setting, target)]) for setting, target in pair]
         for (setting, target), run in zip(pair, run_arms(arms, lanes, prompts), strict=True):
             trained = trained_samples(run, predictor.cached, lanes[0], prompts)
             entry = compare(predictor, setting, run, trained, target_kl=target)
@@ -117,7 +118,3 @@ def _train(
             entry["change"] = change_over_last_quarter(entry["curve"], sft_utility=sft_utility)
             entry["scale"] = json.loads((folder / SCALE).read_text(encoding="utf-8"))
             write_json(result_path(folder, setting, target), entry)
-
-
-def _name(setting: CheckSetting, target_kl: float) -> str:
-    return f"{setting.name}_kl{target_kl:g}"

@@ -10,7 +10,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from allgood.errors import DataError
-from pipelines.drawing import save_png
+from pipelines.drawing import PALETTE, save_png
 from pipelines.files import atomic_path
 from pipelines.study.analysis import Curve, Difference, curve, matched_difference
 from pipelines.study.convergence import EFFICIENCY, convergence_table
@@ -45,7 +45,7 @@ HACKING: dict[str, Metric] = {  # 0 by construction in worlds without shortcuts,
 }
 AGREEMENT_TARGET = 2.0
 MATCHED_KLS = (0.25, 0.5, 1.0, 1.5, 2.0)
-COLOURS = ("#0072B2", "#D55E00", "#E69F00", "#009E73")  # Okabe and Ito, safe for the colour-blind
+COLOURS = tuple(PALETTE[index] for index in (0, 1, 4, 2))
 
 
 def write_results(results: Sequence[Result], folder: Path) -> None:
