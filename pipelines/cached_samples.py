@@ -25,6 +25,7 @@ from pipelines.cast_request import EVALUATOR
 from pipelines.config.objectives import NormaliseThenSumObjective
 from pipelines.config.run import RunConfig
 from pipelines.gold import over_every_bar
+from pipelines.judge_keys import refuse_changed_judges
 from pipelines.objective import combined_utility
 from pipelines.reference_table import SAMPLES, ReferenceTable
 from pipelines.run_folder import RunFolder
@@ -99,12 +100,13 @@ def load_cached_samples(config: RunConfig, split: str, *, prompt_ids: Collection
     """The cached samples of a split, in order of prompt id; with `prompt_ids`, only those of them that were sampled.
 
     Raises:
-        ReferenceTableError: There are none, they belong to another policy, model or setting (by key), a prompt has
-            fewer than 2 samples, or prompts differ in their number of samples.
+        ReferenceTableError: There are none, they belong to another policy, model or setting (by key), a judge has
+            changed since, a prompt has fewer than 2 samples, or prompts differ in their number of samples.
     """
     folder = RunFolder(config.base_folder).references
     table = ReferenceTable.load(folder)
     table.check(table_keys(config, list(config.properties)))
+    refuse_changed_judges(config, table.manifest, where=str(folder))
     rows = pq.read_table(folder / SAMPLES, filters=[("split", "=", split)])
     if prompt_ids is not None:
         rows = rows.filter(pc.is_in(rows["prompt_id"], pa.array(list(prompt_ids), pa.string())))

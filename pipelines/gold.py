@@ -28,7 +28,7 @@ class Gold:
 
 
 def over_every_bar(scores: GoldScores, bars: Mapping[str, float]) -> NDArray[np.bool_]:
-    """Whether a response is good in every property, in the shape of the scores; NaN is over no bar."""
+    """Whether a response is good in every property, in the shape of the scores."""
     good: NDArray[np.bool_] = np.all([scores[name] >= bar for name, bar in bars.items()], axis=0)
     return good
 
@@ -50,7 +50,7 @@ def gold_of(config: RunConfig) -> Gold | None:
 
 
 def _checked(name: str, bars: Mapping[str, float]) -> Callable[[Sequence[str], Sequence[str]], GoldScores]:
-    """The user's function, with its answer as arrays; ConfigError when it is not one number per response and bar."""
+    """The user's function, with its answer as arrays; ConfigError unless each response has a finite number."""
     function = _load(name)
 
     def score(prompts: Sequence[str], responses: Sequence[str]) -> GoldScores:
@@ -58,6 +58,12 @@ def _checked(name: str, bars: Mapping[str, float]) -> Callable[[Sequence[str], S
         for key in bars:
             if key not in scores or scores[key].shape != (len(responses),):
                 raise ConfigError(f"evaluate.gold: {name} must return one {key!r} score per response")
+            unknown = int((~np.isfinite(scores[key])).sum())
+            if unknown:
+                raise ConfigError(
+                    f"evaluate.gold: {name} returned {unknown} {key!r} scores of {len(responses)} that are no finite "
+                    "numbers; gold is the truth, and must know every response, an empty one too"
+                )
         return scores
 
     return score

@@ -31,6 +31,7 @@ from pipelines.data.prepared import prepared_key
 from pipelines.files import atomic_path
 from pipelines.gold import gold_of
 from pipelines.guards import refuse_unfit_rewards
+from pipelines.judge_keys import JUDGES, judge_keys
 from pipelines.lane import PROBE, Lane
 from pipelines.predicted_references import Predicted, predict_references
 from pipelines.progress import say, track
@@ -303,6 +304,7 @@ def manifest_of(config: RunConfig, prompts: Sequence[Prompt]) -> dict[str, Any]:
     return {
         "schema": 1,
         "keys": keys,
+        JUDGES: judge_keys(config),
         "prompts": {"count": len(prompts), "sha256": prompt_set_hash([prompt.id for prompt in prompts])},
         "made_with": {
             "num_samples": config.references.num_samples,

@@ -16,7 +16,7 @@ from pipelines.config.objectives import LagrangianObjective, NormaliseThenSumObj
 from pipelines.config.run import RunConfig
 from pipelines.data import load_prepared
 from pipelines.evaluation.measure import FloatGrid
-from pipelines.prompt_order import prompts_of
+from pipelines.prompt_order import prompts_of, run_prompts
 from pipelines.reference_table import SAMPLES
 from pipelines.run_folder import RunFolder
 from pipelines.treatments import run_table
@@ -44,6 +44,13 @@ def efficiency(config: RunConfig, validation: Mapping[str, Any]) -> Efficiency |
     folder = RunFolder(config.base_folder).references
     if not (folder / SAMPLES).is_file():
         return f"there are no cached SFT samples in {folder}"
+    prompts, most = load_prepared(RunFolder(config.base_folder).data).prompts, config.align.max_evaluation_prompts
+    validated, sampled = (len(chosen(config, prompts, "validation")[:most]) for chosen in (run_prompts, prompts_of))
+    if sampled < validated:
+        return (
+            f"the run was validated on {validated} prompts, of which {sampled} have cached SFT samples; raise "
+            "references.max_prompts.validation"
+        )
     try:
         utilities = sft_utilities(config)
     except ReferenceTableError as error:

@@ -186,8 +186,15 @@ def quantile_bars(scores: Mapping[str, FloatGrid], quantiles: Mapping[str, float
 
 
 def improvement(scores: FloatGrid, sft: FloatGrid) -> Improvement:
-    """The spread over prompts of mean score minus the SFT policy's mean score."""
-    gains = np.sort(np.nanmean(scores, axis=1) - np.nanmean(sft, axis=1))
+    """The spread over prompts of mean score minus the SFT policy's mean score.
+
+    Prompts without a score of either are left out; without any prompt everything is NaN.
+    """
+    known = np.isfinite(scores).any(axis=1) & np.isfinite(sft).any(axis=1)
+    gains = np.sort(np.nanmean(scores[known], axis=1) - np.nanmean(sft[known], axis=1))
+    if not gains.size:
+        nan = float("nan")
+        return Improvement(nan, nan, nan, nan, nan, gains_at=(nan,) * len(CURVE_PERCENTILES))
     tenth = max(1, round(len(gains) / 10))
     return Improvement(
         mean=float(gains.mean()),

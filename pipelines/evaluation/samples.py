@@ -36,13 +36,14 @@ from pipelines.evaluation.estimates import PerPrompt
 from pipelines.evaluation.measure import FloatGrid, PolicySamples
 from pipelines.files import atomic_path
 from pipelines.gold import gold_of
+from pipelines.judge_keys import judge_keys
 from pipelines.lane import Lane
 from pipelines.progress import say, track
 from pipelines.prompt_order import of_split
 from pipelines.references import dataset_responses, mean_rewards
 from pipelines.rollouts import collect_all, make_chunks, purpose_seed, texts
 from pipelines.run_folder import RunFolder
-from pipelines.table_keys import function_hash, model_hash, table_keys
+from pipelines.table_keys import table_keys
 
 SFT_SAMPLES = "sft_samples.parquet"
 _KEY = "evaluation"
@@ -113,8 +114,8 @@ def draw_samples(config: RunConfig, prompts: Sequence[Prompt]) -> Drawn:
 
 def _sft(config: RunConfig, cast: Actors, prompts: Sequence[Prompt]) -> ScoredSamples:
     path = RunFolder(config.base_folder).evaluation / SFT_SAMPLES
-    key = _sft_key(config, prompts)
-    if path.is_file() and (pq.read_schema(path).metadata or {}).get(_METADATA) == key:
+    key = sft_key(config, prompts, judge_keys(config))
+    if path.is_file() and key_of(path) == key:
         say(f"SFT samples of an earlier evaluation: {path}")
         return load_samples(path)
     with spawn(CastRequest(rollout=rollout_part(config), timeout_s=config.placement.timeout_s)) as own:
@@ -257,21 +258,20 @@ def load_samples(path: Path) -> ScoredSamples:
     return ScoredSamples(tuple(columns["prompt"][::width]), policy, scores)
 
 
-def _sft_key(config: RunConfig, prompts: Sequence[Prompt]) -> bytes:
-    """What the SFT samples and their scores depend on."""
+def key_of(path: Path) -> bytes | None:
+    """The key that stored samples were saved with."""
+    found: bytes | None = (pq.read_schema(path).metadata or {}).get(_METADATA)
+    return found
+
+
+def sft_key(config: RunConfig, prompts: Sequence[Prompt], judges: Mapping[str, Any]) -> bytes:
+    """What the SFT samples of test prompts and their scores depend on; `judges` are those whose scores are kept."""
     content = {
         **table_keys(config, list(config.properties)),
-        "evaluators": {name: model_hash(part.spec.source) for name, part in evaluator_parts(config).items()},  # type: ignore[union-attr]
-        "gold": _gold_key(config),
+        "judges": dict(judges),
         "seed": config.seed,
         "num_samples": config.evaluate.sft_samples_per_prompt,
         "prompts_per_chunk": config.align.prompts_per_chunk,
         "prompts": [prompt.id for prompt in prompts],
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest().encode()
-
-
-def _gold_key(config: RunConfig) -> object:
-    if config.evaluate.gold is not None:
-        return function_hash(config.evaluate.gold)  # its code, not its name: the samples hold what it said
-    return config.world.model_dump(mode="json") if config.world else None

@@ -7,9 +7,12 @@ prompt is known only up to a constant, so every number here compares samples of 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import ParamSpec
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +35,8 @@ from pipelines.config.transforms import transform_name
 from pipelines.evaluation.estimates import PerPrompt
 from pipelines.evaluation.measure import FloatGrid
 
+Arguments = ParamSpec("Arguments")
+
 MIN_SAMPLES_PER_QUANTILE = 8
 SATURATED = 0.95
 
@@ -44,6 +49,19 @@ class Saturation:
     share_saturated: float
 
 
+def _quiet_about_prompts_without_scores(function: Callable[Arguments, PerPrompt]) -> Callable[Arguments, PerPrompt]:
+    """NaN is what such a prompt is to get; numpy would warn of each."""
+
+    @functools.wraps(function)
+    def quiet(*args: Arguments.args, **kwargs: Arguments.kwargs) -> PerPrompt:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Mean of empty slice|All-NaN slice", RuntimeWarning)
+            return function(*args, **kwargs)
+
+    return quiet
+
+
+@_quiet_about_prompts_without_scores
 def sft_quantile(sft: FloatGrid, quantile: float) -> PerPrompt:
     """The bar of evaluator 2 per prompt, [prompts]: an empirical quantile of the SFT samples' scores.
 
@@ -57,6 +75,7 @@ def sft_quantile(sft: FloatGrid, quantile: float) -> PerPrompt:
     return shifted
 
 
+@_quiet_about_prompts_without_scores
 def sft_share_over(sft: FloatGrid, quantile: float) -> PerPrompt:
     """`share_over` of the SFT policy itself, [prompts]: each sample against the bar that the others give.
 
@@ -82,8 +101,11 @@ def _pooled_shift(sft: FloatGrid, quantile: float) -> float:
 
 
 def share_over(scores: FloatGrid, bars: PerPrompt) -> PerPrompt:
-    """Share of each prompt's samples over its bar, ties one half, [prompts]; failed scores are left out."""
-    known = np.isfinite(scores)
+    """Share of each prompt's samples over its bar, ties one half, [prompts]; failed scores are left out.
+
+    NaN where a prompt has no bar or no score.
+    """
+    known = np.isfinite(scores) & np.isfinite(bars)[:, None]
     wins = np.where(known, (scores > bars[:, None]) + 0.5 * (scores == bars[:, None]), 0.0)
     with np.errstate(invalid="ignore"):
         share: PerPrompt = wins.sum(axis=1) / known.sum(axis=1)

@@ -179,7 +179,8 @@ def _learned_improvement(measurements: Mapping[str, Any]) -> dict[str, Any]:
     """Where there is no gold: the gain per prompt by held-out evaluators, or else by the training rewards."""
     for judge, key in (("evaluator 2", "evaluators"), ("training reward", "reward_models")):
         if measurements[key]:
-            gains = {name: found["improvement"] for name, found in measurements[key].items()}
+            known = {name: found["improvement"] for name, found in measurements[key].items()}
+            gains = {name: found for name, found in known.items() if found["mean"] is not None}  # null: no score at all
             return {"improvement": gains, "improvement_by": judge}
     return {}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -85,8 +85,11 @@ def two_at_a_time(run: Callable[[Item], None], items: Sequence[Item], *, name: C
             raise
 
     with ray_session(), ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        runs = [pool.submit(told, item) for item in items]
         try:
-            list(pool.map(told, items))
+            wait(runs)  # `pool.map` would cancel the items that have not begun when one fails
         except KeyboardInterrupt:
             say("interrupted; what is finished is kept, and the same command goes on with the rest")
             os._exit(130)  # the pool would wait for the items that run, which may take an hour
+    for done in runs:
+        done.result()

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from allgood.errors import ConfigError
+from allgood.errors import ConfigError, DataError
 from allgood.opponents import weighted_win_rate, win_shares
 from allgood.tilting import tilt
 from pipelines.cached_samples import CachedSamples, cached_utilities, load_cached_samples
@@ -62,15 +62,27 @@ class Contest:
 
     @staticmethod
     def of(scores: Mapping[str, Tensor]) -> Contest:
-        """Compare the samples of every prompt, per property [prompts, samples]."""
+        """Compare the samples of every prompt, per property [prompts, samples].
+
+        Raises:
+            DataError: No prompt has every score.
+        """
         judged = torch.stack([torch.isfinite(grid).all(-1) for grid in scores.values()]).all(0)
+        if not judged.any():
+            raise DataError("every validation prompt has a cached sample that whoever judges could not score")
         return Contest(judged, torch.stack([win_shares(grid[judged]) for grid in scores.values()], dim=2))
 
 
 def predicted(utilities: Tensor, coefficient: float, contest: Contest) -> Predicted:
-    """The tilt at a KL coefficient: its KL, and its win rate against opponents that have no part in its weights."""
+    """The tilt at a KL coefficient: its KL, and its win rate against opponents that have no part in its weights.
+
+    Raises:
+        DataError: No prompt has every score.
+    """
     utilities = utilities[contest.judged]
     known = torch.isfinite(utilities).all(-1)  # the tilt needs every sample of a prompt
+    if not known.any():
+        raise DataError("every validation prompt has a cached sample without a utility")
     tilted = tilt(utilities[known], coefficient)
     return Predicted(
         kl=float(tilted.kl.mean()),
@@ -90,10 +102,9 @@ def _prediction(config: RunConfig, cached: CachedSamples, table: ReferenceTable,
     if reason is not None:
         return reason
     try:
-        utilities = cached_utilities(config, cached, table).combined
-    except ConfigError as error:  # an advantage rule has no utility to tilt with
+        return predicted(cached_utilities(config, cached, table).combined, config.kl.coefficient, contest)
+    except (ConfigError, DataError) as error:  # such as an advantage rule, which has no utility to tilt with
         return str(error)
-    return predicted(utilities, config.kl.coefficient, contest)
 
 
 def rank_correlation(predicted: Mapping[str, Predicted | str], settings: Sequence[Setting]) -> float | None:

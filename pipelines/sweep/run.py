@@ -38,7 +38,7 @@ from pipelines.sweep.space import Point, Space, planned, point_config, space_of
 from pipelines.sweep.trial import SFT_SAMPLES, TrialPlan
 
 CONFIG, SUMMARY, TABLE = "sweep.yaml", "summary.json", "results.parquet"
-_MAY_CHANGE = frozenset({"kl_budget", "retries", "max_concurrent", "output_dir"})  # between start and resume
+_MAY_CHANGE = frozenset({"kl_budget", "retries", "max_concurrent"})  # between start and resume
 
 
 def run_sweep(sweep: SweepConfig, run: RunConfig, *, source_name: str, resume: bool = False) -> dict[str, Any]:
@@ -199,6 +199,12 @@ def _content(sweep: SweepConfig, run: RunConfig) -> dict[str, Any]:
 
 def _refuse_other_sweep(path: Path, content: dict[str, Any]) -> None:
     earlier = yaml12.parse(path.read_text(encoding="utf-8"), source=str(path))
+    ends_early = content["sweep"]["mode"]["early_stopping"]["kind"] != "none"
+    if ends_early and earlier["sweep"]["kl_budget"] != content["sweep"]["kl_budget"]:
+        raise ConfigError(
+            f"trials of {path.parent} were ended early for what they reach within {earlier['sweep']['kl_budget']:g} "
+            "nats, and others would have been within another kl_budget; put it back, or choose another `name`"
+        )
     for part in ("sweep", "run"):
         for key, value in content[part].items():
             if key not in _MAY_CHANGE and earlier[part].get(key) != value:

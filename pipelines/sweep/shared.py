@@ -38,10 +38,11 @@ from pipelines.config.properties import Reference
 from pipelines.config.run import RunConfig
 from pipelines.data import Prompt, data_key, prepare, prepared_key
 from pipelines.evaluation.measure import PolicySamples
-from pipelines.evaluation.samples import ScoredSamples, save_samples
+from pipelines.evaluation.samples import ScoredSamples, key_of, save_samples, sft_key
 from pipelines.files import write_json
+from pipelines.judge_keys import GOLD, changed_judges, judge_keys, missing_judges
 from pipelines.progress import say
-from pipelines.reference_table import SAMPLES
+from pipelines.reference_table import SAMPLES, ReferenceTable
 from pipelines.references import build_references
 from pipelines.run_folder import RunFolder
 from pipelines.sft import train_sft
@@ -180,11 +181,20 @@ def make_samples(
     A table that serves every trial stays; so do the SFT samples, which every test win rate compares with.
 
     Raises:
-        ConfigError: The validation prompts are not among those that get samples.
+        ConfigError: The validation prompts are not among those that get samples, or the SFT samples that are there are
+            of another SFT policy or judge.
     """
     if "validation" not in config.references.splits:
         raise ConfigError("a sweep chooses on validation prompts: add validation to references.splits")
-    lacking = _lacking(config, trials)
+    judges = {name: key for name, key in judge_keys(config).items() if _judges(name, source)}
+    key = sft_key(config, prompts, judges)
+    if sft_samples.is_file() and key_of(sft_samples) != key:
+        raise ConfigError(
+            f"{sft_samples}, with which finished trials were compared, is of another SFT policy or was judged "
+            "otherwise: a model, the gold function or the settings of sampling have changed since; choose another "
+            "`name`"
+        )
+    lacking = _lacking(config, trials, source)
     if lacking is None and sft_samples.is_file():
         return
     with _sampling(config, shared) as cast:
@@ -193,7 +203,12 @@ def make_samples(
             build_references(with_all_references(config, trials), cast)
         if not sft_samples.is_file():
             policy = sample_policy(config, cast, prompts, policy_version=0, is_reference=True)
-            save_samples(judged_samples(config, source, cast, prompts, policy), sft_samples)
+            save_samples(judged_samples(config, source, cast, prompts, policy), sft_samples, key=key)
+
+
+def _judges(name: str, source: Source) -> bool:
+    """Whether the sweep uses the scores of this judge; others may come and go beside it."""
+    return (name == GOLD) == (source == "gold")
 
 
 def with_all_references(config: RunConfig, trials: Sequence[RunConfig]) -> RunConfig:
@@ -220,10 +235,22 @@ def _union(groups: Sequence[Mapping[str, Sequence[Reference]]]) -> dict[str, lis
     return found
 
 
-def _lacking(config: RunConfig, trials: Sequence[RunConfig]) -> str | None:
+def _lacking(config: RunConfig, trials: Sequence[RunConfig], source: Source) -> str | None:
     """Why the table that is there will not do; None if it will."""
-    if not (RunFolder(config.base_folder).references / SAMPLES).is_file():
+    folder = RunFolder(config.base_folder).references
+    if not (folder / SAMPLES).is_file():
         return "there are none yet"
+    manifest = ReferenceTable.load(folder).manifest
+    judges = [*changed_judges(config, manifest), *missing_judges(config, manifest)]
+    stale = [name for name in judges if _judges(name, source)]
+    if stale:
+        return f"those that are there lack the scores of {', '.join(stale)} as it is now"
+    made = manifest["made_with"]
+    if made["num_samples"] < config.references.num_samples or not set(config.references.splits) <= set(made["splits"]):
+        return (
+            f"those that are there have {made['num_samples']} samples per prompt of {', '.join(made['splits'])}; "
+            f"asked for are {config.references.num_samples} of {', '.join(config.references.splits)}"
+        )
     unlike = {json.dumps(_reference_key(trial), sort_keys=True): trial for trial in trials}
     try:
         for trial in unlike.values():

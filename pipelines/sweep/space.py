@@ -45,7 +45,7 @@ class Point:
         """Of its run folder: readable, and different for every point."""
         words = "_".join(f"s{label}" if axis == SEED else label for axis, label in self.labels.items())
         digest = hashlib.sha256(json.dumps(self.changes, sort_keys=True).encode()).hexdigest()[:6]
-        return f"{re.sub(r'[^A-Za-z0-9._=]+', '-', words).strip('-.')[:_MAX_NAME]}-{digest}"
+        return f"{re.sub(r'[^A-Za-z0-9._]+', '-', words).strip('-._')[:_MAX_NAME] or 'trial'}-{digest}"
 
     @property
     def setting(self) -> str:
@@ -73,7 +73,7 @@ class Space:
         changes: dict[str, Any] = {}
         for axis in self.order:
             if axis in self.ranges:
-                number = float(choice[axis])
+                number = self._rounded(axis, float(choice[axis]))
                 labels[axis] = f"{number:.4g}"
                 changes |= dict.fromkeys(self.keys[axis], number)
             else:
@@ -81,6 +81,12 @@ class Space:
                 labels[axis] = label
                 changes |= change
         return Point({axis: choice[axis] for axis in self.order}, labels, changes)
+
+    def _rounded(self, axis: str, number: float) -> float:
+        """To what the label shows, within the range: settings that read the same are the same."""
+        found = self.ranges[axis]
+        assert not isinstance(found, ValuesAxis)
+        return min(max(float(f"{number:.4g}"), found.low), found.high)
 
     def grid(self) -> Iterator[Choice]:
         """Every combination of the values."""

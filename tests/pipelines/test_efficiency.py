@@ -56,5 +56,17 @@ def test_an_objective_without_one_utility_has_no_efficiency_but_a_reason(
     assert reason in found
 
 
+def test_a_run_that_was_validated_on_more_prompts_than_were_sampled_has_a_reason(config: RunConfig) -> None:
+    predicted = {"kind": "predicted", "quantile": 0.85, "prompts": "all", "encoder": "unused"}
+    properties = {
+        name: setting | {"reference": predicted} for name, setting in config.model_dump()["properties"].items()
+    }
+    folder, references = config.base_folder.parent, config.references.model_dump() | {"max_prompts": {"validation": 2}}
+    everyone = tiny_config(folder, properties=properties, references=references)
+    assert "was validated on 3 prompts, of which 2 have cached SFT samples" in str(
+        efficiency(everyone, validation(1.0))
+    )
+
+
 def test_without_cached_samples_there_is_no_efficiency_but_a_reason(tmp_path: Path) -> None:
     assert "there are no cached SFT samples" in str(efficiency(tiny_config(tmp_path), validation(1.0)))

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.evaluation.samples import _sft_key
+from pipelines.evaluation.samples import sft_key
+from pipelines.judge_keys import judge_keys
 from tests.pipelines.tiny_run import make_base, tiny_config
 
 
@@ -18,7 +19,7 @@ def test_samples_that_an_earlier_version_of_the_gold_scored_are_not_used(
     code.write_text("def gold(prompts, responses):\n    return {'short': [1.0 for _ in responses]}\n")
     monkeypatch.syspath_prepend(tmp_path)
     config = tiny_config(tmp_path, evaluate={"gold": "users_gold:gold", "bars": {"short": 0.0}})
-    before = _sft_key(config, [])
-    assert _sft_key(config, []) == before
+    before = sft_key(config, [], judge_keys(config))
+    assert sft_key(config, [], judge_keys(config)) == before
     code.write_text(code.read_text().replace("1.0", "2.0"))
-    assert _sft_key(config, []) != before
+    assert sft_key(config, [], judge_keys(config)) != before

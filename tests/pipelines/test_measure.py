@@ -124,6 +124,13 @@ def test_improvement_describes_the_spread_over_prompts() -> None:
     assert (found.gains_at[0], found.gains_at[10], found.gains_at[-1]) == (-2.0, 2.5, 7.0)
 
 
+def test_prompts_without_a_score_have_no_part_in_the_improvement() -> None:
+    sft, scores = np.zeros((4, 2)), np.array([[1.0, np.nan], [-1.0, -1.0], [np.nan, np.nan], [2.0, 2.0]])
+    assert improvement(scores, sft) == improvement(np.array([[1.0], [-1.0], [2.0]]), np.zeros((3, 1)))
+    nothing = improvement(np.full((2, 2), np.nan), np.zeros((2, 2)))
+    assert np.isnan([nothing.mean, nothing.share_improved, *nothing.gains_at]).all()
+
+
 def test_measurement_without_gold_has_kl_and_shortcuts_only_and_is_json() -> None:
     sft = policy(0.0, seed=7)
     bare = PolicySamples(sft.prompt_ids, sft.responses, {}, sft.kl, sft.finish_reasons, sft.num_tokens)

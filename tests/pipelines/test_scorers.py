@@ -64,6 +64,7 @@ def test_the_share_of_the_sft_policy_by_hand_and_with_failed_scores() -> None:
     assert np.isnan(sft_share_over(np.array([[1.0]]), 0.5)).all()
     scores = np.array([[*range(8), np.nan]], dtype=float)
     assert sft_share_over(scores, 1.0).tolist() == [1 / 8]  # 7 alone is over all others
+    assert np.isnan(sft_share_over(np.array([[1.0, *[np.nan] * 8]]), 0.5)).all()  # nothing to be compared with
 
 
 def test_share_over_a_bar_counts_ties_half_and_leaves_out_failures() -> None:
@@ -71,6 +72,7 @@ def test_share_over_a_bar_counts_ties_half_and_leaves_out_failures() -> None:
     shares = share_over(scores, np.array([2.0, 2.0, 2.0]))
     assert shares[:2].tolist() == [0.5, 0.5]
     assert np.isnan(shares[2])
+    assert np.isnan(share_over(np.array([[1.0, 2.0]]), np.array([np.nan]))).all()  # no bar, so nothing is over it
 
 
 def test_win_rate_counts_every_pair_and_half_a_tie() -> None:

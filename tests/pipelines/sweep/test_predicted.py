@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from allgood.errors import DataError
 from pipelines.sweep.predicted import Contest, Predicted, predicted, predictions
 from pipelines.sweep.results import Setting
 from tests.pipelines.sweep.tiny_sweep import tiny_base
@@ -42,6 +43,14 @@ def test_prompts_with_a_missing_score_or_utility_are_left_out() -> None:
     assert found.win_rate == pytest.approx(expected.win_rate)
 
 
+def test_without_a_prompt_that_has_every_score_there_is_a_reason_and_no_point() -> None:
+    missing = NORMAL.where(torch.arange(64) > 0, torch.nan)  # one sample of every prompt
+    with pytest.raises(DataError, match="whoever judges could not score"):
+        Contest.of({"a": missing})
+    with pytest.raises(DataError, match="without a utility"):
+        predicted(missing, 0.5, Contest.of({"a": NORMAL}))
+
+
 def test_a_setting_whose_training_does_not_aim_at_the_tilt_has_a_reason_and_no_point(tmp_path: Path) -> None:
     make_base(tmp_path)
     base = tiny_base(tmp_path)
@@ -52,7 +61,7 @@ def test_a_setting_whose_training_does_not_aim_at_the_tilt_has_a_reason_and_no_p
         "inexact": {"kl.estimator": "k3"},
         "learned": {"objective": {"kind": "lagrangian", "maximise": "short", "thresholds": {"vowels": 0.5}}},
     }
-    settings = [Setting(name, {}, change, 1, {}, {}) for name, change in changes.items()]
+    settings = [Setting(name, {}, change, (), {}, {}) for name, change in changes.items()]
     found = predictions(base, settings, "gold")
     assert isinstance(found["plain"], Predicted)
     assert "moves kl.coefficient" in str(found["moved"])

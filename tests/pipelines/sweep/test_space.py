@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from allgood.errors import ConfigError
 from pipelines.config import yaml12
+from pipelines.config.loading import changed_config
 from pipelines.config.run import RunConfig
 from pipelines.config.sweep import SweepConfig
 from pipelines.config.sweep_loading import load_sweep
@@ -107,6 +109,23 @@ def test_random_draws_repeat_each_setting_with_every_seed(tmp_path: Path) -> Non
     assert len({point.setting for point in points}) == 5
     assert all(0.01 <= run.kl.coefficient <= 1.0 for run in runs)
     assert [point.name for point in points] == [point.name for point in points_of(tmp_path, **sections)[2]]
+
+
+def test_numbers_that_read_the_same_are_the_same_setting_and_stay_in_their_range(tmp_path: Path) -> None:
+    sweep, run = load(tmp_path, space={"kl.coefficient": {**RANGE, "high": 0.123449}}, search={"kind": "optuna"})
+    space = space_of(sweep, run)
+    one, other, end = (space.point({"kl.coefficient": value}) for value in (0.11114, 0.111136, 0.123449))
+    assert one == dataclasses.replace(other, choice=one.choice)
+    assert (one.changes, one.setting) == ({"kl.coefficient": 0.1111}, "gamma 0.1111")
+    assert end.changes == {"kl.coefficient": 0.1234}
+    assert space.point({"kl.coefficient": 0.12346}).changes == {"kl.coefficient": 0.123449}  # not 0.1235
+
+
+@pytest.mark.parametrize("label", ["_x", "g=0.2", "ü", "..", "a b/c"])
+def test_a_trial_can_be_continued_whatever_its_label(tmp_path: Path, label: str) -> None:
+    sweep, run = load(tmp_path, arms={label: {"kl.coefficient": 0.5}})
+    name = space_of(sweep, run).point({"arm": 0}).name
+    assert changed_config(run, [f"name={name}"]).name == name
 
 
 def test_optuna_has_no_plan_but_its_corners_are_runs(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from pipelines.align import run_align
 from pipelines.cast_request import align_request
 from pipelines.config.loading import load_config
 from pipelines.config.sweep import SweepConfig
-from pipelines.sweep.run import run_sweep
+from pipelines.sweep.run import only_driver, run_sweep
 from tests.pipelines.sweep.tiny_sweep import tiny_base, tiny_sweep
 from tests.pipelines.tiny_run import make_base
 
@@ -131,6 +131,15 @@ def test_a_sweep_is_not_started_twice_or_resumed_as_another(
     other = sweep.model_copy(update={"arms": {"mean": ARMS["mean"]}})
     with pytest.raises(ConfigError, match="another `arms` of the sweep file"):
         run_sweep(other, tiny_base(folder), source_name="tiny.yaml", resume=True)
+
+
+def test_a_sweep_that_ends_trials_early_is_not_resumed_with_another_budget(tmp_path: Path) -> None:
+    base = tiny_base(tmp_path)
+    sections = {"arms": ARMS, "mode": {"kind": "single_objective"}}
+    with only_driver(tiny_sweep(tmp_path, **sections, kl_budget=1.0), base):
+        pass
+    with pytest.raises(ConfigError, match="within 1 nats"):
+        run_sweep(tiny_sweep(tmp_path, **sections, kl_budget=2.0), base, source_name="tiny.yaml", resume=True)
 
 
 def test_a_trial_that_the_cluster_can_never_hold_is_refused_with_a_table(folder: Path, ray_cluster: None) -> None:
