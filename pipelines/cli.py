@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import json
 import math
+import sys
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -65,7 +66,8 @@ app = typer.Typer(
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line. Functions that a run file names may lie where it runs, as with `python -m allgood`."""
+    sys.path.append(str(Path.cwd()))
     app(prog_name="allgood")
 
 

@@ -149,6 +149,27 @@ def test_a_defect_of_ours_shows_its_traceback() -> None:
     assert "Traceback" in done.stderr
 
 
+def test_functions_of_a_run_file_may_lie_where_the_command_runs(tmp_path: Path) -> None:
+    (tmp_path / "my_rewards.py").write_text("found = True\n")
+    script = tmp_path / "bin" / "allgood"  # the first entry of sys.path is the script's folder, not the current one
+    script.parent.mkdir()
+    script.write_text(
+        "import sys\n"
+        "from pipelines.cli import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "import my_rewards; print(my_rewards.found)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, str(script), "--version"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert done.stdout.splitlines()[-1] == "True"
+
+
 def test_the_threads_of_a_run_hold_for_the_command_itself() -> None:
     code = (
         "from pathlib import Path\n"
