@@ -8,13 +8,14 @@ leaves in a shared actor stands under the arm's key.
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from allgood.errors import ConfigError
 from pipelines import checkpoints
 from pipelines.align_journal import AlignJournal
 from pipelines.align_loop import Crew, Roles, State, Step, align
@@ -22,10 +23,10 @@ from pipelines.align_setup import Setup, initial_state, set_up
 from pipelines.arm import arm_spec
 from pipelines.cast_request import Actors, align_request, cast_for
 from pipelines.checkpoints import Checkpoint
-from pipelines.config.loading import load_config, save_config
+from pipelines.config.loading import load_run, save_config
 from pipelines.config.run import RunConfig
 from pipelines.evaluation.samples import SFT_SAMPLES
-from pipelines.files import atomic_path, write_json
+from pipelines.files import atomic_path, claimed, write_json
 from pipelines.guards import kl_notice
 from pipelines.lane import PROBE, Lane
 from pipelines.model_card import write_model_card
@@ -49,40 +50,47 @@ def run_align(
     """Align from the SFT weights; returns what `summary.json` holds. With `cast`, its actors are used and kept.
 
     Raises:
-        ConfigError: The run folder already holds an alignment and `overwrite` is not set.
+        ConfigError: The run folder already holds an alignment and `overwrite` is not set, or one is running there.
         AllgoodError: Whatever else a user can act on: references, models, placement, failed scores.
     """
     folder = RunFolder(config.folder)
     if not overwrite:
         refuse_alignment(folder)
     setup = set_up(config)
-    _make_room(folder)
-    save_config(config, folder.config)
-    return _run(setup, folder, cast, checkpoint=None, watch=watch)
+    with _alone(folder):
+        _make_room(folder)
+        save_config(config, folder.config)
+        return _run(setup, folder, cast, checkpoint=None, watch=watch)
 
 
 def resume(run_folder: Path, cast: Actors | None = None, *, watch: Watch | None = None) -> dict[str, Any]:
     """Continue a run from its last whole checkpoint to the same end that it would have had without the interruption.
 
-    With `cast`, its actors are used and kept.
+    With `cast`, its actors are used and kept. A run that is finished stays as it is.
 
     Raises:
-        ConfigError: The folder holds no run.
+        ConfigError: The folder holds no run, or it is running.
         CheckpointError: All checkpoints are damaged, or belong to another config or reference table.
     """
-    folder = RunFolder(run_folder)
-    if not folder.config.is_file():
-        raise ConfigError(
-            f"{run_folder} holds no run (there is no {folder.config.name}); give the folder of an `allgood align`"
-        )
-    setup = set_up(load_config(folder.config, []))
-    checkpoint = checkpoints.latest(folder.checkpoints, say)
-    if checkpoint is None:
-        say(f"{run_folder} has no checkpoint yet; starting at step 0")
-    else:
-        checkpoints.refuse_other_run(checkpoint, setup.hashes)
-        say(f"continuing {run_folder} after step {checkpoint.state.step}")
-    return _run(setup, folder, cast, checkpoint=checkpoint, watch=watch)
+    folder, config = RunFolder(run_folder), load_run(run_folder)
+    with _alone(folder):
+        if folder.model.is_dir() and folder.summary.is_file():
+            say(f"{run_folder} is finished: {folder.model}")
+            summary: dict[str, Any] = json.loads(folder.summary.read_text(encoding="utf-8"))
+            return summary
+        setup = set_up(config)
+        checkpoint = checkpoints.latest(folder.checkpoints, say)
+        if checkpoint is None:
+            say(f"{run_folder} has no checkpoint yet; starting at step 0")
+        else:
+            checkpoints.refuse_other_run(checkpoint, setup.hashes)
+            say(f"continuing {run_folder} after step {checkpoint.state.step}")
+        return _run(setup, folder, cast, checkpoint=checkpoint, watch=watch)
+
+
+def _alone(folder: RunFolder) -> AbstractContextManager[None]:
+    """Two processes in one run folder would cut each other's log and remove each other's checkpoints."""
+    return claimed(folder.path / ".align.lock", f"another process is aligning {folder.path}; wait for it, or end it")
 
 
 def _run(
@@ -157,7 +165,7 @@ class _Arm:
 
     async def _commit(self, lane: Lane, state: State) -> None:
         await checkpoints.commit(self.folder.checkpoints, state, self.setup.hashes, lane.save)
-        checkpoints.prune(self.folder.checkpoints, keep=self.setup.config.align.keep_checkpoints, best=state.best)
+        checkpoints.prune(self.folder.checkpoints, state, keep=self.setup.config.align.keep_checkpoints)
 
     async def _export(self, lane: Lane, state: State) -> None:
         """The aligned policy as a folder that `from_pretrained` loads: the weights of the last step."""

@@ -32,7 +32,7 @@ TABLE_HASH = "reference table"  # among the hashes that tie a checkpoint to its 
 
 # Sections that may change between start and resume, as may `placement` of each property. Only at these places:
 # `kl.placement` decides the result, and a property may be called "preview".
-_NOT_THE_RESULT = frozenset({"output_dir", "tracking", "placement", "preview"})
+_NOT_THE_RESULT = frozenset({"name", "output_dir", "tracking", "placement", "preview"})
 
 
 @dataclass(frozen=True)

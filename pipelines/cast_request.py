@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from actors.cast import Cast, CastRequest, Part, spawn
@@ -212,7 +213,7 @@ def cast_for(request: CastRequest, cast: Actors | None) -> Iterator[Actors]:
 
 def _reward_spec(config: RunConfig, name: str) -> RewardSpec:
     setting: Property = config.properties[name]
-    source = scorer_source(config, name)
+    source = absolute_source(scorer_source(config, name))
     if isinstance(setting, FunctionProperty):
         return RewardSpec(property=name, kind="function", source=source, threads=config.threads)
     if isinstance(setting, EnsembleProperty):
@@ -223,7 +224,7 @@ def _reward_spec(config: RunConfig, name: str) -> RewardSpec:
             max_tokens=setting.max_tokens,
             device=_device(config, setting.placement),
             threads=config.threads,
-            members=tuple(setting.members),
+            members=tuple(map(absolute_source, setting.members)),
             combination=_combination(setting.combine),
         )
     return RewardSpec(
@@ -235,6 +236,11 @@ def _reward_spec(config: RunConfig, name: str) -> RewardSpec:
         threads=config.threads,
         label=setting.label if isinstance(setting, ClassifierProperty) else 1,
     )
+
+
+def absolute_source(source: str) -> str:
+    """A model's folder as an absolute path, because actors run elsewhere; a name on the hub as it is."""
+    return str(Path(source).absolute()) if Path(source).is_dir() else source
 
 
 def _combination(config: CombinationConfig) -> Combination:

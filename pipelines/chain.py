@@ -90,9 +90,9 @@ def _world(config: RunConfig) -> None:
 
 
 def _data(config: RunConfig) -> None:
-    from pipelines.data import prepare
+    from pipelines.data import prepare_anew
 
-    _show(prepare(config).report)
+    _show(prepare_anew(config).report)
 
 
 def _sft(config: RunConfig) -> None:

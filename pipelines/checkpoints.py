@@ -60,11 +60,14 @@ async def commit(
     return final
 
 
-def prune(checkpoints: Path, *, keep: int, best: Best | None) -> None:
-    """Delete all but the last `keep` checkpoints and the best one, and what killed writers left behind."""
-    steps = _steps(checkpoints)
-    kept = set(steps[-keep:]) | ({best.step} if best is not None else set())
-    for step in steps:
+def prune(checkpoints: Path, state: State, *, keep: int) -> None:
+    """Delete all but the last `keep` checkpoints and the best one, and what killed writers left behind.
+
+    Checkpoints beyond `state` are damaged ones that were passed over: they would be kept in the place of whole ones.
+    """
+    steps = [step for step in _steps(checkpoints) if step <= state.step]
+    kept = set(steps[-keep:]) | ({state.best.step} if state.best is not None else set())
+    for step in _steps(checkpoints):
         if step not in kept:
             # Renamed first: a kill in the middle of the deletion must not leave half a checkpoint under its name.
             step_folder(checkpoints, step).rename(checkpoints / f".step_{step:06d}.tmp-{uuid.uuid4().hex[:8]}")

@@ -118,9 +118,9 @@ def world(config: Config, overrides: Overrides = None) -> None:
 def data(config: Config, overrides: Overrides = None) -> None:
     """Read, clean and split the data of a run by prompt."""
     run = _load(config, overrides)
-    from pipelines.data import prepare
+    from pipelines.data import prepare_anew
 
-    _show(prepare(run).report)
+    _show(prepare_anew(run).report)
     _results(run.base_folder / "data")
 
 
@@ -221,7 +221,6 @@ def align(
 @command(ALIGN)
 def resume(run: Run) -> None:
     """Continue an interrupted alignment from its last committed checkpoint."""
-    _require_run(run)
     from pipelines.align import resume as resume_run
 
     resume_run(run)
@@ -244,7 +243,6 @@ def evaluate(
 @command(LOOK)
 def report(run: Run) -> None:
     """Write the report of a run: one HTML page and its plots."""
-    _require_run(run)
     from pipelines.report import write_report
 
     write_report(run)
@@ -317,7 +315,6 @@ def generate(
     prompt: Annotated[list[str] | None, typer.Option(help="A prompt; give it several times for several.")] = None,
 ) -> None:
     """Show SFT and aligned responses side by side, with their scores; without --prompt, ask for prompts."""
-    _require_run(run)
     from pipelines.generate import generate as generate_responses
 
     generate_responses(run, prompt or [])
@@ -416,24 +413,15 @@ def _load_at(target: Path, overrides: list[str] | None) -> tuple[RunConfig, Path
     """The run of a run file, or of the folder that is given, wherever it was made; and the path of its file."""
     if not target.is_dir():
         return _load(target, overrides), target
-    _require_run(target)
-    from pipelines.config.sweep_loading import override_text
+    from pipelines.config.loading import CONFIG, load_run
 
-    here = target.resolve()
-    parent = target.parent if target.name == here.name else here.parent  # the latter for `.` and for links
-    place = [override_text("output_dir", str(parent)), override_text("name", here.name)]
-    return _load(target / "config.yaml", [*place, *(overrides or [])]), target / "config.yaml"
+    run = load_run(target, overrides or [])
+    _use_threads(run)
+    return run, target / CONFIG
 
 
 def _split_names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(","))
-
-
-def _require_run(folder: Path) -> None:
-    if not (folder / "config.yaml").is_file():
-        raise AllgoodError(
-            f"{folder} holds no run (there is no config.yaml); give a run folder, such as runs/quickstart"
-        )
 
 
 def _refuse_unknown_property(name: str, run: RunConfig) -> None:

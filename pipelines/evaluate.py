@@ -24,7 +24,7 @@ from pipelines.evaluation.sample_table import ranked_by, sample_table
 from pipelines.evaluation.samples import Drawn, ScoredSamples, draw_samples, save_samples, test_prompts
 from pipelines.evaluation.scorers import centred, fresh_p_good, fresh_references
 from pipelines.files import write_json
-from pipelines.gold import gold_of
+from pipelines.gold import gold_of, try_gold
 from pipelines.progress import say, track
 from pipelines.run_folder import RunFolder
 from pipelines.runtime import ray_session
@@ -38,7 +38,7 @@ def evaluate(config: RunConfig) -> dict[str, Any]:
     """Measure a finished run; writes `evaluation/` and the headlines into `summary.json`. Returns the measurements.
 
     Raises:
-        ConfigError: The run has no aligned model.
+        ConfigError: The run has no aligned model, or `evaluate.gold` is no function that knows every response.
         DataError: There are no test prompts.
     """
     folder = RunFolder(config.folder)
@@ -46,6 +46,7 @@ def evaluate(config: RunConfig) -> dict[str, Any]:
         raise ConfigError(f"{folder.path} holds no aligned model; finish it with `allgood align` or `allgood resume`")
     judge = http_judge(config)
     prompts = test_prompts(config)
+    try_gold(config, prompts[0].text)
     with ray_session():
         drawn = draw_samples(config, prompts)
     save_samples(drawn.aligned, folder.evaluation / SAMPLES)

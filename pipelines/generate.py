@@ -24,7 +24,7 @@ from allgood.conversations import Turn, as_content, as_prompt, parse, prompt_id
 from allgood.errors import ConfigError, DataError, ReferenceTableError
 from pipelines import combinations
 from pipelines.cast_request import reward_parts, rollout_part
-from pipelines.config.loading import load_config
+from pipelines.config.loading import load_run
 from pipelines.config.properties import (
     CannedReference,
     DatasetReference,
@@ -94,7 +94,8 @@ class Generator:
         transforms = {name: setting.transform for name, setting in self._config.properties.items()}
         judged = {name: _judged(part, transforms[name]) for name, part in scores.items()}
         p_all_good = None
-        if isinstance(self._config.objective, FormulaObjective):
+        objective = self._config.objective
+        if isinstance(objective, FormulaObjective) and "^" not in (objective.expression or ""):  # tempered: no P
             p_all_good = float(np.exp(self._utility(scores, rollout.finish_reasons)[0]))
         return Answer(policy, response, judged, p_all_good)
 
@@ -157,12 +158,7 @@ def generate(run_folder: Path, prompts: Sequence[str]) -> None:
         ConfigError: The folder holds no finished run.
         DataError: A prompt is empty or no conversation.
     """
-    folder = RunFolder(run_folder)
-    if not folder.config.is_file():
-        raise ConfigError(f"{run_folder} holds no run (there is no {folder.config.name}); give a run folder")
-    place = aligned_folder(run_folder).resolve()  # the folder may have been moved since the run
-    config = load_config(RunFolder(place).config, [])
-    config = config.model_copy(update={"output_dir": place.parent, "name": place.name})
+    config = load_run(aligned_folder(run_folder))
     asked = [canonical(prompt) for prompt in prompts]  # complain before anything is loaded
     say(f"loading the policies and {', '.join(config.properties)}")
     generator = Generator(config)

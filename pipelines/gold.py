@@ -49,12 +49,29 @@ def gold_of(config: RunConfig) -> Gold | None:
     return Gold(lambda prompts, responses: world.score(prompts, responses, world_seed=seed), world.BARS)
 
 
+def try_gold(config: RunConfig, prompt: str) -> None:
+    """Ask gold about two responses, an empty one too, before hours of sampling depend on it.
+
+    Raises:
+        ConfigError: It is no function, or does not know them.
+    """
+    gold = gold_of(config)
+    if gold is not None:
+        gold.score([prompt, prompt], ["", "yes."])
+
+
 def _checked(name: str, bars: Mapping[str, float]) -> Callable[[Sequence[str], Sequence[str]], GoldScores]:
     """The user's function, with its answer as arrays; ConfigError unless each response has a finite number."""
     function = _load(name)
 
     def score(prompts: Sequence[str], responses: Sequence[str]) -> GoldScores:
-        scores = {key: np.asarray(values, dtype=np.float64) for key, values in function(prompts, responses).items()}
+        try:
+            answer = function(prompts, responses)
+        except Exception as error:
+            raise ConfigError(
+                f"evaluate.gold: {name} failed on {len(responses)} responses: {type(error).__name__}: {error}"
+            ) from error
+        scores = {key: np.asarray(values, dtype=np.float64) for key, values in answer.items()}
         for key in bars:
             if key not in scores or scores[key].shape != (len(responses),):
                 raise ConfigError(f"evaluate.gold: {name} must return one {key!r} score per response")

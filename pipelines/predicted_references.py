@@ -18,6 +18,7 @@ from torch import Tensor
 
 from allgood.errors import DataError
 from allgood.reference_head import coverage, fit
+from pipelines.cast_request import absolute_source
 from pipelines.config.properties import PredictedReference, Reference
 from pipelines.config.run import RunConfig
 from pipelines.data import Prompt
@@ -53,7 +54,8 @@ async def predict_references(
     for name, references in wanted.items():
         encoders = {reference.encoder for reference in references if isinstance(reference, PredictedReference)}
         for encoder in sorted(encoders, key=str):
-            features = torch.from_numpy(await lane.prompt_features(name, [prompt.text for prompt in prompts], encoder))
+            source = None if encoder is None else absolute_source(encoder)
+            features = torch.from_numpy(await lane.prompt_features(name, [prompt.text for prompt in prompts], source))
             sampled, draws = _complete_draws(name, prompts, samples)
             head = name if encoder is None else f"{name} on {encoder}"
             report[head] = _held_out_coverage(features[sampled], draws, seed=config.seed)

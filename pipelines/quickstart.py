@@ -24,7 +24,7 @@ from pipelines.comparison import (
 )
 from pipelines.config.loading import save_config
 from pipelines.config.run import RunConfig
-from pipelines.data import prepare
+from pipelines.data import prepare_anew
 from pipelines.evaluation.measure import Measurement, PolicySamples, measure
 from pipelines.evaluation.samples import test_prompts
 from pipelines.files import write_json
@@ -52,7 +52,7 @@ def run_quickstart(config: RunConfig) -> dict[str, Any]:
     folder = RunFolder(config.folder)
     save_config(config, folder.config)
     write_world(config)
-    prepare(config)
+    prepare_anew(config)
     with ray_session():
         train_sft(config)
         reward_reports = train_rewards(config)

@@ -219,7 +219,9 @@ class ReferenceTable:
 
 def _why_failed(reference: Reference) -> str:
     if isinstance(reference, CannedReference):
-        return "no canned reply could be scored for them; give others, or look for the reason in the reward model"
+        return "no canned reply could be scored with them: too long for the property's max_tokens, or failed"
+    if isinstance(reference, DatasetReference):
+        return "none of the data's own responses to them could be scored; raise the property's max_tokens"
     return "fewer than 2 of their samples could be scored; raise references.num_samples"
 
 

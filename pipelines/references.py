@@ -29,7 +29,7 @@ from pipelines.config.run import RunConfig
 from pipelines.data import PreparedData, Prompt, load_prepared
 from pipelines.data.prepared import prepared_key
 from pipelines.files import atomic_path
-from pipelines.gold import gold_of
+from pipelines.gold import gold_of, try_gold
 from pipelines.guards import refuse_unfit_rewards
 from pipelines.judge_keys import JUDGES, judge_keys
 from pipelines.lane import PROBE, Lane
@@ -50,7 +50,7 @@ from pipelines.reference_table import (
 from pipelines.rollouts import collect_all, make_chunks, purpose_seed
 from pipelines.run_folder import RunFolder
 from pipelines.step_batch import rewards_of
-from pipelines.table_keys import table_keys
+from pipelines.table_keys import encoder_keys, table_keys
 
 KEY = "references"
 FEWEST_FOR_NORMALITY = 20  # samples per prompt, the test's own limit
@@ -63,10 +63,12 @@ def build_references(config: RunConfig, cast: Actors | None = None) -> dict[str,
     Raises:
         DataError: No prompt is in the splits asked for.
         RoleError: A property's first rewards do not fit its transform, as `refuse_unfit_rewards` says.
+        ConfigError: `evaluate.gold` is no function that knows every response.
     """
     folder = RunFolder(config.base_folder)
     data = load_prepared(folder.data)
     prompts = reference_prompts(config, data.prompts)
+    try_gold(config, prompts[0].text)
     with cast_for(reference_request(config), cast) as kept:
         samples, fixed, predicted = asyncio.run(_measure(config, kept, prompts, data))
     samples = _with_gold(config, samples)
@@ -145,15 +147,26 @@ async def _fixed(
 async def mean_rewards(
     lane: Lane, name: str, prompts: Sequence[Prompt], responses: Mapping[str, Sequence[str]]
 ) -> dict[str, float]:
-    """Mean reward of each prompt's responses; NaN when one failed. A prompt without a response is left out."""
+    """Mean reward of each prompt's responses that could be scored; NaN where none could.
+
+    A prompt without a response is left out.
+    """
     asked = [(prompt, response) for prompt in prompts for response in responses.get(prompt.id, ())]
     texts = [prompt.text for prompt, _ in asked], [response for _, response in asked]
     with track(f"scoring fixed replies: {name}", len(asked)) as bar:
         rewards = await lane.score_texts(name, *texts, bar.advance)
+    failed = int((~np.isfinite(rewards)).sum())
+    if failed:
+        say(f"{failed} of {len(asked)} fixed replies could not be scored by {name} and were left out")
     by_prompt: dict[str, list[float]] = {}
     for (prompt, _), reward in zip(asked, rewards.tolist(), strict=True):
         by_prompt.setdefault(prompt.id, []).append(reward)
-    return {prompt_id: float(np.mean(values, dtype=np.float64)) for prompt_id, values in by_prompt.items()}
+    return {prompt_id: _mean_of_known(values) for prompt_id, values in by_prompt.items()}
+
+
+def _mean_of_known(rewards: Sequence[float]) -> float:
+    known = [reward for reward in rewards if np.isfinite(reward)]
+    return float(np.mean(known, dtype=np.float64)) if known else float("nan")
 
 
 def wanted_references(config: RunConfig, name: str) -> list[Reference]:
@@ -301,6 +314,8 @@ def manifest_of(config: RunConfig, prompts: Sequence[Prompt]) -> dict[str, Any]:
     wanted = [reference for name in config.properties for reference in wanted_references(config, name)]
     if any(isinstance(reference, DatasetReference) for reference in wanted):
         keys["data"] = prepared_key(RunFolder(config.base_folder).data)
+    for reference in wanted:
+        keys |= encoder_keys(reference)
     return {
         "schema": 1,
         "keys": keys,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from allgood.errors import ConfigError
+from pipelines.config.loading import CONFIG
 
 _BASE_PARTS = ("world", "data", "sft", "reward")  # of a finished chain, shared
 
@@ -19,7 +20,7 @@ class RunFolder:
     @property
     def config(self) -> Path:
         """The resolved configuration."""
-        return self.path / "config.yaml"
+        return self.path / CONFIG
 
     @property
     def metrics(self) -> Path:
@@ -93,6 +94,10 @@ class RunFolder:
     def evaluator(self, name: str) -> Path:
         """The held-out preference model of a property."""
         return self.path / "evaluator" / name
+
+    def has_models(self) -> bool:
+        """Whether an SFT policy, a reward model or an evaluator was trained here."""
+        return any(any(self.path.glob(f"{stage}/best")) for stage in ("sft", "reward/*", "evaluator/*"))
 
 
 def refuse_alignment(folder: RunFolder) -> None:

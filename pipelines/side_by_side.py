@@ -21,7 +21,7 @@ class Judged:
 
 @dataclass(frozen=True)
 class Answer:
-    """A policy's response. `p_all_good` is P(formula), absent where the objective is a weighted sum."""
+    """A policy's response. `p_all_good` is P(formula), absent where exponents temper it or the objective is another."""
 
     policy: str
     response: str

@@ -12,14 +12,16 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from allgood.errors import ModelError
+from allgood.errors import ConfigError, ModelError
 from pipelines.config.properties import (
     ClassifierProperty,
     DatasetReference,
     EnsembleProperty,
     FunctionProperty,
     ModelProperty,
+    PredictedReference,
     Property,
+    Reference,
 )
 from pipelines.config.run import RunConfig
 from pipelines.data.prepared import prepared_key
@@ -55,7 +57,15 @@ def table_keys(config: RunConfig, properties: list[str]) -> dict[str, Any]:
         keys |= _property_keys(config, name)
         if isinstance(config.properties[name].reference, DatasetReference):
             keys["data"] = prepared_key(RunFolder(config.base_folder).data)
+        keys |= encoder_keys(config.properties[name].reference)
     return keys
+
+
+def encoder_keys(reference: Reference) -> dict[str, Any]:
+    """The encoder that a predicted reference stands on, where it names one."""
+    if not isinstance(reference, PredictedReference) or reference.encoder is None:
+        return {}
+    return {f"encoder.{reference.encoder}": model_hash(reference.encoder)}
 
 
 def _property_keys(config: RunConfig, name: str) -> dict[str, Any]:
@@ -75,6 +85,7 @@ def _property_keys(config: RunConfig, name: str) -> dict[str, Any]:
         f"reward_tokenizer.{name}": tokenizer_hash(source),
         f"max_tokens.{name}": setting.max_tokens,
         f"temperature.{name}": temperature(config, name),
+        **({f"label.{name}": setting.label} if isinstance(setting, ClassifierProperty) else {}),
     }
 
 
@@ -159,8 +170,19 @@ def _hub_commit(name: str) -> str:
 
 
 def function_hash(name: str) -> str:
-    """A "module:function" and the sha256 of its module's code."""
+    """A "module:function" and the sha256 of its module's code.
+
+    Raises:
+        ConfigError: There is no such module.
+    """
     module, _, _ = name.partition(":")
-    spec = importlib.util.find_spec(module)
-    code = sha256_of(Path(spec.origin)) if spec is not None and spec.origin and Path(spec.origin).is_file() else ""
+    try:
+        spec = importlib.util.find_spec(module)
+    except ImportError:  # a package that it would lie in is missing
+        spec = None
+    if spec is None:
+        raise ConfigError(
+            f"there is no module {module!r} for {name!r}, neither where the command runs nor among what is installed"
+        )
+    code = sha256_of(Path(spec.origin)) if spec.origin and Path(spec.origin).is_file() else ""
     return f"function:{name}@{code[:16]}"

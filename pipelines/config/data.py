@@ -60,7 +60,7 @@ class WorldConfig(StrictModel):
     seed: int = Field(
         0, ge=0, description="draws facts, prompts, demonstrations and pairs; another seed is another world"
     )
-    num_prompts: int = Field(2400, ge=100, le=6912, description="over all splits")
+    num_prompts: int = Field(2400, ge=100, le=5184, description="over all splits")
     pairs_per_prompt: int = Field(
         10, ge=1, description="pairs per property and prompt of the reward and alignment splits"
     )

@@ -8,6 +8,7 @@ the keys beside it as long as the kind stays the same.
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from pipelines.config.run import RunConfig
 from pipelines.files import atomic_path
 
 Raw = dict[str, Any]
+
+CONFIG = "config.yaml"  # of a run's folder
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
@@ -34,6 +37,21 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
         key = _apply(raw, override)
         origin[key] = f"override `{override}`"
     return _validate(raw, source=lambda key: _origin_of(key, origin, str(path)))
+
+
+def load_run(folder: Path, overrides: Sequence[str] = ()) -> RunConfig:
+    """The configuration of the run in a folder, wherever it was made: folders are moved and renamed.
+
+    Raises:
+        ConfigError: The folder holds no run; and as `load_config`.
+    """
+    path = folder / CONFIG
+    if not path.is_file():
+        raise ConfigError(f"{folder} holds no run (there is no {CONFIG}); give a run folder, such as runs/quickstart")
+    here = folder.resolve()
+    parent = folder.parent if folder.name == here.name else here.parent  # the latter for `.` and for links
+    place = {"output_dir": str(parent), "name": here.name}
+    return load_config(path, [*(f"{key}={json.dumps(value)}" for key, value in place.items()), *overrides])
 
 
 def save_config(config: RunConfig, path: Path) -> None:

@@ -1,6 +1,6 @@
 """The text of a run: read, checked, split by prompt, and kept in the run folder."""
 
-from pipelines.data.prepare import data_key, prepare
+from pipelines.data.prepare import prepare, prepare_anew
 from pipelines.data.prepared import SPLITS, Demonstration, Pair, PreparedData, Prompt, load_prepared, prepared_key
 
 __all__ = [
@@ -9,8 +9,8 @@ __all__ = [
     "Pair",
     "PreparedData",
     "Prompt",
-    "data_key",
     "load_prepared",
     "prepare",
+    "prepare_anew",
     "prepared_key",
 ]

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from allgood.conversations import prompt_id
-from allgood.errors import DataError
+from allgood.errors import ConfigError, DataError
 from pipelines.config.run import RunConfig
 from pipelines.data.formats import RawDemonstration, RawPair
 from pipelines.data.inputs import Inputs, data_inputs, read_demonstrations, read_prompts
@@ -31,6 +31,7 @@ from pipelines.data.prepared import (
 )
 from pipelines.data.sources import source_identity
 from pipelines.data.splits import SplitPrompt, Splits, split_prompts
+from pipelines.progress import say
 from pipelines.run_folder import RunFolder
 
 _VERSION = 1  # of what this module makes of the same sources
@@ -43,26 +44,39 @@ def prepare(config: RunConfig) -> PreparedData:
 
     Raises:
         DataError: A source is missing or wrong; names file and row.
-        ConfigError: The data settings contradict each other.
+        ConfigError: The data settings contradict each other, or would split the data anew under trained models.
     """
-    folder = RunFolder(config.base_folder).data
-    if config.base is not None and prepared_key(folder) is not None:
-        return load_prepared(folder)
+    return _prepared(config, anew=False)
+
+
+def prepare_anew(config: RunConfig) -> PreparedData:
+    """As `prepare`, at the start of a chain: data may be split anew, since all models are trained after it."""
+    return _prepared(config, anew=True)
+
+
+def _prepared(config: RunConfig, *, anew: bool) -> PreparedData:
+    base = RunFolder(config.base_folder)
+    known = prepared_key(base.data)
+    if config.base is not None and known is not None:
+        return load_prepared(base.data)
     inputs = data_inputs(config)
     key = _key(config, inputs)
-    if prepared_key(folder) != key:
-        save_prepared(make_prepared(config, inputs), folder, key=key)
-    return load_prepared(folder)
+    if known != key:
+        if known is not None and base.has_models():
+            if not anew:
+                _refuse_another_split(base)
+            say(f"the data are split anew: models in {base.path} learned from another split; train them again")
+        save_prepared(make_prepared(config, inputs), base.data, key=key)
+    return load_prepared(base.data)
 
 
-def data_key(config: RunConfig) -> str:
-    """The key of the data that `prepare` would make for a run without a `base`; reads the sources' content.
-
-    Raises:
-        DataError: A source is missing.
-        ConfigError: The data settings contradict each other.
-    """
-    return _key(config, data_inputs(config))
+def _refuse_another_split(base: RunFolder) -> None:
+    raise ConfigError(
+        f"{base.path} holds models and prepared data, and this run would split its data otherwise (another `seed` or "
+        "`data`, or a source whose content has changed): prompts that the models have learned from would come into "
+        "validation and test. Give it another `name`, put seed and data back, or start over with `allgood data` and "
+        "train all models again"
+    )
 
 
 def make_prepared(config: RunConfig, inputs: Inputs) -> PreparedData:

@@ -11,8 +11,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from allgood.errors import ConfigError
-from pipelines.config.loading import load_config
+from pipelines.config.loading import load_run
 from pipelines.config.run import RunConfig
 from pipelines.metrics_log import MetricsLog
 from pipelines.reference_table import MANIFEST, TABLE
@@ -170,9 +169,7 @@ def _scorers(base: RunFolder, config: RunConfig) -> list[TrainedScorer]:
 
 
 def _config(folder: RunFolder) -> tuple[RunConfig, str]:
-    if not folder.config.is_file():
-        raise ConfigError(f"{folder.path} holds no run (there is no {folder.config.name}); give a run folder")
-    return load_config(folder.config, []), folder.config.read_text(encoding="utf-8")
+    return load_run(folder.path), folder.config.read_text(encoding="utf-8")
 
 
 def _learned_improvement(measurements: Mapping[str, Any]) -> dict[str, Any]:

@@ -36,7 +36,7 @@ from pipelines.comparison import sample_policy
 from pipelines.config.loading import load_config, save_config
 from pipelines.config.properties import Reference
 from pipelines.config.run import RunConfig
-from pipelines.data import Prompt, data_key, prepare, prepared_key
+from pipelines.data import Prompt, prepare
 from pipelines.evaluation.measure import PolicySamples
 from pipelines.evaluation.samples import ScoredSamples, key_of, save_samples, sft_key
 from pipelines.files import write_json
@@ -76,10 +76,9 @@ def make_base(config: RunConfig, source: Source) -> None:
     if config.world is not None and not folder.world.is_dir():
         say(f"{folder.path} has no world yet: writing it")
         write_world(config)
-    _refuse_another_split(config, folder)
+    prepare(config)
     if config.base is None and not folder.config.is_file():
         save_config(config, folder.config)
-    prepare(config)
     if not (folder.sft / "best").is_dir():
         say(f"{folder.path} has no SFT policy yet: training it")
         train_sft(config)
@@ -115,24 +114,6 @@ def differing(made: RunConfig, wanted: RunConfig) -> Iterator[str]:
             continue
         keys = (*_OF_PROPERTY, "evaluator") if old.get("evaluator") and new.get("evaluator") else _OF_PROPERTY
         yield from (f"properties.{name}.{key}" for key in keys if old.get(key) != new.get(key))
-
-
-def _refuse_another_split(config: RunConfig, folder: RunFolder) -> None:
-    """ConfigError when the data would be split anew under models that have learned from the old split."""
-    if config.base is not None or not _has_models(folder):  # data of a `base` stay as they are
-        return
-    made = prepared_key(folder.data)
-    if made is not None and made != data_key(config):
-        raise ConfigError(
-            f"{folder.path} holds models and prepared data, and this run would split its data otherwise (another "
-            "`seed` or `data`, or a source whose content has changed): prompts that the models have learned from would "
-            "come into validation and test. Give the sweep a base of its own, such as name=another_name, or put seed "
-            "and data back"
-        )
-
-
-def _has_models(folder: RunFolder) -> bool:
-    return any(any(folder.path.glob(f"{stage}/best")) for stage in ("sft", "reward/*", "evaluator/*"))
 
 
 @contextmanager

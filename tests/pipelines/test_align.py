@@ -14,11 +14,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from actors.cast import Cast, spawn
 from allgood.errors import ConfigError, ReferenceTableError, RoleError, TrainingError
-from pipelines.align import run_align
+from pipelines.align import resume, run_align
 from pipelines.cast_request import SharedActors, lane_request
+from pipelines.config.loading import save_config
 from pipelines.config.rl import FormulaObjective
 from pipelines.config.run import RunConfig
 from pipelines.evaluation.samples import SFT_SAMPLES
+from pipelines.files import claimed, write_json
 from tests.pipelines.tiny_run import (
     assert_same_run,
     cast_on_base,
@@ -164,6 +166,25 @@ def test_a_folder_with_an_alignment_is_not_overwritten_by_accident(finished: Run
     with pytest.raises(ConfigError, match=r"already holds an alignment.*allgood resume.*--overwrite"):
         run_align(finished, cast)
     assert (finished.folder / "metrics.jsonl").read_bytes() == before
+
+
+def test_a_finished_run_that_is_resumed_stays_as_it_is(finished: RunConfig, cast: Cast) -> None:
+    folder = finished.folder
+    write_json(folder / "summary.json", json.loads((folder / "summary.json").read_text()) | {"evaluation": {"of": 1}})
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert resume(folder, cast)["evaluation"] == {"of": 1}
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_a_second_process_is_kept_out_of_a_run_s_folder(folder: Path, cast: Cast) -> None:
+    config = with_align(tiny_config(folder, "shared"), steps=1)
+    with claimed(config.folder / ".align.lock", "taken"):
+        with pytest.raises(ConfigError, match="another process is aligning"):
+            run_align(config, cast)
+        save_config(config, config.folder / "config.yaml")
+        with pytest.raises(ConfigError, match="another process is aligning"):
+            resume(config.folder, cast)
+    assert not (config.folder / "metrics.jsonl").exists()
 
 
 def test_overwrite_checks_everything_before_it_removes_anything(finished: RunConfig, cast: Cast) -> None:

@@ -109,15 +109,26 @@ def test_what_a_killed_writer_left_is_not_a_checkpoint_and_is_swept_away(tmp_pat
     found = checkpoints.latest(tmp_path, pytest.fail)
     assert found is not None
     assert found.state.step == 5
-    checkpoints.prune(tmp_path, keep=2, best=None)
+    checkpoints.prune(tmp_path, replace(STATE, best=None), keep=2)
     assert [path.name for path in tmp_path.iterdir()] == ["step_000005"]
 
 
 def test_pruning_keeps_the_last_ones_and_the_best(tmp_path: Path) -> None:
     for step in (1, 2, 3, 4, 5):
         commit(tmp_path, step)
-    checkpoints.prune(tmp_path, keep=2, best=Best(2, 1.0))
+    checkpoints.prune(tmp_path, replace(STATE, best=Best(2, 1.0)), keep=2)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["step_000002", "step_000004", "step_000005"]
+
+
+def test_a_damaged_checkpoint_that_was_passed_over_takes_no_place_of_a_whole_one(tmp_path: Path) -> None:
+    for step in (5, 6, 9):
+        commit(tmp_path, step)
+    (tmp_path / "step_000009" / "manifest.json").unlink()
+    found = checkpoints.latest(tmp_path, lambda _: None)
+    assert found is not None
+    commit(tmp_path, 7)
+    checkpoints.prune(tmp_path, replace(found.state, step=7, best=None), keep=2)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step_000006", "step_000007"]
 
 
 @pytest.mark.parametrize("name", list(HASHES))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from allgood.errors import ConfigError
 from pipelines.config import schema, yaml12
-from pipelines.config.loading import load_config, save_config
+from pipelines.config.loading import load_config, load_run, save_config
 from pipelines.config.properties import CannedReference, DrawsReference, ModelProperty, QuantileReference
 from pipelines.config.rl import (
     AdaptiveController,
@@ -321,3 +321,12 @@ def test_further_references_belong_to_properties_that_can_have_them(run_file: Pa
     assert "name an `encoder`" in refused(run_file, rule, "references.also={rule: [{kind: predicted}]}")
     also = load_config(run_file, ["references.also={helpful: [{kind: dataset}, {kind: predicted}]}"]).references.also
     assert [reference.kind for reference in also["helpful"]] == ["dataset", "predicted"]
+
+
+def test_the_configuration_of_a_run_follows_its_folder(tmp_path: Path) -> None:
+    save_config(load_config(Path("configs/quickstart.yaml")), tmp_path / "runs" / "quickstart" / "config.yaml")
+    (tmp_path / "runs").rename(tmp_path / "moved")
+    moved = load_run(tmp_path / "moved" / "quickstart", ["seed=3"])
+    assert (moved.folder, moved.seed) == (tmp_path / "moved" / "quickstart", 3)
+    with pytest.raises(ConfigError, match="holds no run"):
+        load_run(tmp_path)

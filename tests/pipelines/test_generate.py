@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from allgood.errors import ConfigError, DataError, ReferenceTableError
-from pipelines.config.loading import save_config
+from pipelines.config.loading import load_run, save_config
 from pipelines.generate import Generator, canonical, generate
 from pipelines.side_by_side import Answer, Comparison, Judged, show
 from tests.pipelines.test_reference_table import write_table
@@ -50,6 +50,11 @@ def test_both_answers_carry_reward_reference_and_probability(
     assert printed.count("  vowels: r ") == 2
     assert printed.count("P(all good)") == 2
     assert "16 samples of the SFT policy" in printed
+
+
+def test_a_tempered_formula_has_no_probability_to_show(run_folder: Path) -> None:
+    tempered = load_run(run_folder, ["objective.expression=short^0.5 & vowels"])
+    assert all(answer.p_all_good is None for answer in Generator(tempered).answer("How?").answers)
 
 
 def test_a_reference_table_of_another_policy_is_refused(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from allgood.conversations import first_human_turn, normalise, prompt_id
 from allgood.errors import ConfigError, DataError
 from pipelines.config.run import RunConfig
-from pipelines.data import PreparedData, load_prepared, prepare
+from pipelines.data import PreparedData, load_prepared, prepare, prepare_anew
 from tests.pipelines.data.files import data_config, pair_row, question, write_jsonl
 
 
@@ -123,6 +123,19 @@ def test_a_change_of_content_seed_or_settings_prepares_again(tmp_path: Path, con
     assert len(prepare(changed(config, prompts_from=["helpful"])).prompts) == 60
     write_jsonl(tmp_path / "helpful.jsonl", [pair_row(i) for i in range(30)])
     assert len(prepare(config).pairs["helpful"]) == 30
+
+
+def test_data_are_not_split_anew_under_trained_models_but_at_the_start_of_a_chain(
+    config: RunConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = prepare(config)
+    (config.folder / "reward" / "helpful" / "best").mkdir(parents=True)
+    other = config.model_copy(update={"seed": 1})
+    with pytest.raises(ConfigError, match="would split its data otherwise"):
+        prepare(other)
+    assert prepare(config) == first
+    assert prepare_anew(other).prompts != first.prompts
+    assert "learned from another split; train them again" in capsys.readouterr().out
 
 
 def test_a_run_on_a_base_uses_the_base_s_data_as_they_are(tmp_path: Path, config: RunConfig) -> None:

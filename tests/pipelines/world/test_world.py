@@ -1,5 +1,6 @@
 import hashlib
 import json
+import random
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from allgood.errors import ConfigError
 from pipelines.config.data import WorldConfig
 from pipelines.config.run import RunConfig
 from pipelines.world.checks import world_numbers
+from pipelines.world.prompts import draw_prompts
 from pipelines.world.responses import Plan, read, render
 from pipelines.world.write import split_prompts, world_rows, write_world
 
@@ -62,6 +64,11 @@ def test_splits_are_disjoint_by_first_turn_and_have_the_shares_of_the_definition
         "reward": 720,
         "alignment": 720,
     }
+
+
+def test_the_largest_world_that_a_run_file_may_ask_for_has_its_prompts() -> None:
+    (most,) = [bound.le for bound in WorldConfig.model_fields["num_prompts"].metadata if hasattr(bound, "le")]
+    assert len(draw_prompts(most, random.Random(0))) == most
 
 
 def test_some_prompts_have_several_turns() -> None:
