@@ -19,7 +19,7 @@ from typing import Any
 from pipelines import checkpoints
 from pipelines.align_journal import AlignJournal
 from pipelines.align_loop import Crew, Roles, State, Step, align
-from pipelines.align_setup import Setup, initial_state, set_up
+from pipelines.align_setup import CONFIG_HASH, Setup, config_hash, initial_state, set_up
 from pipelines.arm import arm_spec
 from pipelines.cast_request import Actors, align_request, cast_for
 from pipelines.checkpoints import Checkpoint
@@ -74,12 +74,14 @@ def resume(run_folder: Path, cast: Actors | None = None, *, watch: Watch | None 
     """
     folder, config = RunFolder(run_folder), load_run(run_folder)
     with _alone(folder):
+        checkpoint = checkpoints.latest(folder.checkpoints, say)
         if folder.model.is_dir() and folder.summary.is_file():
+            if checkpoint is not None:
+                checkpoints.refuse_other_run(checkpoint, {CONFIG_HASH: config_hash(config)})
             say(f"{run_folder} is finished: {folder.model}")
             summary: dict[str, Any] = json.loads(folder.summary.read_text(encoding="utf-8"))
             return summary
         setup = set_up(config)
-        checkpoint = checkpoints.latest(folder.checkpoints, say)
         if checkpoint is None:
             say(f"{run_folder} has no checkpoint yet; starting at step 0")
         else:

@@ -28,6 +28,7 @@ from pipelines.run_folder import RunFolder
 from pipelines.step_batch import assemble, rewards_of
 from pipelines.treatments import run_table, treatment_of
 
+CONFIG_HASH = "config"
 TABLE_HASH = "reference table"  # among the hashes that tie a checkpoint to its run
 
 # Sections that may change between start and resume, as may `placement` of each property. Only at these places:
@@ -118,7 +119,7 @@ def set_up(config: RunConfig) -> Setup:
             )
     table = run_table(config)
     ids = [prompt.id for prompt in (*prompts, *validation)]
-    hashes = {"config": config_hash(config)}
+    hashes = {CONFIG_HASH: config_hash(config)}
     if table is not None:
         hashes[TABLE_HASH] = sha256_of(table.folder / MANIFEST)
     treatments = {name: treatment_of(config, name, table, ids, key="") for name in config.properties}

@@ -126,6 +126,7 @@ def test_a_damaged_last_checkpoint_is_passed_over(
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
     weights.write_bytes(content)
+    (config.folder / "summary.json").unlink()  # as if it had been killed before its end
     resume(config.folder, cast)
     said = capsys.readouterr()
     assert "step_000024/learner/weights.safetensors is damaged" in said.out + said.err
