@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pipelines.paper.figures import best_of_k_figure, tilting_figure
 from pipelines.paper.parts import AGGREGATION, DEFAULT, REFERENCE
-from pipelines.paper.section import section, shortcut_rate
+from pipelines.paper.section import notes, section, shortcut_rate
 from pipelines.paper.stored import Result, labels_of
 from pipelines.paper.tables import (
     TILTED_KLS,
@@ -44,6 +44,7 @@ def aggregation(results: Sequence[Result], folder: Path) -> str:
         lines += [
             "![Predicted by tilting (lines) and trained at one target KL (dots)](paper_aggregation.png)",
             "",
+            *notes(results),
             *_tables(results),
             "",
             verdict(_against_default(results, sign=-1)),
@@ -99,6 +100,7 @@ def reference_points(results: Sequence[Result], folder: Path) -> str:
         lines += [
             "![Predicted by tilting (lines) and trained at one target KL (dots)](paper_reference.png)",
             "",
+            *notes(results),
             *_tables(results),
             "",
             verdict_without_claim(_against_default(results), DEFAULT),
