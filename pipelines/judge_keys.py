@@ -32,20 +32,20 @@ def judge_keys(config: RunConfig) -> dict[str, Any]:
     return keys
 
 
-def changed_judges(config: RunConfig, manifest: Mapping[str, Any]) -> list[str]:
-    """Judges of the run that were others when the table with this manifest was made."""
+def changed_judges(judges: Mapping[str, Any], manifest: Mapping[str, Any]) -> list[str]:
+    """Judges, by their keys, that were others when the table with this manifest was made."""
     held = manifest.get(JUDGES, {})
-    return [name for name, key in judge_keys(config).items() if name in held and held[name] != key]
+    return [name for name, key in judges.items() if name in held and held[name] != key]
 
 
-def missing_judges(config: RunConfig, manifest: Mapping[str, Any]) -> list[str]:
-    """Judges of the run that scored nothing in the table with this manifest."""
-    return [name for name in judge_keys(config) if name not in manifest.get(JUDGES, {})]
+def missing_judges(judges: Mapping[str, Any], manifest: Mapping[str, Any]) -> list[str]:
+    """Judges that scored nothing in the table with this manifest."""
+    return [name for name in judges if name not in manifest.get(JUDGES, {})]
 
 
 def refuse_changed_judges(config: RunConfig, manifest: Mapping[str, Any], *, where: str) -> None:
     """ReferenceTableError: the samples hold scores of a judge that has changed since."""
-    changed = changed_judges(config, manifest)
+    changed = changed_judges(judge_keys(config), manifest)
     if changed:
         raise ReferenceTableError(
             f"the samples in {where} hold scores of {', '.join(changed)} as it was before it changed; "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from allgood.tilting import solve_gamma, tilt
 from pipelines.cached_samples import cached_utilities, load_cached_samples
 from pipelines.config.objectives import LagrangianObjective, NormaliseThenSumObjective, Objective
 from pipelines.config.run import RunConfig
-from pipelines.data import load_prepared
+from pipelines.data import Prompt, load_prepared
 from pipelines.evaluation.measure import FloatGrid
 from pipelines.prompt_order import prompts_of, run_prompts
 from pipelines.reference_table import SAMPLES
@@ -44,15 +44,16 @@ def efficiency(config: RunConfig, validation: Mapping[str, Any]) -> Efficiency |
     folder = RunFolder(config.base_folder).references
     if not (folder / SAMPLES).is_file():
         return f"there are no cached SFT samples in {folder}"
-    prompts, most = load_prepared(RunFolder(config.base_folder).data).prompts, config.align.max_evaluation_prompts
-    validated, sampled = (len(chosen(config, prompts, "validation")[:most]) for chosen in (run_prompts, prompts_of))
-    if sampled < validated:
+    prompts = load_prepared(RunFolder(config.base_folder).data).prompts
+    validated = run_prompts(config, prompts, "validation")[: config.align.max_evaluation_prompts]
+    sampled = _sampled(config, prompts)
+    if len(sampled) < len(validated):
         return (
-            f"the run was validated on {validated} prompts, of which {sampled} have cached SFT samples; raise "
-            "references.max_prompts.validation"
+            f"the run was validated on {len(validated)} prompts, of which {len(sampled)} have cached SFT samples; "
+            "raise references.max_prompts.validation"
         )
     try:
-        utilities = sft_utilities(config)
+        utilities = _utilities_on(config, sampled)
     except ReferenceTableError as error:
         return str(error)
     if not len(utilities):
@@ -106,8 +107,14 @@ def sft_utilities(config: RunConfig) -> FloatGrid:
 
     Prompts with a failed score are left out: the tilt needs every sample of a prompt.
     """
-    base = RunFolder(config.base_folder)
-    prompts = prompts_of(config, load_prepared(base.data).prompts, "validation")[: config.align.max_evaluation_prompts]
+    return _utilities_on(config, _sampled(config, load_prepared(RunFolder(config.base_folder).data).prompts))
+
+
+def _sampled(config: RunConfig, prompts: Sequence[Prompt]) -> list[Prompt]:
+    return prompts_of(config, prompts, "validation")[: config.align.max_evaluation_prompts]
+
+
+def _utilities_on(config: RunConfig, prompts: Sequence[Prompt]) -> FloatGrid:
     cached = load_cached_samples(config, "validation", prompt_ids=[prompt.id for prompt in prompts])
     utilities: FloatGrid = cached_utilities(config, cached, run_table(config)).combined.numpy()
     return utilities[np.isfinite(utilities).all(axis=1)]

@@ -7,12 +7,11 @@ prompt is known only up to a constant, so every number here compares samples of 
 
 from __future__ import annotations
 
-import functools
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import ParamSpec
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,8 +34,6 @@ from pipelines.config.transforms import transform_name
 from pipelines.evaluation.estimates import PerPrompt
 from pipelines.evaluation.measure import FloatGrid
 
-Arguments = ParamSpec("Arguments")
-
 MIN_SAMPLES_PER_QUANTILE = 8
 SATURATED = 0.95
 
@@ -49,19 +46,15 @@ class Saturation:
     share_saturated: float
 
 
-def _quiet_about_prompts_without_scores(function: Callable[Arguments, PerPrompt]) -> Callable[Arguments, PerPrompt]:
+@contextmanager
+def _quiet_about_prompts_without_scores() -> Iterator[None]:
     """NaN is what such a prompt is to get; numpy would warn of each."""
-
-    @functools.wraps(function)
-    def quiet(*args: Arguments.args, **kwargs: Arguments.kwargs) -> PerPrompt:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Mean of empty slice|All-NaN slice", RuntimeWarning)
-            return function(*args, **kwargs)
-
-    return quiet
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Mean of empty slice|All-NaN slice", RuntimeWarning)
+        yield
 
 
-@_quiet_about_prompts_without_scores
+@_quiet_about_prompts_without_scores()
 def sft_quantile(sft: FloatGrid, quantile: float) -> PerPrompt:
     """The bar of evaluator 2 per prompt, [prompts]: an empirical quantile of the SFT samples' scores.
 
@@ -75,7 +68,7 @@ def sft_quantile(sft: FloatGrid, quantile: float) -> PerPrompt:
     return shifted
 
 
-@_quiet_about_prompts_without_scores
+@_quiet_about_prompts_without_scores()
 def sft_share_over(sft: FloatGrid, quantile: float) -> PerPrompt:
     """`share_over` of the SFT policy itself, [prompts]: each sample against the bar that the others give.
 

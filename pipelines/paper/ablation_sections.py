@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pipelines.paper.figures import best_of_k_figure, tilting_figure
@@ -40,12 +40,8 @@ def aggregation(results: Sequence[Result], folder: Path) -> str:
     )
     if results:
         metrics = {"both good": "both_good", "lists": "lists", "consult": "consult"}
-        tilting_figure(results, metrics, folder / "paper_aggregation.png")
         lines += [
-            "![Predicted by tilting (lines) and trained at one target KL (dots)](paper_aggregation.png)",
-            "",
-            *notes(results),
-            *_tables(results),
+            *_figure_and_tables(results, metrics, folder / "paper_aggregation.png"),
             "",
             verdict(_against_default(results, sign=-1)),
             "",
@@ -96,12 +92,8 @@ def reference_points(results: Sequence[Result], folder: Path) -> str:
     )
     if results:
         metrics = {"both good": "both_good", "good, helpful": "good.helpful", "good, harmless": "good.harmless"}
-        tilting_figure(results, metrics, folder / "paper_reference.png")
         lines += [
-            "![Predicted by tilting (lines) and trained at one target KL (dots)](paper_reference.png)",
-            "",
-            *notes(results),
-            *_tables(results),
+            *_figure_and_tables(results, metrics, folder / "paper_reference.png"),
             "",
             verdict_without_claim(_against_default(results), DEFAULT),
             *convergence(results, _own_names(results)),
@@ -109,10 +101,14 @@ def reference_points(results: Sequence[Result], folder: Path) -> str:
     return "\n".join(lines)
 
 
-def _tables(results: Sequence[Result]) -> list[str]:
+def _figure_and_tables(results: Sequence[Result], metrics: Mapping[str, str], path: Path) -> list[str]:
+    tilting_figure(results, metrics, path)
     shortcuts = {name: shortcut_rate(name) for name in ("lists", "consult")}
     target = results[0]["arms"][0]["target_kl"]
     return [
+        f"![Predicted by tilting (lines) and trained at one target KL (dots)]({path.name})",
+        "",
+        *notes(results),
         f"Trained at a target KL of {target:g}. The measured KLs differ: for differences each arm is moved to "
         f"{target:g} along the curve that tilting predicts for its objective, which changes its rate by at most "
         f"{largest_move(results):.3f}.",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from pipelines.config.loading import load_config
+from pipelines.config.loading import load_run
 from pipelines.preview_check.design import Scale
 from pipelines.preview_check.run import run_check
 from pipelines.preview_check.write import load_results, stored_results, write_results
@@ -34,8 +34,7 @@ def main() -> None:
     if arguments.only_write:
         entries = stored_results(arguments.results)
     else:
-        chain = load_config(arguments.chain / "config.yaml", [])
-        chain = chain.model_copy(update={"output_dir": arguments.chain.parent, "name": arguments.chain.name})
+        chain = load_run(arguments.chain)
         with ray_session():
             run_check(
                 chain,

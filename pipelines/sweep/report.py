@@ -28,7 +28,7 @@ from pipelines.reporting.html import (
 )
 from pipelines.run_folder import RunFolder
 from pipelines.sweep.predicted import Predicted, predictions, rank_correlation
-from pipelines.sweep.results import LeftOut, Setting, Value, training_command, why_none, why_unfinished
+from pipelines.sweep.results import LeftOut, Setting, Value, why_none, why_unfinished
 from pipelines.sweep.score import Source
 from pipelines.sweep.space import GAMMA, in_words
 
@@ -77,7 +77,7 @@ def _recommended(sweep: SweepConfig, summary: Mapping[str, Any], settings: Seque
         ),
         items([override_text(key, value) for key, value in chosen.changes.items()]),
         paragraph(f"Its aligned policy: {RunFolder(chosen.trials[0]).model}."),
-        code(training_command(chosen, sweep), summary="train it again, with further overrides behind"),
+        code(summary["recommended"]["command"], summary="train it again, with further overrides behind"),
         paragraph(
             f"Hypervolume of the front (win rate above one half, integrated over KL up to {number(area['worst_kl'], 2)}"
             f" nats): {number(area['validation'])} on validation prompts, {number(area['test'])} on test prompts."

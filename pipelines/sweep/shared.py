@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pydantic import TypeAdapter
@@ -167,7 +168,7 @@ def make_samples(
     """
     if "validation" not in config.references.splits:
         raise ConfigError("a sweep chooses on validation prompts: add validation to references.splits")
-    judges = {name: key for name, key in judge_keys(config).items() if _judges(name, source)}
+    judges = judges_of(config, source)
     key = sft_key(config, prompts, judges)
     if sft_samples.is_file() and key_of(sft_samples) != key:
         raise ConfigError(
@@ -175,7 +176,7 @@ def make_samples(
             "otherwise: a model, the gold function or the settings of sampling have changed since; choose another "
             "`name`"
         )
-    lacking = _lacking(config, trials, source)
+    lacking = _lacking(config, trials, judges)
     if lacking is None and sft_samples.is_file():
         return
     with _sampling(config, shared) as cast:
@@ -187,9 +188,9 @@ def make_samples(
             save_samples(judged_samples(config, source, cast, prompts, policy), sft_samples, key=key)
 
 
-def _judges(name: str, source: Source) -> bool:
-    """Whether the sweep uses the scores of this judge; others may come and go beside it."""
-    return (name == GOLD) == (source == "gold")
+def judges_of(config: RunConfig, source: Source) -> dict[str, Any]:
+    """Keys of the judges whose scores the sweep uses; others may come and go beside it."""
+    return {name: key for name, key in judge_keys(config).items() if (name == GOLD) == (source == "gold")}
 
 
 def with_all_references(config: RunConfig, trials: Sequence[RunConfig]) -> RunConfig:
@@ -216,14 +217,13 @@ def _union(groups: Sequence[Mapping[str, Sequence[Reference]]]) -> dict[str, lis
     return found
 
 
-def _lacking(config: RunConfig, trials: Sequence[RunConfig], source: Source) -> str | None:
+def _lacking(config: RunConfig, trials: Sequence[RunConfig], judges: Mapping[str, Any]) -> str | None:
     """Why the table that is there will not do; None if it will."""
     folder = RunFolder(config.base_folder).references
     if not (folder / SAMPLES).is_file():
         return "there are none yet"
     manifest = ReferenceTable.load(folder).manifest
-    judges = [*changed_judges(config, manifest), *missing_judges(config, manifest)]
-    stale = [name for name in judges if _judges(name, source)]
+    stale = [*changed_judges(judges, manifest), *missing_judges(judges, manifest)]
     if stale:
         return f"those that are there lack the scores of {', '.join(stale)} as it is now"
     made = manifest["made_with"]
