@@ -66,7 +66,8 @@ def run_align(
 def resume(run_folder: Path, cast: Actors | None = None, *, watch: Watch | None = None) -> dict[str, Any]:
     """Continue a run from its last whole checkpoint to the same end that it would have had without the interruption.
 
-    With `cast`, its actors are used and kept. A run that is finished stays as it is.
+    With `cast`, its actors are used and kept, and hold the last policy afterwards. Without, a run that is finished
+    stays as it is.
 
     Raises:
         ConfigError: The folder holds no run, or it is running.
@@ -75,7 +76,7 @@ def resume(run_folder: Path, cast: Actors | None = None, *, watch: Watch | None 
     folder, config = RunFolder(run_folder), load_run(run_folder)
     with _alone(folder):
         checkpoint = checkpoints.latest(folder.checkpoints, say)
-        if folder.model.is_dir() and folder.summary.is_file():
+        if cast is None and folder.model.is_dir() and folder.summary.is_file():
             if checkpoint is not None:
                 checkpoints.refuse_other_run(checkpoint, {CONFIG_HASH: config_hash(config)})
             say(f"{run_folder} is finished: {folder.model}")

@@ -72,6 +72,12 @@ def _checked(name: str, bars: Mapping[str, float]) -> Callable[[Sequence[str], S
                 f"evaluate.gold: {name} failed on {len(responses)} responses: {type(error).__name__}: {error}"
             ) from error
         scores = {key: np.asarray(values, dtype=np.float64) for key, values in answer.items()}
+        without_bar = [key for key in scores if key not in bars]
+        if without_bar:
+            raise ConfigError(
+                f"evaluate.gold: {name} returned {', '.join(map(repr, without_bar))} too, for which evaluate.bars says "
+                "from where it is good; give a bar, or leave it out of what the function returns"
+            )
         for key in bars:
             if key not in scores or scores[key].shape != (len(responses),):
                 raise ConfigError(f"evaluate.gold: {name} must return one {key!r} score per response")

@@ -161,10 +161,11 @@ async def mean_rewards(
     by_prompt: dict[str, list[float]] = {}
     for (prompt, _), reward in zip(asked, rewards.tolist(), strict=True):
         by_prompt.setdefault(prompt.id, []).append(reward)
-    return {prompt_id: _mean_of_known(values) for prompt_id, values in by_prompt.items()}
+    return {prompt_id: mean_of_known(values) for prompt_id, values in by_prompt.items()}
 
 
-def _mean_of_known(rewards: Sequence[float]) -> float:
+def mean_of_known(rewards: Sequence[float]) -> float:
+    """The mean of the finite rewards; NaN where there is none."""
     known = [reward for reward in rewards if np.isfinite(reward)]
     return float(np.mean(known, dtype=np.float64)) if known else float("nan")
 

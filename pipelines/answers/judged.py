@@ -42,7 +42,7 @@ from pipelines.reference_table import (
     sha256_of,
 )
 from pipelines.references import table_rows
-from pipelines.treatments import run_table, tabled, treatment_of
+from pipelines.treatments import run_table, treatment_of
 
 ReferencesFrom = Literal["table", "answers"]
 
@@ -115,7 +115,7 @@ def _with_reference(
 ) -> set[str]:
     """Prompts that can have a reference: all, but for those that a table of the answers themselves leaves out."""
     ids = {answered.id for answered in answers}
-    if table is None or not tabled(setting) or isinstance(setting.reference, PredictedReference):
+    if table is None or not needs_table(setting.reference) or isinstance(setting.reference, PredictedReference):
         return ids
     return ids & table.rows.get(name, {}).keys()
 
@@ -159,17 +159,21 @@ def refuse_what_answers_lack(config: RunConfig) -> None:
 def own_table(config: RunConfig, answers: Sequence[Answered], raw: RawRewards, folder: Path) -> ReferenceTable:
     """A reference table like that of `allgood reference`, with each prompt's own responses in the place of samples.
 
-    A prompt with fewer than two scores has no row.
+    A prompt with fewer than two scores has no row, nor has one with which no canned reply could be scored.
     """
     ids = [answered.id for answered in answers for _ in answered.responses]
     columns = {f"reward.{name}": values.astype(np.float64) for name, values in raw.rewards.items()}
     samples = pa.table({"prompt_id": ids, **columns})
-    canned = {}
+    canned: dict[str, dict[str, dict[str, float]]] = {}
     for name, means in raw.canned.items():
         reference = config.properties[name].reference
         column = canned_column(reference.replies)  # type: ignore[union-attr]  # raw.canned holds canned ones only
         canned[name] = {column: {a.id: float(mean) for a, mean in zip(answers, means, strict=True)}}
-    rows = [row for row in table_rows(samples.to_pylist(), canned, list(config.properties)) if row["n"] >= 2]
+    rows = [
+        row
+        for row in table_rows(samples.to_pylist(), canned, list(config.properties))
+        if row["n"] >= 2 and all(np.isfinite(row[column]) for column in canned.get(row["property"], ()))
+    ]
     if not rows:
         causes = missing_lines(config, missing_scores(config, answers, raw.rewards))
         raise DataError("; ".join(["no prompt has two answers that could be scored, so none has a reference", *causes]))

@@ -71,7 +71,7 @@ def missing_lines(config: RunConfig, missing: Mapping[str, Missing]) -> list[str
         if counts.without_reference:
             lines.append(
                 f"{counts.without_reference} answers have no {name} reference: fewer than two answers to their prompt "
-                "have a score, or a canned reply has none"
+                "have a score, or no canned reply has one"
             )
     return lines
 

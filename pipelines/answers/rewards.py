@@ -33,6 +33,7 @@ from pipelines.files import atomic_path, write_json
 from pipelines.lane import PROBE, Lane
 from pipelines.progress import Bar, say, track
 from pipelines.reference_table import canned_key
+from pipelines.references import mean_of_known
 from pipelines.table_keys import scorer_keys
 
 ROWS_PER_PART = 256
@@ -143,11 +144,11 @@ async def _score_part(lane: Lane, *, part: Part, names: Sequence[str]) -> Column
 
 
 async def _score_canned(lane: Lane, *, part: Part, name: str, texts: Sequence[str]) -> Columns:
-    """The mean reward of the replies to each prompt, [prompts]; NaN when one of them failed."""
+    """The mean reward of each prompt's replies that could be scored, [prompts]; NaN where none could."""
     prompts = [answered.prompt for answered in part for _ in texts]
     scored = await lane.score_texts(name, prompts, [text for _ in part for text in texts])
-    means = scored.reshape(len(part), len(texts)).mean(axis=1, dtype=np.float64)
-    return {f"canned.{name}": means.astype(np.float32)}
+    means = [mean_of_known(rewards) for rewards in scored.reshape(len(part), len(texts)).tolist()]
+    return {f"canned.{name}": np.array(means, dtype=np.float32)}
 
 
 def _columns_of(paths: Sequence[Path]) -> Columns:

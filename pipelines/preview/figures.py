@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -43,7 +43,7 @@ def frontier_png(rows: Sequence[Row], front: Sequence[Row], metric: str, baselin
         axes.plot(
             [row["kl"] for row in front], [row[metric] for row in front], color="black", lw=1.3, label="Pareto front"
         )
-    own = [row for row in rows if row["is_own"] and row["method"] == "tilt"]
+    own = by_kl(row for row in rows if row["is_own"] and row["method"] == "tilt")
     axes.plot(
         [row["kl"] for row in own], [row[metric] for row in own], color="black", lw=1, ls=":", label="run file's own"
     )
@@ -125,9 +125,8 @@ def interactive(rows: Sequence[Row], front: Sequence[Row], metrics: Mapping[str,
         traces.append(trace.update(text=hover, hovertemplate="%{text}<br>%{y:.3f}<extra></extra>"))
         columns.append(chosen)
     line = {"color": GREY, "width": 1.5}
-    traces.append(
-        go.Scatter(x=[row["kl"] for row in front], mode="lines", name="Pareto front", line=line, hoverinfo="skip")
-    )
+    name = f"Pareto front by {metrics[next(iter(metrics))]}"  # whatever metric is shown later
+    traces.append(go.Scatter(x=[row["kl"] for row in front], mode="lines", name=name, line=line, hoverinfo="skip"))
     columns.append(list(front))
 
     def shown(metric: str) -> list[list[Any]]:
@@ -152,6 +151,11 @@ def interactive(rows: Sequence[Row], front: Sequence[Row], metrics: Mapping[str,
     )
     div = figure.to_html(full_html=False, include_plotlyjs=False, config={"displaylogo": False, "responsive": True})
     return f"<script>{get_plotlyjs()}</script>{div}"
+
+
+def by_kl(rows: Iterable[Row]) -> list[Row]:
+    """Rows as points of a line: levels are asked for as target KLs first, then as coefficients."""
+    return sorted(rows, key=lambda row: row["kl"])
 
 
 def _words(column: str) -> str:

@@ -84,7 +84,8 @@ def measures_of(
     scores = {f"gold_win_rate.{name}": grid for name, grid in cached.gold.items()}
     scores |= {f"evaluator_win_rate.{name}": grid for name, grid in cached.evaluators.items()}
     scores |= {f"reward_win_rate.{name}": grid for name, grid in cached.rewards.items()}
-    both = cached.gold or cached.evaluators or cached.rewards
+    evaluators = cached.evaluators if cached.rewards.keys() <= cached.evaluators.keys() else {}
+    both = cached.gold or evaluators or cached.rewards
     return Measures(
         names=tuple(values),
         values=torch.stack([grid.double() for grid in values.values()], dim=-1),

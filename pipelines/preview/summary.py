@@ -12,7 +12,7 @@ from rich.table import Table
 
 from pipelines.config.run import RunConfig
 from pipelines.guards import kl_notice
-from pipelines.preview.frontier import Best, best_within, pareto_front
+from pipelines.preview.frontier import Best, best_within, judged, pareto_front
 from pipelines.preview.predict import Prediction
 from pipelines.preview.rows import Row, finite, row_of
 from pipelines.preview.run import Predicted, Preview
@@ -45,6 +45,7 @@ def summary_of(preview: Preview) -> dict[str, Any]:
         "num_out_of_reach": sum(not found.numbers for found in predictions),
         "left_out": dict(preview.grid.left_out),
         "headline": preview.headline,
+        "evaluated": sorted(judged(preview.measures.comparisons, "evaluator")),
         "sft": finite(_baseline(preview)),
         "own": [
             row_of(preview, own, found) for own in preview.settings if own.setting.is_own for found in own.predictions
@@ -160,7 +161,7 @@ def notes(summary: Mapping[str, Any]) -> list[str]:
         found.append(
             f"!: too few samples for that KL: it reads too low, and so do its gains ({summary['num_unreliable']} "
             f"predictions; {summary['num_out_of_reach']} more lie beyond what {summary['num_samples']} samples can "
-            "show). More samples: `allgood reference CONFIG --num-samples 256`."
+            f"show). More samples: `allgood reference CONFIG --num-samples {4 * summary['num_samples']}`."
         )
     found += [
         f"Nothing lies within {budget:g} nats; lower preview.target_kls, or raise preview.kl_budgets."
@@ -181,6 +182,11 @@ def notes(summary: Mapping[str, Any]) -> list[str]:
     if summary["headline"] != "both_good_rate":
         found.append(f"There is no gold here: settings are ranked by {METRIC_NAMES[summary['headline']]}.")
     if summary["headline"] == "reward_win_rate":
+        if summary["evaluated"]:
+            found.append(
+                f"Held-out evaluators judge only {', '.join(summary['evaluated'])}: ranked by them, settings that "
+                "neglect the other properties would come first."
+            )
         found.append(
             "A training reward model is no judge: what it likes at high KL may be reward hacking. Train a held-out "
             "evaluator with `allgood reward --held-out` and make the references again."

@@ -142,6 +142,6 @@ def _series(summary: Mapping[str, Any], rows: Sequence[Row]) -> dict[str, list[R
         if best["method"] == "tilt" and best["setting"] not in chosen.values():
             chosen[setting_name(best)] = best["setting"]
     return {
-        label: [row for row in rows if row["setting"] == index and row["method"] == "tilt"]
+        label: figures.by_kl(row for row in rows if row["setting"] == index and row["method"] == "tilt")
         for label, index in chosen.items()
     }

@@ -127,14 +127,16 @@ def _table(entries: Sequence[Entry]) -> list[str]:
         for metric, digits in (("kl", 2), ("gold_win_rate", 3), ("both_good", 3)):
             mark = " !" if metric == "kl" and not entry["reliable"] else ""
             cells += [f"{predicted[metric]:.{digits}f}{mark}", f"{achieved[metric]:.{digits}f}"]
-        cells += [_ratio(matched["efficiency"]), _ratio(matched["gold_gain_ratio"])]
+        unsupported = "" if matched.get("reliable", True) else " !"
+        cells += [_ratio(matched["efficiency"]) + unsupported, _ratio(matched["gold_gain_ratio"]) + unsupported]
         cells.append(_change(entry) + ("" if is_flat(entry["change"]) else " (not flat)"))
         rows.append("| " + " | ".join(cells) + " |")
     return rows
 
 
 def _efficiency(entries: Sequence[Entry]) -> str:
-    found = [entry["at_measured_kl"] for entry in entries if entry["at_measured_kl"]["efficiency"] is not None]
+    matched = [entry["at_measured_kl"] for entry in entries]
+    found = [entry for entry in matched if entry["efficiency"] is not None and entry["reliable"]]
     if not found:
         return "No efficiency: the samples cannot show the measured KL of any run.\n"
     values = np.array([entry["efficiency"] for entry in found])
@@ -161,8 +163,8 @@ def _spread(entries: Sequence[Entry]) -> list[str]:
         rows.append(f"| {target:g} | {found.spread:.4f} | {other:.4f} | {found.noise:.4f} | {found.reliability:.2f} |")
     return [
         "Spread: standard deviation over the settings of one target. Noise: the spread that settings of one true win "
-        "rate would show, from resampled test prompts; another seed of RL would add to it. No prediction could "
-        "correlate better with the achieved rates than the square root of the last column.\n",
+        "rate would show, from resampled test prompts; another seed of RL would add to it. On average a perfect "
+        "prediction would correlate with the achieved rates by about the square root of the last column.\n",
         *rows,
     ]
 

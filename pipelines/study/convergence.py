@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from allgood.intervals import t_interval
+from pipelines.evaluation.convergence import MAX_CHANGE, is_flat
 
 Result = Mapping[str, Any]
 EFFICIENCY = (
@@ -34,6 +35,17 @@ def convergence_table(results: Sequence[Result], objectives: Mapping[str, str]) 
             if arms:
                 rows.append(f"| {label} | {target:g} | " + " | ".join(_cells(arms)) + " |")
     return rows
+
+
+def convergence_in_words(arms: Sequence[Mapping[str, Any]]) -> str:
+    """How many of these arms had converged, and how much they changed on average."""
+    num_flat = sum(is_flat(arm["change"]) for arm in arms)
+    return (
+        f"{num_flat} of {len(arms)} arms are flat: KL and gain in utility on validation prompts changed by at most "
+        f"{MAX_CHANGE:.0%} over the last quarter of the {arms[0]['steps']} steps. Mean change over all: KL "
+        f"{mean_change([arm['change']['kl'] for arm in arms])}, utility "
+        f"{mean_change([arm['change']['utility'] for arm in arms])}."
+    )
 
 
 def _cells(arms: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -30,6 +30,7 @@ from pipelines.sft import train_sft
 from pipelines.study.arms import run_missing
 from pipelines.study.design import study_arms
 from pipelines.study.held_out import held_out_entries, is_trained
+from pipelines.study.tuned import stored_weights
 from pipelines.summary import arm_entry, sft_entry
 from pipelines.training.parallel import SideJob, train_rewards, train_side_by_side
 from pipelines.world.write import write_world
@@ -85,7 +86,10 @@ def measure_arms(
         "shortcut_strength": config.world.shortcut_strength,
         "sft": sft_entry(measured(sft)) | of_sft,
         "arms": [
-            arm_entry(run, measured(run.samples)) | {"target_kl": target} | held_out | _training(run)
+            arm_entry(run, measured(run.samples))
+            | {"target_kl": target, "weights": stored_weights(run.arm.config)}
+            | held_out
+            | _training(run)
             for run, (_, target), held_out in zip(runs, arms, of_arms, strict=True)
         ],
     }

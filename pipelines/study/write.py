@@ -13,8 +13,9 @@ from allgood.errors import DataError
 from pipelines.drawing import PALETTE, save_png
 from pipelines.files import atomic_path
 from pipelines.study.analysis import Curve, Difference, curve, matched_difference
-from pipelines.study.convergence import EFFICIENCY, convergence_table
+from pipelines.study.convergence import EFFICIENCY, convergence_in_words, convergence_table
 from pipelines.study.judges_table import accuracy_table, agreement_table
+from pipelines.study.tuned import distinct_arms, weights_in_words
 
 Result = Mapping[str, Any]
 Metric = Callable[[Mapping[str, Any]], float]
@@ -113,6 +114,7 @@ def _section(results: Sequence[Result], strength: float, figure: str) -> str:
             table = _difference_table(results, other, metrics)
             lines += [f"### {trained[other]} minus raw sum{heading}\n", *table, ""]
     lines += ["### Training\n", *convergence_table(results, trained), "", EFFICIENCY, ""]
+    lines += [weights_in_words(results), "", convergence_in_words(distinct_arms(results)), ""]
     lines += ["### Preference models\n", "Accuracy on test pairs, mean over seeds:\n", *accuracy_table(results), ""]
     lines += [
         f"Agreement within a prompt, aligned samples at target KL {AGREEMENT_TARGET:g}:\n",
@@ -137,7 +139,7 @@ def _in_short(results: Sequence[Result], metrics: Mapping[str, Metric]) -> list[
             apart.append(f"* {name} at KL {kl:g}: {found.mean:+.3f} [{found.low:+.3f}, {found.high:+.3f}]")
     return [
         f"Of {compared} differences between LSC sum and raw sum below, {len(apart)} have an interval without 0, where "
-        f"about {0.05 * compared:.0f} would by chance alone (LSC minus raw):\n",
+        f"about {0.05 * compared:.1f} would by chance alone (LSC minus raw):\n",
         *apart,
     ]
 

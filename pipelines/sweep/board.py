@@ -35,7 +35,6 @@ class Row:
     step: int = 0
     win_rate: float | None = None
     kl: float | None = None
-    note: str = ""
 
 
 @dataclass

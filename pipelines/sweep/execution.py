@@ -11,6 +11,7 @@ import ray
 
 from actors.cast import spawn_in_group
 from actors.named_actors import attach
+from allgood.errors import CheckpointError
 from pipelines.align import Watch, resume, run_align
 from pipelines.align_loop import Step
 from pipelines.align_setup import TABLE_HASH
@@ -41,7 +42,7 @@ def align_and_measure(config: RunConfig, plan: TrialPlan, observe: Callable[[Ste
     assert group is not None, "Ray Tune runs every trial in a placement group"
     with spawn_in_group(lane_request(config), group, first_bundle=FIRST_BUNDLE) as own:
         cast = SharedActors(own=own, shared=attach(plan.shared))
-        summary = _align(
+        summary = align_trial(
             config, cast, Watch(validation_judge(config, load_opponents(config, plan.source), cast), observe)
         )
         samples = _test_samples(config, cast, plan.source, policy_version=int(summary["policy_version"]))
@@ -55,21 +56,29 @@ def align_and_measure(config: RunConfig, plan: TrialPlan, observe: Callable[[Ste
     }
 
 
-def _align(config: RunConfig, cast: Actors, watch: Watch) -> Mapping[str, Any]:
+def align_trial(config: RunConfig, cast: Actors, watch: Watch | None = None) -> Mapping[str, Any]:
+    """Align from the last checkpoint, or anew; the cast holds the trial's last policy afterwards."""
     folder = RunFolder(config.folder)
     if folder.config.is_file() and newest(folder.checkpoints) is not None:
-        if has_its_table(config):
+        obstacle = why_anew(config)
+        if obstacle is None:
             return resume(folder.path, cast, watch=watch)
-        say("another sweep had the reference table of the base built again; starting anew")
+        say(f"{obstacle}; starting anew")
     return run_align(config, cast, overwrite=True, watch=watch)
 
 
-def has_its_table(config: RunConfig) -> bool:
-    """Whether the trial's checkpoint was made with the reference table that is there now."""
-    checkpoint = latest(RunFolder(config.folder).checkpoints, say)
+def why_anew(config: RunConfig) -> str | None:
+    """Why the trial cannot go on from its checkpoints: all are damaged, or the table has changed; None if it can."""
+    folder = RunFolder(config.folder)
+    try:
+        checkpoint = latest(folder.checkpoints, say)
+    except CheckpointError:
+        return f"every checkpoint in {folder.checkpoints} is damaged"
     table = run_table(config)
     now = None if table is None else sha256_of(table.folder / MANIFEST)
-    return checkpoint is None or checkpoint.hashes.get(TABLE_HASH) == now
+    if checkpoint is not None and checkpoint.hashes.get(TABLE_HASH) != now:
+        return "another sweep had the reference table of the base built again"
+    return None
 
 
 def _test_samples(config: RunConfig, cast: Actors, source: Source, *, policy_version: int) -> ScoredSamples:

@@ -54,6 +54,19 @@ def judge_source(config: RunConfig) -> Source:
     )
 
 
+def judged_properties(config: RunConfig, source: Source) -> list[str]:
+    """The properties that are judged; cached samples may hold the scores of others too."""
+    gold = gold_of(config)
+    return list(gold.bars) if source == "gold" and gold is not None else trained_properties(config, held_out=True)
+
+
+def unjudged_notice(config: RunConfig, source: Source) -> str | None:
+    """Of which properties a win rate says nothing, if there are any."""
+    judged = judged_properties(config, source)
+    others = [name for name in config.properties if name not in judged]
+    return f"nobody judges {', '.join(others)}: win rates are those of {', '.join(judged)}" if others else None
+
+
 def load_opponents(config: RunConfig, source: Source) -> Opponents:
     """The cached SFT samples of the validation prompts.
 
@@ -63,18 +76,29 @@ def load_opponents(config: RunConfig, source: Source) -> Opponents:
     path = RunFolder(config.base_folder).references / SAMPLES
     prefix = "gold." if source == "gold" else EVALUATOR
     table = pq.read_table(path, filters=[("split", "=", "validation")])
-    names = [column for column in table.column_names if column.startswith(prefix)]
-    if not len(table) or not names:
+    names = judged_properties(config, source)
+    lacking = [prefix + name for name in names if prefix + name not in table.column_names]
+    if not len(table) or lacking:
         raise DataError(
-            f"{path} holds no validation prompts with {prefix}* scores; add validation to references.splits and make "
-            "it again with `allgood reference CONFIG`"
+            f"{path} holds no validation prompts with {', '.join(lacking) or 'scores'}; add validation to "
+            "references.splits and make it again with `allgood reference CONFIG`"
         )
     prompts = table["prompt_id"].to_pylist()
-    scores: dict[str, dict[str, list[float]]] = {name.removeprefix(prefix): {} for name in names}
+    scores: dict[str, dict[str, list[float]]] = {name: {} for name in names}
     for name in names:
-        for prompt, value in zip(prompts, table[name].to_pylist(), strict=True):
-            scores[name.removeprefix(prefix)].setdefault(prompt, []).append(np.nan if value is None else value)
+        for prompt, value in zip(prompts, table[prefix + name].to_pylist(), strict=True):
+            scores[name].setdefault(prompt, []).append(np.nan if value is None else value)
     return Opponents(source, scores)
+
+
+def refuse_unmet(opponents: Opponents, prompt_ids: Sequence[str]) -> None:
+    """DataError: validation prompts of a trial have no cached samples to compare with."""
+    unknown = [prompt for prompt in prompt_ids if any(prompt not in known for known in opponents.scores.values())]
+    if unknown:
+        raise DataError(
+            f"{len(unknown)} of {len(prompt_ids)} validation prompts have no cached SFT samples; raise "
+            "references.max_prompts.validation to at least align.max_evaluation_prompts"
+        )
 
 
 def validation_judge(config: RunConfig, opponents: Opponents, cast: Actors) -> Judge:
@@ -84,12 +108,7 @@ def validation_judge(config: RunConfig, opponents: Opponents, cast: Actors) -> J
         prompts, responses = texts(experience)
         scores = await scored(config, opponents.source, cast, prompts, responses)
         ids = [prompt for chunk in experience for prompt in chunk.rollout.chunk.prompt_ids]
-        unknown = [prompt for prompt in ids if any(prompt not in known for known in opponents.scores.values())]
-        if unknown:
-            raise DataError(
-                f"{len(unknown)} of {len(ids)} validation prompts have no cached SFT samples; raise "
-                "references.max_prompts.validation to at least align.max_evaluation_prompts"
-            )
+        refuse_unmet(opponents, ids)
         rates = {
             name: win_rate(
                 np.reshape(scores[name], (len(ids), -1)), np.array([known[prompt] for prompt in ids], dtype=np.float64)

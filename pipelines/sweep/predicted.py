@@ -25,6 +25,7 @@ from pipelines.guards import tilt_notice
 from pipelines.prompt_order import prompts_of
 from pipelines.reference_table import ReferenceTable
 from pipelines.run_folder import RunFolder
+from pipelines.sweep.judge import judged_properties
 from pipelines.sweep.results import Setting
 from pipelines.sweep.score import Source
 
@@ -46,7 +47,8 @@ def predictions(run: RunConfig, settings: Sequence[Setting], source: Source) -> 
     validation = prompts_of(run, load_prepared(base.data).prompts, "validation")[: run.align.max_evaluation_prompts]
     cached = load_cached_samples(run, "validation", prompt_ids=[prompt.id for prompt in validation])
     table = ReferenceTable.load(base.references)
-    contest = Contest.of(cached.gold if source == "gold" else cached.evaluators)
+    scores = cached.gold if source == "gold" else cached.evaluators
+    contest = Contest.of({name: scores[name] for name in judged_properties(run, source)})
     return {setting.name: _prediction(_config(run, setting), cached, table, contest) for setting in settings}
 
 

@@ -27,6 +27,7 @@ from pipelines.reporting.html import (
     with_interval,
 )
 from pipelines.run_folder import RunFolder
+from pipelines.sweep.judge import unjudged_notice
 from pipelines.sweep.predicted import Predicted, predictions, rank_correlation
 from pipelines.sweep.results import LeftOut, Setting, Value, why_none, why_unfinished
 from pipelines.sweep.score import Source
@@ -51,7 +52,7 @@ def write_sweep_report(
         Section("Settings left out", _left_out(left_out)),
         Section("Trials that did not finish", _unfinished(trials)),
         Section("What was run", _what_was_run(sweep, run)),
-        Section("Notes", [items(_notes(sweep, settings, source))]),
+        Section("Notes", [items(_notes(sweep, run, settings, source))]),
     ]
     for section in sections:
         for part in section.body:
@@ -212,12 +213,15 @@ def _what_was_run(sweep: SweepConfig, run: RunConfig) -> list[Markup | Picture]:
     ]
 
 
-def _notes(sweep: SweepConfig, settings: Sequence[Setting], source: Source) -> list[str]:
+def _notes(sweep: SweepConfig, run: RunConfig, settings: Sequence[Setting], source: Source) -> list[str]:
     judge = "gold" if source == "gold" else "held-out preference models"
     notes = [
         f"Win rates are judged by {judge}, never by the reward models that training maximises. Choices (front, "
         "recommendation, early stopping) use validation prompts; test prompts only report.",
     ]
+    unjudged = unjudged_notice(run, source)
+    if unjudged is not None:
+        notes.append(f"{unjudged[0].upper()}{unjudged[1:]}.")
     if any(setting.seeds > 1 for setting in settings):
         notes.append(
             "Seeds repeat the alignment on one world, one SFT policy and one set of reward models: their intervals "

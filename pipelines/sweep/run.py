@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import uuid
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -23,19 +24,22 @@ from allgood.errors import ConfigError
 from pipelines.config import yaml12
 from pipelines.config.run import RunConfig
 from pipelines.config.sweep import OptunaSearch, SweepConfig
+from pipelines.data import load_prepared
 from pipelines.evaluation.samples import test_prompts
 from pipelines.files import atomic_path, claimed, write_json
 from pipelines.progress import say
+from pipelines.prompt_order import run_prompts
+from pipelines.run_folder import RunFolder
 from pipelines.runtime import ray_session
 from pipelines.sweep import results
 from pipelines.sweep.final_table import final_table
-from pipelines.sweep.judge import judge_source, load_opponents
+from pipelines.sweep.judge import judge_source, load_opponents, refuse_unmet, unjudged_notice
 from pipelines.sweep.placement import num_fitting, refuse_too_large
 from pipelines.sweep.report import write_sweep_report
 from pipelines.sweep.score import Source
 from pipelines.sweep.shared import Shared, forget_trial, frozen_actors, make_base, make_samples
 from pipelines.sweep.space import Point, Space, planned, point_config, space_of
-from pipelines.sweep.trial import SFT_SAMPLES, TrialPlan
+from pipelines.sweep.trial import SFT_SAMPLES, TrialPlan, trial_folders
 
 CONFIG, SUMMARY, TABLE = "sweep.yaml", "summary.json", "results.parquet"
 _MAY_CHANGE = frozenset({"kl_budget", "retries", "max_concurrent"})  # between start and resume
@@ -58,7 +62,10 @@ def run_sweep(sweep: SweepConfig, run: RunConfig, *, source_name: str, resume: b
     trials = _checked_runs(space, points, run, source_name)
     source = judge_source(run)
     _refuse_unprunable(sweep, trials)
-    _refuse_occupied(sweep, run, resume=resume)
+    refuse_occupied(sweep, run, resume=resume)
+    notice = unjudged_notice(run, source)
+    if notice is not None:
+        say(notice)
     if points is not None:
         say(f"{len(points)} trials of up to {max(trial.align.steps for trial in trials)} steps")
     with ray_session():
@@ -80,11 +87,20 @@ def _run(
     with frozen_actors(run, source, name=_actors_name(sweep)) as shared:
         samples = sweep.folder / SFT_SAMPLES
         make_samples(run, trials, test_prompts(run), shared, source=source, sft_samples=samples)
-        load_opponents(run, source)
+        _refuse_unmet(run, trials, source)
         _fit(sweep, run, space, points, trials, source, shared, source_name)
     summary = write_results(sweep, run, space)
     say(final_table(summary))
     return summary
+
+
+def _refuse_unmet(run: RunConfig, trials: Sequence[RunConfig], source: Source) -> None:
+    """DataError: a trial would evaluate on validation prompts without cached samples, and find out while it trains."""
+    opponents = load_opponents(run, source)
+    prompts = load_prepared(RunFolder(run.base_folder).data).prompts
+    for trial in trials:
+        evaluated = run_prompts(trial, prompts, "validation")[: trial.align.max_evaluation_prompts]
+        refuse_unmet(opponents, [prompt.id for prompt in evaluated])
 
 
 def _actors_name(sweep: SweepConfig) -> str:
@@ -178,12 +194,12 @@ def _fit(
         board.close()
 
 
-def _refuse_occupied(sweep: SweepConfig, run: RunConfig, *, resume: bool) -> None:
+def refuse_occupied(sweep: SweepConfig, run: RunConfig, *, resume: bool) -> None:
     """ConfigError: the folder holds a sweep and `resume` is not set, or it holds another one."""
     path = sweep.folder / CONFIG
     if (sweep.folder / "config.yaml").is_file():
         raise ConfigError(f"{sweep.folder} holds a run, whose report the sweep's would replace; choose another `name`")
-    if path.is_file():
+    if path.is_file() and trial_folders(sweep.folder):  # one that was refused before its first trial holds nothing yet
         if not resume:
             raise ConfigError(
                 f"{sweep.folder} already holds a sweep; continue it with --resume, or choose another `name`"
@@ -207,7 +223,8 @@ def _refuse_other_sweep(path: Path, content: dict[str, Any]) -> None:
         )
     for part in ("sweep", "run"):
         for key, value in content[part].items():
-            if key not in _MAY_CHANGE and earlier[part].get(key) != value:
+            # As text, since the order counts too: a trial keeps the position of its values, and its name their order.
+            if key not in _MAY_CHANGE and json.dumps(earlier[part].get(key)) != json.dumps(value):
                 raise ConfigError(
                     f"{path.parent} was started with another `{key}` of the {part} file; put it back, "
                     "or choose another `name`"

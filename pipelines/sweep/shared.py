@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ from pipelines.chain import trained_properties
 from pipelines.comparison import sample_policy
 from pipelines.config.loading import load_config, save_config
 from pipelines.config.properties import Reference
+from pipelines.config.rl import ReferencesConfig
 from pipelines.config.run import RunConfig
 from pipelines.data import Prompt, prepare
 from pipelines.evaluation.measure import PolicySamples
@@ -43,12 +45,13 @@ from pipelines.evaluation.samples import ScoredSamples, key_of, save_samples, sf
 from pipelines.files import write_json
 from pipelines.judge_keys import GOLD, changed_judges, judge_keys, missing_judges
 from pipelines.progress import say
-from pipelines.reference_table import SAMPLES, ReferenceTable
+from pipelines.reference_table import MANIFEST, SAMPLES, ReferenceTable
 from pipelines.references import build_references
 from pipelines.run_folder import RunFolder
 from pipelines.sft import train_sft
 from pipelines.sweep.judge import scored
 from pipelines.sweep.score import Source
+from pipelines.table_keys import table_keys
 from pipelines.training.parallel import train_rewards
 from pipelines.world.write import write_world
 
@@ -176,12 +179,12 @@ def make_samples(
             "otherwise: a model, the gold function or the settings of sampling have changed since; choose another "
             "`name`"
         )
-    lacking = _lacking(config, trials, judges)
-    if lacking is None and sft_samples.is_file():
+    why = lacking(config, trials, judges)
+    if why is None and sft_samples.is_file():
         return
     with _sampling(config, shared) as cast:
-        if lacking is not None:
-            say(f"building the references of all trials ({lacking})")
+        if why is not None:
+            say(f"building the references of all trials ({why})")
             build_references(with_all_references(config, trials), cast)
         if not sft_samples.is_file():
             policy = sample_policy(config, cast, prompts, policy_version=0, is_reference=True)
@@ -197,6 +200,7 @@ def with_all_references(config: RunConfig, trials: Sequence[RunConfig]) -> RunCo
     """`config` whose table serves these trials, and every sweep that had a table built on this base before.
 
     The base keeps a list of what sweeps asked for, because a table that is built again replaces the one of the others.
+    For the same reason the table has all the samples that the one before had.
     """
     path = RunFolder(config.base_folder).path / ASKED
     asked = _ASKED.validate_json(path.read_bytes()) if path.is_file() else {}
@@ -204,7 +208,9 @@ def with_all_references(config: RunConfig, trials: Sequence[RunConfig]) -> RunCo
     union = _union([config.references.also, asked, *of_trials])
     write_json(path, _ASKED.dump_python(union, mode="json"))
     also = {name: references for name, references in union.items() if name in config.properties}
-    return config.model_copy(update={"references": config.references.model_copy(update={"also": also})})
+    made = _made(RunFolder(config.base_folder).references)
+    references = config.references if made is None else _together(made, config.references)
+    return config.model_copy(update={"references": references.model_copy(update={"also": also})})
 
 
 def _union(groups: Sequence[Mapping[str, Sequence[Reference]]]) -> dict[str, list[Reference]]:
@@ -217,7 +223,7 @@ def _union(groups: Sequence[Mapping[str, Sequence[Reference]]]) -> dict[str, lis
     return found
 
 
-def _lacking(config: RunConfig, trials: Sequence[RunConfig], judges: Mapping[str, Any]) -> str | None:
+def lacking(config: RunConfig, trials: Sequence[RunConfig], judges: Mapping[str, Any]) -> str | None:
     """Why the table that is there will not do; None if it will."""
     folder = RunFolder(config.base_folder).references
     if not (folder / SAMPLES).is_file():
@@ -226,14 +232,13 @@ def _lacking(config: RunConfig, trials: Sequence[RunConfig], judges: Mapping[str
     stale = [*changed_judges(judges, manifest), *missing_judges(judges, manifest)]
     if stale:
         return f"those that are there lack the scores of {', '.join(stale)} as it is now"
-    made = manifest["made_with"]
-    if made["num_samples"] < config.references.num_samples or not set(config.references.splits) <= set(made["splits"]):
-        return (
-            f"those that are there have {made['num_samples']} samples per prompt of {', '.join(made['splits'])}; "
-            f"asked for are {config.references.num_samples} of {', '.join(config.references.splits)}"
-        )
-    unlike = {json.dumps(_reference_key(trial), sort_keys=True): trial for trial in trials}
+    made = _made(folder)
+    if made is not None and _extent(_together(made, config.references)) != _extent(made):
+        return f"those that are there have {_extent(made)}; asked for are {_extent(config.references)}"
+    unlike = {json.dumps(_treatment_key(trial), sort_keys=True): trial for trial in trials}
     try:
+        # Trials whose rewards need no table still meet its samples.
+        ReferenceTable.load(folder).check(table_keys(config, list(config.properties)))
         for trial in unlike.values():
             set_up(trial)
     except ReferenceTableError as error:
@@ -241,8 +246,41 @@ def _lacking(config: RunConfig, trials: Sequence[RunConfig], judges: Mapping[str
     return None
 
 
-def _reference_key(config: RunConfig) -> object:
-    return {name: setting.reference.model_dump(mode="json") for name, setting in config.properties.items()}
+def _made(folder: Path) -> ReferencesConfig | None:
+    """How many samples of which prompts the table that is there was made with; None where there is none."""
+    if not (folder / MANIFEST).is_file():
+        return None
+    made = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["made_with"]
+    return ReferencesConfig(num_samples=made["num_samples"], splits=made["splits"], max_prompts=made["max_prompts"])
+
+
+def _together(made: ReferencesConfig, asked: ReferencesConfig) -> ReferencesConfig:
+    """What was asked for, and no fewer samples of no fewer prompts than there are."""
+    splits = [*made.splits, *(split for split in asked.splits if split not in made.splits)]
+    limits = {
+        split: max(one.max_prompts.get(split, math.inf) for one in (made, asked) if split in one.splits)
+        for split in splits
+    }
+    return asked.model_copy(
+        update={
+            "num_samples": max(made.num_samples, asked.num_samples),
+            "splits": splits,
+            "max_prompts": {split: int(limit) for split, limit in limits.items() if limit < math.inf},
+        }
+    )
+
+
+def _extent(references: ReferencesConfig) -> str:
+    limits = {split: references.max_prompts.get(split) for split in references.splits}
+    shown = (f"{split} (at most {limit})" if limit else split for split, limit in limits.items())
+    return f"{references.num_samples} samples per prompt of {', '.join(shown)}"
+
+
+def _treatment_key(config: RunConfig) -> object:
+    return {
+        name: (setting.reference.model_dump(mode="json"), setting.transform.model_dump(mode="json"))
+        for name, setting in config.properties.items()
+    }
 
 
 def judged_samples(

@@ -30,7 +30,7 @@ _GROUP_TIMEOUT_S = 300  # a worker that waits longer than this for the others fa
 
 
 def run_training(job: Job, *, show_progress: bool = True, observe: Observe = nobody) -> Outcome:
-    """Train `job` with the number of workers that it asks for. Ray must not run for `workers: 0`.
+    """Train `job` with the number of workers that it asks for.
 
     With `show_progress`, the steps are shown while they happen, and `observe` is told of each.
 

@@ -17,6 +17,7 @@ from tests.pipelines.tiny_run import tiny_config
         ("[1.0]", "must return one 'short' score per response"),
         ("[1.0, float('nan')]", "returned 1 'short' scores of 2 that are no finite numbers"),
         ("[float('inf'), float('nan')]", "returned 2 'short' scores of 2"),
+        ("[1.0, 2.0], 'length': [3.0, 4.0]", "returned 'length' too, for which evaluate.bars says"),
     ],
 )
 def test_a_gold_function_that_does_not_know_every_response_is_refused(

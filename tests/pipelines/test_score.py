@@ -162,6 +162,35 @@ def test_canned_references_are_scored_for_the_prompts_of_the_file(
     np.testing.assert_allclose(scored(tmp_path / "s.parquet")["reference.short"], expected, rtol=1e-6)
 
 
+def test_a_canned_reply_that_cannot_be_scored_is_left_out_as_in_the_table(
+    ray_cluster: None, config: RunConfig, tmp_path: Path
+) -> None:
+    broken = {"kind": "function", "function": "tests.pipelines.tiny_rewards:broken_on_b", "placement": {"cpus": 0.1}}
+
+    def references(replies: list[str]) -> list[float]:
+        canned = broken | {"reference": {"kind": "canned", "replies": replies}}
+        changed = tiny_config(config.base_folder.parent, properties={"broken": canned})
+        output = tmp_path / f"{len(replies)}.parquet"
+        score_file(changed, write_candidates(tmp_path / "c.jsonl"), output, references="answers")
+        return scored(output)["reference.broken"].tolist()
+
+    np.testing.assert_array_equal(references(["No.", "a b"]), references(["No."]))
+    with pytest.raises(DataError, match="none has a reference"):
+        references(["a b", "b", "bb"])
+
+
+def test_z_scores_need_no_row_of_a_prompt(cast: Cast, tmp_path: Path) -> None:
+    write_references(make_base(tmp_path))
+    short = tiny_config(tmp_path).model_dump(mode="json")["properties"]["short"]
+    z_score = {"short": short | {"reference": {"kind": "none"}, "transform": {"kind": "z_score"}}}
+    config = tiny_config(tmp_path, properties=z_score, objective={"kind": "weighted_sum"})
+    score_file(config, write_candidates(tmp_path / "c.jsonl"), tmp_path / "s.parquet", references="table", cast=cast)
+    samples = pq.read_table(config.base_folder / "references" / "samples.parquet")["reward.short"].to_numpy()
+    rows = scored(tmp_path / "s.parquet")
+    expected = (rows["reward.short"] - samples.mean()) / samples.std(ddof=1)
+    np.testing.assert_allclose(rows["utility"], expected, rtol=1e-4)
+
+
 def test_prompts_without_a_row_in_the_table_are_named_before_anything_is_scored(tmp_path: Path) -> None:
     config = make_base(tmp_path)
     write_references(config)

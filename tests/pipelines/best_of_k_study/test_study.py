@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from allgood.errors import DataError
 from pipelines.answers.judged import own_table
 from pipelines.answers.reading import read_answers
 from pipelines.answers.rewards import RawRewards
+from pipelines.best_of_k_study import models
 from pipelines.best_of_k_study.analysis import results
 from pipelines.best_of_k_study.material import (
     CANDIDATES,
@@ -26,6 +28,8 @@ from pipelines.best_of_k_study.material import (
 )
 from pipelines.best_of_k_study.models import Scored, study_config
 from pipelines.best_of_k_study.write import write_page
+from pipelines.config.run import RunConfig
+from pipelines.reward_model import reward_folder
 
 NUM_PROMPTS, NUM_ANSWERS = 60, 16
 
@@ -136,3 +140,21 @@ def test_the_page_is_written_from_the_stored_numbers(found: dict[str, Any], tmp_
     assert "| LSC sum, 75 % reference | 16 |" in page
     assert (tmp_path / "best_of_k_real.png").read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "best_of_k_real_differences.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_reward_model_of_other_pairs_or_settings_is_refused(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def train(config: RunConfig, name: str) -> None:
+        (reward_folder(config, name, held_out=False) / "report.json").write_text('{"accuracy": 0.7}')
+
+    monkeypatch.setattr(models, "train_reward", train)
+    folder = tmp_path / "run"
+    make_material(data, folder, seed=0)
+    assert models.trained(study_config(folder, "an/encoder"))["concise"] == {"accuracy": 0.7}
+    models.trained(study_config(folder, "an/encoder"))  # what is there is kept
+    with pytest.raises(DataError, match=r"reward/helpful was trained otherwise \(property\); delete"):
+        models.trained(study_config(folder, "another/encoder"))
+    (folder / HELPFUL_PAIRS).write_bytes((folder / HELPFUL_PAIRS).read_bytes() + b"\n")
+    with pytest.raises(DataError, match=r"trained otherwise \(pairs\)"):
+        models.trained(study_config(folder, "an/encoder"))

@@ -64,6 +64,7 @@ def result(seed: int, labels: list[str], targets: Sequence[float] = TARGETS) -> 
         | {
             "objective": label,
             "target_kl": target,
+            "weights": {},
             "gamma": (index + 1) / target,
             "steps": 120,
             "change": {"kl": 0.02, "utility": 0.06 if index else 0.01},

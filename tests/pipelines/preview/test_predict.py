@@ -126,3 +126,5 @@ def test_settings_are_ranked_by_gold_else_held_out_evaluators_else_reward_models
     assert headline_of(["gold_win_rate.a"], ["both_good_rate"]) == "both_good_rate"
     assert headline_of(["evaluator_win_rate.a", "reward_win_rate.a"], []) == "evaluator_win_rate"
     assert headline_of(["reward_win_rate.a"], []) == "reward_win_rate"
+    partial = ["evaluator_win_rate.a", "reward_win_rate.a", "reward_win_rate.b"]
+    assert headline_of(partial, []) == "reward_win_rate"  # else what neglects b would come first

@@ -7,6 +7,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -14,7 +15,7 @@ from typer.testing import CliRunner
 
 from pipelines.cached_samples import cached_utilities, load_cached_samples
 from pipelines.cli import app
-from pipelines.config.loading import save_config
+from pipelines.config.loading import changed_config, save_config
 from pipelines.config.objectives import LagrangianObjective
 from pipelines.config.run import RunConfig
 from pipelines.preview.grid import grid_of
@@ -24,6 +25,7 @@ from pipelines.preview.write import preview
 from pipelines.reference_table import ReferenceTable
 from pipelines.references import build_references
 from tests.actors.tiny_models import save_policy
+from tests.pipelines.tiny_references import write_references
 from tests.pipelines.tiny_run import make_base, tiny_config
 
 GOLD = {"gold": "tests.pipelines.tiny_rewards:gold", "bars": {"short": 0.0, "vowels": 1.0}}
@@ -150,9 +152,26 @@ def test_missing_samples_and_missing_splits_are_refused_with_what_to_do(config: 
     status, _, errors = run(str(config.folder), f"base={tmp_path / 'nothing'}")
     assert status == 2
     assert "allgood reference" in errors
-    manifest = config.base_folder / "references" / "manifest.json"
-    assert json.loads(manifest.read_text())["made_with"]["splits"] == ["alignment", "validation"]
-    assert run(str(config.folder), "preview.split=test")[0] == 2
+    shutil.copytree(config.base_folder, tmp_path / "base")
+    write_references(changed_config(config, [f"base={tmp_path / 'base'}", "references.splits=[alignment]"]))
+    status, _, errors = run(str(config.folder), f"base={tmp_path / 'base'}", "preview.split=validation")
+    assert status == 2
+    assert "holds no samples of the validation split (it holds alignment); add it to references.splits" in errors
+
+
+def test_evaluators_of_some_properties_do_not_rank_and_the_notes_say_so(config: RunConfig, tmp_path: Path) -> None:
+    def judged_by_one(samples: pa.Table) -> pa.Table:
+        gold = [name for name in samples.column_names if name.startswith("gold.")]
+        return samples.drop_columns(gold).append_column("evaluator.short", samples["reward.short"])
+
+    changed = config.model_copy(
+        update={"base": tmp_path / "base", "evaluate": config.evaluate.model_copy(update={"gold": None, "bars": {}})}
+    )
+    shutil.copytree(config.base_folder, tmp_path / "base")
+    write_references(changed, change=judged_by_one)
+    found = summary_of(predict_grid(changed))
+    assert (found["headline"], found["evaluated"]) == ("reward_win_rate", ["short"])
+    assert any(note.startswith("Held-out evaluators judge only short") for note in notes(found))
 
 
 def test_a_reference_that_the_table_lacks_is_refused(config: RunConfig) -> None:

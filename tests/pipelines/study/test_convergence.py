@@ -1,4 +1,4 @@
-from pipelines.study.convergence import convergence_table
+from pipelines.study.convergence import convergence_in_words, convergence_table
 
 ARM = {
     "objective": "raw_sum",
@@ -28,3 +28,8 @@ def test_changes_of_several_seeds_are_averaged_with_their_sign() -> None:
     row = convergence_table([{"arms": [ARM]}, {"arms": [other]}], {"raw_sum": "raw sum"})[-1]
     # t at 97.5 % with 1 degree of freedom is 12.706; the standard error of -0.1 and 0.1 is 0.1
     assert row == "| raw sum | 1 | 0.5 | 1.02 | +0.0% [-127.1%, +127.1%] | +5.0% [+5.0%, +5.0%] | 0.80 |"
+
+
+def test_arms_that_still_move_are_counted() -> None:
+    flat = ARM | {"steps": 240, "change": {"kl": 0.05, "utility": 0.0}}
+    assert convergence_in_words([flat, flat | {"change": {"kl": -0.06, "utility": 0.0}}]).startswith("1 of 2 arms are ")

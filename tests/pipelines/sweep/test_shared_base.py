@@ -17,12 +17,14 @@ from pipelines.config.run import RunConfig
 from pipelines.config.sweep_loading import override_text
 from pipelines.data import load_prepared, prepared_key
 from pipelines.references import build_references
-from pipelines.sweep.execution import has_its_table
+from pipelines.sweep.execution import why_anew
 from pipelines.sweep.run import only_driver
-from pipelines.sweep.shared import differing, with_all_references
+from pipelines.sweep.shared import differing, judges_of, lacking, with_all_references
 from pipelines.sweep.shared import make_base as complete_base
+from tests.actors.tiny_models import save_policy
 from tests.pipelines.data.files import data_config, pair_row, write_jsonl
 from tests.pipelines.sweep.tiny_sweep import tiny_base, tiny_sweep
+from tests.pipelines.tiny_references import write_references
 from tests.pipelines.tiny_run import make_base
 
 
@@ -42,6 +44,47 @@ def test_a_table_that_is_built_again_goes_on_serving_earlier_sweeps(tmp_path: Pa
 
     assert replies(with_all_references(base, [trial("first"), trial("second")])) == ["base", "first", "second"]
     assert replies(with_all_references(base, [trial("third"), trial("first")])) == ["base", "first", "second", "third"]
+
+
+def test_a_table_that_is_built_again_has_no_fewer_samples_of_no_fewer_prompts(tmp_path: Path) -> None:
+    make_base(tmp_path)
+    made = tiny_base(tmp_path, references={"num_samples": 8, "max_prompts": {"alignment": 5, "validation": 2}})
+    write_references(made)
+    splits = ["validation", "test"]
+    asked = {"num_samples": 4, "splits": splits, "max_prompts": {"validation": 3, "test": 1}}
+    wanted = with_all_references(tiny_base(tmp_path, references=asked), [made]).references
+    assert (wanted.num_samples, wanted.splits) == (8, ["alignment", *splits])
+    assert wanted.max_prompts == {"alignment": 5, "validation": 3, "test": 1}
+    assert with_all_references(tiny_base(tmp_path), [made]).references.max_prompts == {}  # no limit is the most
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({}, None),
+        ({"num_samples": 9}, "have 8 samples per prompt of alignment, validation (at most 3); asked for are 9"),
+        ({"splits": ["validation", "test"]}, "asked for are 8 samples per prompt of validation (at most 3), test"),
+        ({"max_prompts": {"validation": 4}}, "validation (at most 4)"),
+        ({"max_prompts": {}}, "asked for are 8 samples per prompt of alignment, validation"),
+        ({"num_samples": 2, "splits": ["validation"]}, None),
+    ],
+)
+def test_a_table_serves_who_asks_for_no_more(tmp_path: Path, asked: dict[str, Any], words: str | None) -> None:
+    make_base(tmp_path)
+    sizes = {"num_samples": 8, "max_prompts": {"validation": 3}}
+    write_references(tiny_base(tmp_path, references=sizes))
+    config = tiny_base(tmp_path, references={**sizes, **asked})
+    why = lacking(config, [config], judges_of(config, "gold"))
+    assert words in str(why) if words else why is None
+
+
+def test_raw_rewards_too_meet_no_samples_of_another_policy(tmp_path: Path) -> None:
+    make_base(tmp_path)
+    config = changed_config(tiny_base(tmp_path), ["properties.short.reference={kind: none}"])
+    write_references(config)
+    assert lacking(config, [config], judges_of(config, "gold")) is None
+    save_policy(tmp_path / "base" / "sft" / "best", spread=1.0)
+    assert "belongs to another run: policy" in str(lacking(config, [config], judges_of(config, "gold")))
 
 
 def test_a_second_sweep_on_a_base_waits_for_the_first(tmp_path: Path) -> None:
@@ -67,9 +110,9 @@ def test_a_table_that_was_built_again_has_the_same_references_and_is_not_that_of
         build_references(with_all_references(base, [first]), cast)
         references = set_up(first).treatments("arm")["short"].references
         run_align(first, cast)
-        assert has_its_table(first)
+        assert why_anew(first) is None
         build_references(with_all_references(base, [second]), cast)
-    assert not has_its_table(first)
+    assert "reference table of the base built again" in str(why_anew(first))
     assert set_up(first).treatments("arm")["short"].references == references
 
 

@@ -16,8 +16,10 @@ from allgood.errors import ConfigError, PlacementError
 from pipelines.align import run_align
 from pipelines.cast_request import align_request
 from pipelines.config.loading import load_config
+from pipelines.config.run import RunConfig
 from pipelines.config.sweep import SweepConfig
-from pipelines.sweep.run import only_driver, run_sweep
+from pipelines.files import write_json
+from pipelines.sweep.run import only_driver, refuse_occupied, run_sweep
 from tests.pipelines.sweep.tiny_sweep import tiny_base, tiny_sweep
 from tests.pipelines.tiny_run import make_base
 
@@ -133,13 +135,37 @@ def test_a_sweep_is_not_started_twice_or_resumed_as_another(
         run_sweep(other, tiny_base(folder), source_name="tiny.yaml", resume=True)
 
 
+def begun(sweep: SweepConfig, base: RunConfig) -> SweepConfig:
+    """The sweep, of which one trial was started."""
+    with only_driver(sweep, base):
+        write_json(sweep.folder / "trials" / "some" / "point.json", {})
+    return sweep
+
+
 def test_a_sweep_that_ends_trials_early_is_not_resumed_with_another_budget(tmp_path: Path) -> None:
     base = tiny_base(tmp_path)
     sections = {"arms": ARMS, "mode": {"kind": "single_objective"}}
-    with only_driver(tiny_sweep(tmp_path, **sections, kl_budget=1.0), base):
-        pass
+    begun(tiny_sweep(tmp_path, **sections, kl_budget=1.0), base)
     with pytest.raises(ConfigError, match="within 1 nats"):
         run_sweep(tiny_sweep(tmp_path, **sections, kl_budget=2.0), base, source_name="tiny.yaml", resume=True)
+
+
+def test_a_sweep_that_was_refused_before_its_first_trial_may_start_again_otherwise(tmp_path: Path) -> None:
+    sweep, base = tiny_sweep(tmp_path, arms=ARMS), tiny_base(tmp_path)
+    with only_driver(sweep, base):
+        pass
+    refuse_occupied(sweep, base.model_copy(update={"name": "another"}), resume=False)
+    with pytest.raises(ConfigError, match="continue it with --resume"):
+        refuse_occupied(begun(sweep, base), base, resume=False)
+
+
+def test_values_in_another_order_are_another_sweep(tmp_path: Path) -> None:
+    base = tiny_base(tmp_path)
+    sweep = begun(tiny_sweep(tmp_path, arms=ARMS), base)
+    refuse_occupied(sweep, base, resume=True)
+    turned = sweep.model_copy(update={"arms": dict(reversed(sweep.arms.items()))})
+    with pytest.raises(ConfigError, match="another `arms` of the sweep file"):
+        refuse_occupied(turned, base, resume=True)
 
 
 def test_a_trial_that_the_cluster_can_never_hold_is_refused_with_a_table(folder: Path, ray_cluster: None) -> None:
