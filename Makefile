@@ -16,8 +16,8 @@ help:
 	@echo "make coverage     the tests of allgood/, which must reach 95 % of its lines"
 	@echo "make test-slow    the slow tests and those that kill processes"
 	@echo "make lint types docs    the checks; make format writes what lint asks for"
-	@echo "make study        raw sum against LSC over seeds and target KLs (an hour or two)"
-	@echo "make paper        the paper's experiments, what is missing of them (hours; ARGS=--fast: a rehearsal in 20 minutes)"
+	@echo "make study        raw sum against LSC over seeds and target KLs: the page from the stored numbers, and what is missing"
+	@echo "make paper        the paper's experiments, likewise (ARGS=--fast: a rehearsal of everything in 20 minutes)"
 	@echo "make sweep-smoke  a sweep of four small trials, with its own world and models (three minutes)"
 	@echo "make hh DATA=folder     the chain on real preference pairs in that folder"
 

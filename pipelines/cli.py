@@ -34,7 +34,7 @@ Overrides = Annotated[
     typer.Argument(metavar="[KEY=VALUE]...", help="overrides, such as kl.coefficient=0.2", show_default=False),
 ]
 Target = Annotated[Path, typer.Argument(metavar="RUN|CONFIG", help="run folder or run file (YAML)", show_default=False)]
-Run = Annotated[Path, typer.Argument(metavar="RUN", help="run folder, such as runs/quickstart", show_default=False)]
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="run folder, such as runs/first", show_default=False)]
 
 
 class ReferencesFrom(StrEnum):

@@ -21,7 +21,9 @@ class ArmConfig(StrictModel):
 class ComparisonConfig(StrictModel):
     """Which arms `allgood quickstart` runs, and how many of them side by side."""
 
-    arms: list[ArmConfig] = Field(min_length=1)
+    arms: list[ArmConfig] = Field(
+        min_length=1, description="each an `objective`, raw_sum or lsc_sum, at a `coefficient`, its gamma"
+    )
     lanes: int = Field(
         2, ge=1, description="arms that run at the same time, each with its own rollout and learner actors"
     )

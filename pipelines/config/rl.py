@@ -38,8 +38,8 @@ class TargetController(StrictModel):
 
 
 class KlConfig(StrictModel):
-    """KL(pi || pi_0): gamma is `coefficient`. k1 inside the reward has the exact gradient; other choices say that they
-    have not.
+    """KL(pi || pi_0): gamma is `coefficient`. k1 inside the reward and k2_sequence as loss have the exact gradient; the
+    other choices say that they have not.
     """
 
     coefficient: float = Field(0.1, gt=0, description="gamma; in nats of utility per nat of KL")

@@ -112,4 +112,10 @@ class RunConfig(StrictModel):
             raise ValueError(
                 "no text: give `world` (the embedded world) or `data.pairs` (preference pairs per property)"
             )
+        sources = ("pairs", "demonstrations", "demonstrations_from", "prompts_from")
+        given = [f"data.{key}" for key in sources if getattr(self.data, key)]
+        if self.world is not None and given:
+            raise ValueError(
+                f"the embedded world brings its own text, and {given[0]} would not be read; leave out one of the two"
+            )
         return self

@@ -136,10 +136,18 @@ def trained_table(results: Sequence[Result], baseline: str, shortcut: Mapping[st
         arms = near_target(results, label, target)
         kl = sum(float(arm["kl"]) for arm in arms) / len(arms)
         cells = [f"{kl:.2f}", mean_with_interval([float(arm["both_good_rate"]) for arm in arms])]
-        cells.append("" if label == baseline else shown(trained_difference(results, label, baseline)))
+        mark = "" if _move_is_supported(results, label) and _move_is_supported(results, baseline) else " !"
+        cells.append("" if label == baseline else shown(trained_difference(results, label, baseline)) + mark)
         cells += [mean_with_interval([rate(arm) for arm in arms]) for rate in shortcut.values()]
         rows.append(f"| {label} | " + " | ".join(cells) + " |")
     return rows
+
+
+def _move_is_supported(results: Sequence[Result], label: str) -> bool:
+    target = _trained_target(results)
+    arms = near_target(results, label, target)
+    reached = zip(arms, reliable_up_to(results, label), strict=True)
+    return all(reach >= _SOLVED * max(target, float(arm["kl"])) for arm, reach in reached)
 
 
 def trained_difference(results: Sequence[Result], first: str, second: str) -> Difference | None:
@@ -200,7 +208,8 @@ def tilted_table(results: Sequence[Result], baseline: str) -> list[str]:
         *rows,
         "",
         "*!*, and dashes in the figure: the samples of at least one seed do not support that KL, and read it too low. "
-        "What stands on such a number is no comparison at matched KL, and is not counted below.",
+        "Predictions there are no comparison at matched KL, and are not counted below. Trained arms are: of them only "
+        "the small move to the target rests on the samples.",
     ]
 
 

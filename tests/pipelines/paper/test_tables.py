@@ -13,6 +13,7 @@ from pipelines.paper.tables import (
     tilted_difference,
     tilted_table,
     trained_difference,
+    trained_table,
     verdict,
     verdict_without_claim,
 )
@@ -69,6 +70,13 @@ def test_trained_arms_are_compared_at_the_target_kl_whatever_they_spent() -> Non
     difference = trained_difference(results, "raw", "LSC")
     assert difference is not None
     assert difference.num_seeds == 2
+
+
+def test_a_trained_arm_that_was_moved_along_an_unsupported_tilt_is_marked() -> None:
+    results = [result(seed, ["LSC", "raw"], targets=(1.0,)) for seed in range(3)]
+    assert not any("!" in row for row in trained_table(results, "LSC", {}))
+    results[0]["arms"][1]["kl"] = 1.2  # beyond the 1 nat that the samples support
+    assert [row.split(" | ")[0] for row in trained_table(results, "LSC", {}) if "!" in row] == ["| raw"]
 
 
 def test_samples_support_predictions_up_to_the_last_reliable_point() -> None:
