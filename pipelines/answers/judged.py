@@ -176,7 +176,9 @@ def own_table(config: RunConfig, answers: Sequence[Answered], raw: RawRewards, f
     ]
     if not rows:
         causes = missing_lines(config, missing_scores(config, answers, raw.rewards))
-        raise DataError("; ".join(["no prompt has two answers that could be scored, so none has a reference", *causes]))
+        raise DataError(
+            "; ".join(["no prompt has two scored answers and, where it needs one, a scored canned reply", *causes])
+        )
     with atomic_path(folder) as temporary:
         temporary.mkdir()
         pq.write_table(pa.Table.from_pylist(rows), temporary / TABLE)

@@ -1,15 +1,15 @@
 """What to choose: the Pareto front of KL and worth, and the best settings within a KL budget, with what cannot be told.
 
 The headline metric is the both-good rate where gold exists, else the win rate by the held-out evaluators where every
-property has one, else that by the training reward models. The best of many settings is partly luck: beside its value
-stands what the best of one half of the prompts is worth on the other half, and how many settings cannot be told from it
-on these prompts.
+trained reward has one, else that by the training reward models. The best of many settings is partly luck: beside its
+value stands what the best of one half of the prompts is worth on the other half, and how many settings cannot be told
+from it on these prompts.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 
 from allgood import pareto
+from pipelines.config.properties import Property
+from pipelines.preview.measures import evaluators_suffice, judged_by
 from pipelines.preview.predict import Prediction
 
 NUM_SPLITS = 20
@@ -40,18 +42,12 @@ class Best:
     num_within: int
 
 
-def headline_of(comparisons: Sequence[str], names: Sequence[str]) -> str:
-    """The metric that settings are ranked by. One that judges some properties only would favour those."""
+def headline_of(comparisons: Sequence[str], names: Sequence[str], properties: Mapping[str, Property]) -> str:
+    """The metric that settings are ranked by. One that judges some trained rewards only would favour those."""
     if "both_good_rate" in names:
         return "both_good_rate"
-    evaluated, rewarded = (judged(comparisons, kind) for kind in ("evaluator", "reward"))
-    return "evaluator_win_rate" if rewarded <= evaluated else "reward_win_rate"
-
-
-def judged(comparisons: Sequence[str], kind: str) -> set[str]:
-    """The properties that a kind of judge has win rates for: gold, evaluator, reward."""
-    prefix = f"{kind}_win_rate."
-    return {name.removeprefix(prefix) for name in comparisons if name.startswith(prefix)}
+    evaluated = judged_by("evaluator", comparisons)
+    return "evaluator_win_rate" if evaluators_suffice(evaluated, properties) else "reward_win_rate"
 
 
 def pareto_front(predictions: Sequence[Prediction], headline: str) -> list[int]:

@@ -7,7 +7,7 @@ Names say who judges: `gold.*` where gold exists, `evaluator.*` where held-out p
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +18,7 @@ from allgood.errors import DataError, ReferenceTableError
 from allgood.opponents import NUM_FOLDS, both_win_shares, win_shares
 from pipelines.cached_samples import CachedSamples, PropertyUtilities
 from pipelines.combinations import p_good
-from pipelines.config.properties import Property
+from pipelines.config.properties import ModelProperty, Property
 from pipelines.evaluation.shortcuts import SHORTCUTS
 
 FEW_FOLDS = 4  # for best-of-k, whose weights depend on the fold
@@ -84,7 +84,7 @@ def measures_of(
     scores = {f"gold_win_rate.{name}": grid for name, grid in cached.gold.items()}
     scores |= {f"evaluator_win_rate.{name}": grid for name, grid in cached.evaluators.items()}
     scores |= {f"reward_win_rate.{name}": grid for name, grid in cached.rewards.items()}
-    evaluators = cached.evaluators if cached.rewards.keys() <= cached.evaluators.keys() else {}
+    evaluators = cached.evaluators if evaluators_suffice(cached.evaluators, properties) else {}
     both = cached.gold or evaluators or cached.rewards
     return Measures(
         names=tuple(values),
@@ -93,6 +93,18 @@ def measures_of(
         wins=_wins(scores, both, NUM_FOLDS),
         few_wins=_wins(scores, both, FEW_FOLDS),
     )
+
+
+def evaluators_suffice(evaluated: Collection[str], properties: Mapping[str, Property]) -> bool:
+    """Whether every property that can have a held-out evaluator, a trained reward model, has one."""
+    trained = {name for name, setting in properties.items() if isinstance(setting, ModelProperty)}
+    return bool(evaluated) and trained <= set(evaluated)
+
+
+def judged_by(kind: str, comparisons: Sequence[str]) -> set[str]:
+    """The properties that a kind of judge (gold, evaluator, reward) has win rates for."""
+    prefix = f"{kind}_win_rate."
+    return {name.removeprefix(prefix) for name in comparisons if name.startswith(prefix)}
 
 
 def _wins(scores: Mapping[str, Tensor], both: Mapping[str, Tensor], num_folds: int) -> Tensor:

@@ -85,7 +85,7 @@ def predict_cached(config: RunConfig, grid: Grid, cached: CachedSamples, table: 
     utilities = _Utilities(judged, table)
     gold = gold_of(config)
     measures = measures_of(judged, utilities.parts(config), gold.bars if gold else {}, config.properties)
-    headline = headline_of(measures.comparisons, measures.names)
+    headline = headline_of(measures.comparisons, measures.names, config.properties)
     levels = Levels(config.preview.target_kls, config.preview.coefficients, config.preview.best_of_k)
     found: list[Predicted] = []
     same = SameUtilities()

@@ -12,7 +12,8 @@ from rich.table import Table
 
 from pipelines.config.run import RunConfig
 from pipelines.guards import kl_notice
-from pipelines.preview.frontier import Best, best_within, judged, pareto_front
+from pipelines.preview.frontier import Best, best_within, pareto_front
+from pipelines.preview.measures import judged_by
 from pipelines.preview.predict import Prediction
 from pipelines.preview.rows import Row, finite, row_of
 from pipelines.preview.run import Predicted, Preview
@@ -45,7 +46,8 @@ def summary_of(preview: Preview) -> dict[str, Any]:
         "num_out_of_reach": sum(not found.numbers for found in predictions),
         "left_out": dict(preview.grid.left_out),
         "headline": preview.headline,
-        "evaluated": sorted(judged(preview.measures.comparisons, "evaluator")),
+        "evaluated": sorted(judged_by("evaluator", preview.measures.comparisons)),
+        "unjudged": sorted(preview.config.properties.keys() - judged_by(_judge(preview), preview.measures.comparisons)),
         "sft": finite(_baseline(preview)),
         "own": [
             row_of(preview, own, found) for own in preview.settings if own.setting.is_own for found in own.predictions
@@ -58,6 +60,10 @@ def summary_of(preview: Preview) -> dict[str, Any]:
         "pareto_front": [row_of(preview, *pairs[position]) for position in front],
         "seconds": preview.seconds,
     }
+
+
+def _judge(preview: Preview) -> str:
+    return "gold" if preview.headline == "both_good_rate" else preview.headline.removesuffix("_win_rate")
 
 
 def _best_entry(preview: Preview, pairs: Sequence[tuple[Predicted, Prediction]], found: Best) -> dict[str, Any]:
@@ -181,6 +187,10 @@ def notes(summary: Mapping[str, Any]) -> list[str]:
         found.append(f"{count} combinations mean nothing and were left out, such as: {example}")
     if summary["headline"] != "both_good_rate":
         found.append(f"There is no gold here: settings are ranked by {METRIC_NAMES[summary['headline']]}.")
+    if summary["unjudged"]:
+        found.append(
+            f"Nobody judges {', '.join(summary['unjudged'])}: settings are ranked by the other properties alone."
+        )
     if summary["headline"] == "reward_win_rate":
         if summary["evaluated"]:
             found.append(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from allgood.errors import DataError
 from pipelines.config.objectives import WeightedSumObjective
 from pipelines.config.run import RunConfig
 
@@ -21,9 +22,23 @@ def stored_weights(config: RunConfig) -> dict[str, float]:
 
 
 def distinct_arms(results: Sequence[Result]) -> list[Arm]:
-    """All arms, without the tuned ones that are the raw sum's own run again."""
+    """All arms, without the tuned ones that are the raw sum's own run again.
+
+    Raises:
+        DataError: The numbers are those of an earlier version, which did not store weights.
+    """
     arms = [arm for result in results for arm in result["arms"]]
-    return [arm for arm in arms if arm["objective"] != TUNED or arm["weights"]]
+    return [arm for arm in arms if arm["objective"] != TUNED or _weights(arm)]
+
+
+def _weights(arm: Arm) -> Mapping[str, float]:
+    if "weights" not in arm:
+        raise DataError(
+            f"the stored numbers of {arm['name']} say nothing of its weights: an earlier version stored them; delete "
+            "the files of the study and run it again"
+        )
+    weights: Mapping[str, float] = arm["weights"]
+    return weights
 
 
 def weights_in_words(results: Sequence[Result]) -> str:
@@ -33,8 +48,9 @@ def weights_in_words(results: Sequence[Result]) -> str:
     for result in sorted(results, key=lambda result: int(result["seed"])):
         for arm in result["arms"]:
             if arm["objective"] == TUNED:
-                names = tuple(arm["weights"]) or names
-                first, second = arm["weights"].values() or (1.0, 1.0)
+                weights = _weights(arm)
+                names = tuple(weights) or names
+                first, second = weights.values() or (1.0, 1.0)
                 by_target.setdefault(float(arm["target_kl"]), []).append(f"{first / second:.2g}")
     if not by_target:
         return ""

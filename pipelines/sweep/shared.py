@@ -1,29 +1,24 @@
 """What all trials of a sweep share, made before the first trial starts: data, models, references, frozen actors.
 
 The base run's folder is used as it is; what it lacks is made first, with the stages of the chain. The reference table
-is built once for everything that any trial needs, and for what earlier sweeps on this base needed. The frozen actors
-live as long as the sweep's own process.
+is built once for everything that any trial needs (`table.py`). The frozen actors live as long as the sweep's process.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import TypeAdapter
 
 from actors.cast import CastRequest, spawn
 from actors.named_actors import attach, names_of
 from actors.supervision import ActorNames
-from allgood.errors import ConfigError, ReferenceTableError, RoleError
-from pipelines.align_setup import set_up
+from allgood.errors import ConfigError, RoleError
 from pipelines.cast_request import (
     EVALUATOR,
     Actors,
@@ -36,27 +31,22 @@ from pipelines.cast_request import (
 from pipelines.chain import trained_properties
 from pipelines.comparison import sample_policy
 from pipelines.config.loading import load_config, save_config
-from pipelines.config.properties import Reference
-from pipelines.config.rl import ReferencesConfig
 from pipelines.config.run import RunConfig
 from pipelines.data import Prompt, prepare
 from pipelines.evaluation.measure import PolicySamples
 from pipelines.evaluation.samples import ScoredSamples, key_of, save_samples, sft_key
-from pipelines.files import write_json
-from pipelines.judge_keys import GOLD, changed_judges, judge_keys, missing_judges
+from pipelines.judge_keys import GOLD, judge_keys
 from pipelines.progress import say
-from pipelines.reference_table import MANIFEST, SAMPLES, ReferenceTable
 from pipelines.references import build_references
 from pipelines.run_folder import RunFolder
 from pipelines.sft import train_sft
 from pipelines.sweep.judge import scored
 from pipelines.sweep.score import Source
-from pipelines.table_keys import table_keys
+from pipelines.sweep.table import lacking, with_all_references
+from pipelines.sweep.trial import trial_folders
 from pipelines.training.parallel import train_rewards
 from pipelines.world.write import write_world
 
-ASKED = "sweep_references.json"  # in the base folder: every reference that some sweep on it has asked for
-_ASKED: TypeAdapter[dict[str, list[Reference]]] = TypeAdapter(dict[str, list[Reference]])
 _MODELS = ("world", "data", "tokenizer", "policy", "sft")  # sections that decide what the base folder holds
 _OF_PROPERTY = ("kind", "model", "train")  # the same of a property; `evaluator` too where both runs have one
 
@@ -173,6 +163,8 @@ def make_samples(
         raise ConfigError("a sweep chooses on validation prompts: add validation to references.splits")
     judges = judges_of(config, source)
     key = sft_key(config, prompts, judges)
+    if not trial_folders(sft_samples.parent):
+        sft_samples.unlink(missing_ok=True)  # of a sweep that was refused or ended before its first trial
     if sft_samples.is_file() and key_of(sft_samples) != key:
         raise ConfigError(
             f"{sft_samples}, with which finished trials were compared, is of another SFT policy or was judged "
@@ -194,93 +186,6 @@ def make_samples(
 def judges_of(config: RunConfig, source: Source) -> dict[str, Any]:
     """Keys of the judges whose scores the sweep uses; others may come and go beside it."""
     return {name: key for name, key in judge_keys(config).items() if (name == GOLD) == (source == "gold")}
-
-
-def with_all_references(config: RunConfig, trials: Sequence[RunConfig]) -> RunConfig:
-    """`config` whose table serves these trials, and every sweep that had a table built on this base before.
-
-    The base keeps a list of what sweeps asked for, because a table that is built again replaces the one of the others.
-    For the same reason the table has all the samples that the one before had.
-    """
-    path = RunFolder(config.base_folder).path / ASKED
-    asked = _ASKED.validate_json(path.read_bytes()) if path.is_file() else {}
-    of_trials = [{name: [setting.reference] for name, setting in trial.properties.items()} for trial in trials]
-    union = _union([config.references.also, asked, *of_trials])
-    write_json(path, _ASKED.dump_python(union, mode="json"))
-    also = {name: references for name, references in union.items() if name in config.properties}
-    made = _made(RunFolder(config.base_folder).references)
-    references = config.references if made is None else _together(made, config.references)
-    return config.model_copy(update={"references": references.model_copy(update={"also": also})})
-
-
-def _union(groups: Sequence[Mapping[str, Sequence[Reference]]]) -> dict[str, list[Reference]]:
-    """Every reference of the groups once, per property."""
-    found: dict[str, list[Reference]] = {}
-    for group in groups:
-        for name, references in group.items():
-            known = found.setdefault(name, [])
-            known += [reference for reference in references if reference not in known]
-    return found
-
-
-def lacking(config: RunConfig, trials: Sequence[RunConfig], judges: Mapping[str, Any]) -> str | None:
-    """Why the table that is there will not do; None if it will."""
-    folder = RunFolder(config.base_folder).references
-    if not (folder / SAMPLES).is_file():
-        return "there are none yet"
-    manifest = ReferenceTable.load(folder).manifest
-    stale = [*changed_judges(judges, manifest), *missing_judges(judges, manifest)]
-    if stale:
-        return f"those that are there lack the scores of {', '.join(stale)} as it is now"
-    made = _made(folder)
-    if made is not None and _extent(_together(made, config.references)) != _extent(made):
-        return f"those that are there have {_extent(made)}; asked for are {_extent(config.references)}"
-    unlike = {json.dumps(_treatment_key(trial), sort_keys=True): trial for trial in trials}
-    try:
-        # Trials whose rewards need no table still meet its samples.
-        ReferenceTable.load(folder).check(table_keys(config, list(config.properties)))
-        for trial in unlike.values():
-            set_up(trial)
-    except ReferenceTableError as error:
-        return str(error)
-    return None
-
-
-def _made(folder: Path) -> ReferencesConfig | None:
-    """How many samples of which prompts the table that is there was made with; None where there is none."""
-    if not (folder / MANIFEST).is_file():
-        return None
-    made = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["made_with"]
-    return ReferencesConfig(num_samples=made["num_samples"], splits=made["splits"], max_prompts=made["max_prompts"])
-
-
-def _together(made: ReferencesConfig, asked: ReferencesConfig) -> ReferencesConfig:
-    """What was asked for, and no fewer samples of no fewer prompts than there are."""
-    splits = [*made.splits, *(split for split in asked.splits if split not in made.splits)]
-    limits = {
-        split: max(one.max_prompts.get(split, math.inf) for one in (made, asked) if split in one.splits)
-        for split in splits
-    }
-    return asked.model_copy(
-        update={
-            "num_samples": max(made.num_samples, asked.num_samples),
-            "splits": splits,
-            "max_prompts": {split: int(limit) for split, limit in limits.items() if limit < math.inf},
-        }
-    )
-
-
-def _extent(references: ReferencesConfig) -> str:
-    limits = {split: references.max_prompts.get(split) for split in references.splits}
-    shown = (f"{split} (at most {limit})" if limit else split for split, limit in limits.items())
-    return f"{references.num_samples} samples per prompt of {', '.join(shown)}"
-
-
-def _treatment_key(config: RunConfig) -> object:
-    return {
-        name: (setting.reference.model_dump(mode="json"), setting.transform.model_dump(mode="json"))
-        for name, setting in config.properties.items()
-    }
 
 
 def judged_samples(

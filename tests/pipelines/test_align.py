@@ -168,11 +168,11 @@ def test_a_folder_with_an_alignment_is_not_overwritten_by_accident(finished: Run
     assert (finished.folder / "metrics.jsonl").read_bytes() == before
 
 
-def test_a_finished_run_that_is_resumed_stays_as_it_is(finished: RunConfig, cast: Cast) -> None:
+def test_a_finished_run_that_is_resumed_stays_as_it_is(finished: RunConfig) -> None:
     folder = finished.folder
     write_json(folder / "summary.json", json.loads((folder / "summary.json").read_text()) | {"evaluation": {"of": 1}})
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    assert resume(folder, cast)["evaluation"] == {"of": 1}
+    assert resume(folder)["evaluation"] == {"of": 1}
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
 

@@ -213,7 +213,7 @@ def test_where_nothing_was_scored_the_error_names_the_cause(
     changed = tiny_config(config.base_folder.parent, properties={"broken": broken})
     path = write_candidates(tmp_path / "candidates.jsonl", num_prompts=1)
     with pytest.raises(
-        DataError, match=r"no prompt has two answers .*; 6 answers have no broken score: scoring failed"
+        DataError, match=r"no prompt has two scored answers .*; 6 answers have no broken score: scoring failed"
     ):
         choose(changed, CandidateFile(path, "answers"), Choosing(), tmp_path / "out")
 

@@ -205,7 +205,7 @@ def test_a_wrong_override_is_refused_in_one_sentence(run_file: Path, override: s
         (RUN + "kl: {coefficient: 1\n", "not valid YAML"),
         (RUN + "align: {algorithm: {kind: rloo, clip: 0.1}}\n", "unknown key `align.algorithm.clip`"),
         (RUN.replace("world: {}", ""), "no text: give `world`"),
-        (RUN + "data: {demonstrations: {path: mine.jsonl}}\n", "so that data.demonstrations would not be read"),
+        (RUN + "data: {demonstrations: {path: mine.jsonl}}\n", "and data.demonstrations would not be read"),
         (RUN.replace("name: tiny", ""), "`name` is missing; it must be text"),
         (
             RUN.replace("    kind: model\n    train: &", "    train: &"),

@@ -11,7 +11,8 @@ from pipelines.cached_samples import load_cached_samples
 from pipelines.config.run import RunConfig
 from pipelines.judge_keys import changed_judges, judge_keys, missing_judges
 from pipelines.reference_table import ReferenceTable
-from pipelines.sweep.shared import _lacking, judges_of
+from pipelines.sweep.shared import judges_of
+from pipelines.sweep.table import lacking
 from tests.pipelines.tiny_references import write_references
 from tests.pipelines.tiny_run import make_base, tiny_config
 
@@ -37,12 +38,12 @@ def test_scores_of_gold_before_it_changed_are_refused_by_preview_and_made_anew_b
     config: RunConfig, tmp_path: Path
 ) -> None:
     assert changed_judges(judge_keys(config), manifest_of(config)) == []
-    assert _lacking(config, [config], judges_of(config, "gold")) is None
+    assert lacking(config, [config], judges_of(config, "gold")) is None
     assert load_cached_samples(config, "validation").gold
     (tmp_path / "my_gold.py").write_text(CODE.replace("1.0", "2.0"))
     assert changed_judges(judge_keys(config), manifest_of(config)) == ["gold"]
-    assert "lack the scores of gold" in str(_lacking(config, [config], judges_of(config, "gold")))
-    assert _lacking(config, [config], judges_of(config, "evaluator")) is None  # gold does not judge there
+    assert "lack the scores of gold" in str(lacking(config, [config], judges_of(config, "gold")))
+    assert lacking(config, [config], judges_of(config, "evaluator")) is None  # gold does not judge there
     with pytest.raises(ReferenceTableError, match="scores of gold as it was before it changed; make them again"):
         load_cached_samples(config, "validation")
 
@@ -53,7 +54,7 @@ def test_samples_that_nobody_judged_are_enough_for_training_and_not_for_a_sweep(
     judged = tiny_config(tmp_path, evaluate={"gold": "tests.pipelines.tiny_rewards:gold", "bars": {"short": 0.0}})
     assert missing_judges(judge_keys(judged), manifest_of(judged)) == ["gold"]
     assert load_cached_samples(judged, "validation").prompt_ids
-    assert "lack the scores of gold" in str(_lacking(judged, [judged], judges_of(judged, "gold")))
+    assert "lack the scores of gold" in str(lacking(judged, [judged], judges_of(judged, "gold")))
 
 
 def test_a_sweep_that_asks_for_more_samples_has_the_table_built_again(config: RunConfig) -> None:
@@ -61,8 +62,12 @@ def test_a_sweep_that_asks_for_more_samples_has_the_table_built_again(config: Ru
         return config.model_copy(update={"references": config.references.model_copy(update=changes)})
 
     more = asking(num_samples=config.references.num_samples + 1)
-    assert "asked for are 9 of alignment, validation" in str(_lacking(more, [more], judges_of(more, "gold")))
+    assert "asked for are 9 samples of 14 prompts (alignment, validation); those that are there have 8 of 14" in str(
+        lacking(more, [more], judges_of(more, "gold"))
+    )
     fewer = asking(num_samples=config.references.num_samples - 1)
-    assert _lacking(fewer, [fewer], judges_of(fewer, "gold")) is None
+    assert lacking(fewer, [fewer], judges_of(fewer, "gold")) is None
     other = asking(splits=["alignment", "validation", "test"])
-    assert "of alignment, validation, test" in str(_lacking(other, [other], judges_of(other, "gold")))
+    assert "8 samples of 18 prompts (alignment, validation, test); those that are there have 8 of 14" in str(
+        lacking(other, [other], judges_of(other, "gold"))
+    )

@@ -175,7 +175,9 @@ def test_a_canned_reply_that_cannot_be_scored_is_left_out_as_in_the_table(
         return scored(output)["reference.broken"].tolist()
 
     np.testing.assert_array_equal(references(["No.", "a b"]), references(["No."]))
-    with pytest.raises(DataError, match="none has a reference"):
+    with pytest.raises(
+        DataError, match="no prompt has two scored answers and, where it needs one, a scored canned reply"
+    ):
         references(["a b", "b", "bb"])
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from allgood.best_of_k import best_of_k
 from allgood.opponents import both_win_shares, weighted_win_rate, win_shares
 from allgood.tilting import tilt
+from pipelines.config.properties import FunctionProperty, ModelProperty, Property
 from pipelines.preview.frontier import best_within, headline_of, pareto_front
 from pipelines.preview.measures import FEW_FOLDS, Measures
 from pipelines.preview.predict import Levels, Prediction, SameUtilities, largest_k, predict
@@ -123,8 +124,15 @@ def test_settings_that_these_prompts_cannot_tell_from_the_best_are_counted() -> 
 
 
 def test_settings_are_ranked_by_gold_else_held_out_evaluators_else_reward_models() -> None:
-    assert headline_of(["gold_win_rate.a"], ["both_good_rate"]) == "both_good_rate"
-    assert headline_of(["evaluator_win_rate.a", "reward_win_rate.a"], []) == "evaluator_win_rate"
-    assert headline_of(["reward_win_rate.a"], []) == "reward_win_rate"
-    partial = ["evaluator_win_rate.a", "reward_win_rate.a", "reward_win_rate.b"]
-    assert headline_of(partial, []) == "reward_win_rate"  # else what neglects b would come first
+    trained: dict[str, Property] = {"a": ModelProperty(kind="model", model="m")}
+    assert headline_of(["gold_win_rate.a"], ["both_good_rate"], trained) == "both_good_rate"
+    assert headline_of(["evaluator_win_rate.a", "reward_win_rate.a"], [], trained) == "evaluator_win_rate"
+    assert headline_of(["reward_win_rate.a"], [], trained) == "reward_win_rate"
+
+
+def test_evaluators_rank_only_where_every_trained_reward_has_one() -> None:
+    comparisons = ["evaluator_win_rate.a", "reward_win_rate.a", "reward_win_rate.b"]
+    trained = ModelProperty(kind="model", model="m")
+    function = FunctionProperty(kind="function", function="module:function")
+    assert headline_of(comparisons, [], {"a": trained, "b": trained}) == "reward_win_rate"  # else b would be neglected
+    assert headline_of(comparisons, [], {"a": trained, "b": function}) == "evaluator_win_rate"  # b can have none

@@ -159,7 +159,7 @@ def test_missing_samples_and_missing_splits_are_refused_with_what_to_do(config: 
     assert "holds no samples of the validation split (it holds alignment); add it to references.splits" in errors
 
 
-def test_evaluators_of_some_properties_do_not_rank_and_the_notes_say_so(config: RunConfig, tmp_path: Path) -> None:
+def test_the_notes_say_what_is_not_judged(config: RunConfig, tmp_path: Path) -> None:
     def judged_by_one(samples: pa.Table) -> pa.Table:
         gold = [name for name in samples.column_names if name.startswith("gold.")]
         return samples.drop_columns(gold).append_column("evaluator.short", samples["reward.short"])
@@ -170,8 +170,11 @@ def test_evaluators_of_some_properties_do_not_rank_and_the_notes_say_so(config: 
     shutil.copytree(config.base_folder, tmp_path / "base")
     write_references(changed, change=judged_by_one)
     found = summary_of(predict_grid(changed))
-    assert (found["headline"], found["evaluated"]) == ("reward_win_rate", ["short"])
-    assert any(note.startswith("Held-out evaluators judge only short") for note in notes(found))
+    assert (found["headline"], found["evaluated"], found["unjudged"]) == ("evaluator_win_rate", ["short"], ["vowels"])
+    assert any(note.startswith("Nobody judges vowels") for note in notes(found))
+    partial = config.model_copy(update={"evaluate": config.evaluate.model_copy(update={"bars": {"short": 0.0}})})
+    assert summary_of(predict_grid(config))["unjudged"] == []
+    assert summary_of(predict_grid(partial))["headline"] == "both_good_rate"
 
 
 def test_a_reference_that_the_table_lacks_is_refused(config: RunConfig) -> None:

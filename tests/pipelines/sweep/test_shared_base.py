@@ -12,15 +12,16 @@ from allgood.errors import ConfigError, ModelError
 from pipelines.align import run_align
 from pipelines.align_setup import set_up
 from pipelines.cast_request import align_request
-from pipelines.config.loading import changed_config
+from pipelines.config.loading import changed_config, save_config
 from pipelines.config.run import RunConfig
 from pipelines.config.sweep_loading import override_text
 from pipelines.data import load_prepared, prepared_key
 from pipelines.references import build_references
 from pipelines.sweep.execution import why_anew
 from pipelines.sweep.run import only_driver
-from pipelines.sweep.shared import differing, judges_of, lacking, with_all_references
+from pipelines.sweep.shared import differing, judges_of
 from pipelines.sweep.shared import make_base as complete_base
+from pipelines.sweep.table import lacking, with_all_references
 from tests.actors.tiny_models import save_policy
 from tests.pipelines.data.files import data_config, pair_row, write_jsonl
 from tests.pipelines.sweep.tiny_sweep import tiny_base, tiny_sweep
@@ -46,6 +47,14 @@ def test_a_table_that_is_built_again_goes_on_serving_earlier_sweeps(tmp_path: Pa
     assert replies(with_all_references(base, [trial("third"), trial("first")])) == ["base", "first", "second", "third"]
 
 
+def test_a_table_that_is_built_again_goes_on_serving_the_base_run(tmp_path: Path) -> None:
+    base = tiny_base(tmp_path, references={"also": {"short": [{"kind": "canned", "replies": ["also"]}]}})
+    own = changed_config(base, ["properties.short.reference={kind: canned, replies: [own]}"])
+    save_config(own, tmp_path / "base" / "config.yaml")
+    other = changed_config(tiny_base(tmp_path), ["properties.short.reference={kind: canned, replies: [other]}"])
+    assert sorted(replies(with_all_references(other, [other]))) == ["also", "other", "own"]
+
+
 def test_a_table_that_is_built_again_has_no_fewer_samples_of_no_fewer_prompts(tmp_path: Path) -> None:
     make_base(tmp_path)
     made = tiny_base(tmp_path, references={"num_samples": 8, "max_prompts": {"alignment": 5, "validation": 2}})
@@ -62,10 +71,17 @@ def test_a_table_that_is_built_again_has_no_fewer_samples_of_no_fewer_prompts(tm
     ("asked", "words"),
     [
         ({}, None),
-        ({"num_samples": 9}, "have 8 samples per prompt of alignment, validation (at most 3); asked for are 9"),
-        ({"splits": ["validation", "test"]}, "asked for are 8 samples per prompt of validation (at most 3), test"),
-        ({"max_prompts": {"validation": 4}}, "validation (at most 4)"),
-        ({"max_prompts": {}}, "asked for are 8 samples per prompt of alignment, validation"),
+        (
+            {"num_samples": 9},
+            "asked for are 9 samples of 13 prompts (alignment, validation); those that are there have 8",
+        ),
+        (
+            {"splits": ["validation", "test"]},
+            "8 samples of 7 prompts (validation, test); those that are there have 8 of 3",
+        ),
+        ({"max_prompts": {"validation": 4}}, "8 samples of 14 prompts (alignment, validation)"),
+        ({"max_prompts": {}}, "those that are there have 8 of 13"),
+        ({"max_prompts": {"validation": 3, "alignment": 1000}}, None),  # as many as there are
         ({"num_samples": 2, "splits": ["validation"]}, None),
     ],
 )
