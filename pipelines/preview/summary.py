@@ -47,7 +47,7 @@ def summary_of(preview: Preview) -> dict[str, Any]:
         "left_out": dict(preview.grid.left_out),
         "headline": preview.headline,
         "evaluated": sorted(judged_by("evaluator", preview.measures.comparisons)),
-        "unjudged": sorted(preview.config.properties.keys() - judged_by(_judge(preview), preview.measures.comparisons)),
+        "unjudged": sorted(preview.config.properties.keys() - _judged(preview)),
         "sft": finite(_baseline(preview)),
         "own": [
             row_of(preview, own, found) for own in preview.settings if own.setting.is_own for found in own.predictions
@@ -62,8 +62,11 @@ def summary_of(preview: Preview) -> dict[str, Any]:
     }
 
 
-def _judge(preview: Preview) -> str:
-    return "gold" if preview.headline == "both_good_rate" else preview.headline.removesuffix("_win_rate")
+def _judged(preview: Preview) -> set[str]:
+    """The properties that the headline metric says something of."""
+    if preview.headline == "both_good_rate":
+        return {name.removeprefix("good.") for name in preview.measures.names if name.startswith("good.")}
+    return judged_by(preview.headline.removesuffix("_win_rate"), preview.measures.comparisons)
 
 
 def _best_entry(preview: Preview, pairs: Sequence[tuple[Predicted, Prediction]], found: Best) -> dict[str, Any]:
