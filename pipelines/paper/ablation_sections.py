@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pipelines.paper.figures import best_of_k_figure, tilting_figure
 from pipelines.paper.parts import AGGREGATION, DEFAULT, REFERENCE
-from pipelines.paper.section import notes, section, shortcut_rate
+from pipelines.paper.section import section, shortcut_rate
 from pipelines.paper.stored import Result, labels_of
 from pipelines.paper.tables import (
     TILTED_KLS,
@@ -108,7 +108,6 @@ def _figure_and_tables(results: Sequence[Result], metrics: Mapping[str, str], pa
     return [
         f"![Predicted by tilting (lines) and trained at one target KL (dots)]({path.name})",
         "",
-        *notes(results),
         f"Trained at a target KL of {target:g}. The measured KLs differ: for differences each arm is moved to "
         f"{target:g} along the curve that tilting predicts for its objective, which changes its rate by at most "
         f"{largest_move(results):.3f}.",

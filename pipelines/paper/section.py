@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipelines.paper.stored import Metric, Result
-from pipelines.study.write import notes_of
+from pipelines.paper.stored import Metric
 
 
 def section(title: str, claim: str, results: Sequence[object], *, asks: str | None = None) -> list[str]:
@@ -14,11 +13,6 @@ def section(title: str, claim: str, results: Sequence[object], *, asks: str | No
     lines = [f"## {title}", "", f"*As we understand the paper:* {claim}", ""]
     lines += [f"*We ask:* {asks}", ""] if asks else []
     return lines if results else [*lines, "Not run yet."]
-
-
-def notes(results: Sequence[Result]) -> list[str]:
-    """What is to be known about how these numbers came about, as lines."""
-    return [line for note in notes_of(results) for line in (note, "")]
 
 
 def both_good(entry: Mapping[str, Any]) -> float:

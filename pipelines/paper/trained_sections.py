@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from pipelines.paper.figures import coefficient_figure, frontier_figure, improvement_figure
-from pipelines.paper.section import both_good, notes, section, shortcut_rate
+from pipelines.paper.section import both_good, section, shortcut_rate
 from pipelines.paper.stored import Metric, Result, arm_curves, mean_with_interval, shown
 from pipelines.paper.tables import (
     Compared,
@@ -42,7 +42,6 @@ def both_properties(results: Sequence[Result], folder: Path) -> str:
         }
         frontier_figure(results, BOTH_LABELS, metrics, folder / "paper_both.png")
         lines += ["![Both properties: metrics against KL](paper_both.png)", ""]
-        lines += notes(results)
         lines += differences(results, "lsc_sum", "raw_sum", metrics)
         lines += ["", "Against raw sums with weights tuned on validation prompts:", ""]
         lines += differences(results, "lsc_sum", "raw_sum_tuned", metrics)
@@ -65,7 +64,7 @@ def single_property(name: str, results: Sequence[Result], folder: Path) -> str:
         metrics[f"evaluator 1, {name}"] = lambda e: float(e["evaluator_1_win_rates"][name])
         metrics[f"evaluator 2, {name}"] = _evaluator_2(name)
         frontier_figure(results, SINGLE_LABELS, metrics, folder / f"paper_{name}.png")
-        lines += [f"![{name}: metrics against KL](paper_{name}.png)", "", *notes(results)]
+        lines += [f"![{name}: metrics against KL](paper_{name}.png)", ""]
         lines += differences(results, "LSC", "raw", metrics)
         lines += convergence(results, SINGLE_LABELS)
     return "\n".join(lines)
@@ -109,7 +108,6 @@ def underfitting(both: Sequence[Result], parts: Mapping[str, Sequence[Result]], 
         lines += [
             f"![Gain in gold per prompt at a KL of {UNIFORMITY_KL:g} nat](paper_improvement.png)",
             "",
-            *notes([result for results in panels.values() for result in results]),
             "| gold, objective | raw: share not improved | LSC minus raw | worst tenth, nats, LSC minus raw | "
             "best tenth, nats, LSC minus raw |",
             "| --- | --- | --- | --- | --- |",
@@ -167,7 +165,6 @@ def shortcuts(both: Sequence[Result], parts: Mapping[str, Sequence[Result]], fol
         "the transform suppresses them.",
         found,
     )
-    lines += notes([result for case in found for result in case[2]])
     compared: list[Compared] = []
     for shortcut, aligned, results, lsc, raw in found:
         metric = shortcut_rate(shortcut)

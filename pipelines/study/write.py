@@ -106,8 +106,7 @@ def _section(results: Sequence[Result], strength: float, figure: str) -> str:
     title = f"Shortcuts {'on' if strength else 'off'} (strength {strength:g})"
     trained = {name: label for name, label in OBJECTIVES.items() if any(curves(results, name, METRICS["both good"]))}
     more = MORE_METRICS | (HACKING if strength else {})
-    notes = [f"{note}\n" for note in notes_of(results)]
-    lines = [f"## {title}\n", f"![{title}]({figure})\n", *notes, *_in_short(results, METRICS | more), ""]
+    lines = [f"## {title}\n", f"![{title}]({figure})\n", *_in_short(results, METRICS | more), ""]
     for heading, metrics in (("", METRICS), (", more", more)):
         lines += [f"### At matched KL, mean over seeds{heading}\n", *_level_table(results, trained, metrics), ""]
         for other in [name for name in trained if name != "raw_sum"]:
@@ -122,11 +121,6 @@ def _section(results: Sequence[Result], strength: float, figure: str) -> str:
         "",
     ]
     return "\n".join(lines)
-
-
-def notes_of(results: Sequence[Result]) -> list[str]:
-    """What is to be known about how numbers were stored, each note once."""
-    return sorted({result["note"] for result in results if "note" in result})
 
 
 def _in_short(results: Sequence[Result], metrics: Mapping[str, Metric]) -> list[str]:
