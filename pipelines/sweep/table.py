@@ -83,17 +83,17 @@ def with_all_references(config: RunConfig, trials: Sequence[RunConfig]) -> RunCo
     folder = RunFolder(config.base_folder)
     path = folder.path / ASKED
     asked = _ASKED.validate_json(path.read_bytes()) if path.is_file() else {}
-    base = _references_of(load_config(folder.config)) if folder.config.is_file() else []
-    of_trials = [group for trial in trials for group in _references_of(trial)]
-    union = _union([config.references.also, *base, asked, *of_trials])
+    base = load_config(folder.config) if folder.config.is_file() else config
+    own = [_own_references(run) for run in (base, *trials)]
+    union = _union([config.references.also, base.references.also, asked, *own])
     write_json(path, _ASKED.dump_python(union, mode="json"))
     also = {name: references for name, references in union.items() if name in config.properties}
     references = _with_extent_of(folder.references, config.references)
     return config.model_copy(update={"references": references.model_copy(update={"also": also})})
 
 
-def _references_of(config: RunConfig) -> list[References]:
-    return [{name: [setting.reference] for name, setting in config.properties.items()}, config.references.also]
+def _own_references(config: RunConfig) -> References:
+    return {name: [setting.reference] for name, setting in config.properties.items()}
 
 
 def _union(groups: Sequence[References]) -> dict[str, list[Reference]]:
