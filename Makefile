@@ -58,10 +58,10 @@ docs: setup
 	$(BIN)/python -m docs.check
 
 study: setup
-	$(BIN)/python -m pipelines.study $(ARGS)
+	$(BIN)/python -m experiments.study $(ARGS)
 
 paper: setup
-	$(BIN)/python -m pipelines.paper $(ARGS)
+	$(BIN)/python -m experiments.paper $(ARGS)
 
 # A fresh sweep each time, in a folder of its own.
 sweep-smoke: setup

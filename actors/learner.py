@@ -20,9 +20,11 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from actors import learner_state
-from actors.learner_group import Peers
-from actors.learner_specs import (
+from actors.cluster.location import location
+from actors.learning import state as learner_state
+from actors.learning.group import Peers
+from actors.learning.objectives import Loss, MicroBatch, Start, objective
+from actors.learning.specs import (
     ArmSpec,
     LearnerSpec,
     OptimizerSpec,
@@ -32,15 +34,13 @@ from actors.learner_specs import (
     arm_to_json,
     learning_rate_at,
 )
-from actors.location import location
+from actors.learning.token_logprobs import micro_batches, response_logprobs
+from actors.learning.update_metrics import MetricSums
+from actors.learning.value_head import ValueHead, last_hidden_states, response_states
 from actors.messages import Batch, UpdateResult, Weights
-from actors.models import load_policy, resolve_device, resolve_dtype
-from actors.objectives import Loss, MicroBatch, Start, objective
-from actors.token_logprobs import micro_batches, response_logprobs
-from actors.transport import publish
-from actors.update_metrics import MetricSums
-from actors.value_head import ValueHead, last_hidden_states, response_states
+from actors.weights.transport import publish
 from allgood.errors import RoleError, TrainingError
+from allgood.scorers.models import load_policy, resolve_device, resolve_dtype
 
 __all__ = ["ArmSpec", "Learner", "LearnerSpec", "OptimizerSpec", "Ppo", "Rloo"]
 

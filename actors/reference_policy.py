@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import torch
 
-from actors.location import location
+from actors.cluster.location import location
+from actors.learning.token_logprobs import ragged_logprobs
 from actors.messages import LogProbs, Rollout
-from actors.models import load_policy, resolve_device, resolve_dtype
-from actors.token_logprobs import ragged_logprobs
+from allgood.scorers.models import load_policy, resolve_device, resolve_dtype
 
 
 @dataclass(frozen=True)

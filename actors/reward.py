@@ -18,15 +18,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from actors.encoding import encode_all_for_scoring
-from actors.ensemble import Combination, EnsembleScorer
-from actors.location import location
+from actors.cluster.location import location
 from actors.messages import FloatRow, Rollout, Scores
-from actors.models import load_classifier, load_encoder, load_reward_model, resolve_device
-from actors.prompt_features import PromptFeatures
-from actors.treatment import Treatment, require_references, transform_of, treat
 from allgood.errors import ModelError, RoleError
+from allgood.scorers.encoding import encode_all_for_scoring
+from allgood.scorers.ensemble import Combination, EnsembleScorer
+from allgood.scorers.models import load_classifier, load_encoder, load_reward_model, resolve_device
+from allgood.scorers.prompt_features import PromptFeatures
 from allgood.scoring import FunctionScorer, Logits, ModelScorer, Scorer, load_function
+from allgood.treatment import Treatment, require_references, transform_of, treat
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ class RewardWorker:
     def score_parity(self, prompts: Sequence[str], responses: Sequence[str], *, tolerance: float = 1e-3) -> float:
         """Compare batched rewards with those of the plain model, one unpadded response at a time.
 
-        Run it at start with a pair of unlike length: a model that reads its padding, or whose pad token is wrong,
+        Run it at start with a pair of different length: a model that reads its padding, or whose pad token is wrong,
         gives rewards that depend on the neighbours in the batch.
 
         Returns:

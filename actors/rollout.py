@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from actors.encoding import encode_prompts
-from actors.engine import TorchEngine
-from actors.location import location
+from actors.cluster.location import location
+from actors.generation.engine import TorchEngine
+from actors.generation.stopping import response_texts
 from actors.messages import Chunk, Rollout, Weights
-from actors.models import check_policy_tokenizer, load_policy, load_tokenizer, resolve_device, resolve_dtype
-from actors.stopping import response_texts
-from actors.weights import copy_weights
+from actors.weights.copying import copy_weights
 from allgood.errors import ModelError, RoleError
+from allgood.scorers.encoding import encode_prompts
+from allgood.scorers.models import check_policy_tokenizer, load_policy, load_tokenizer, resolve_device, resolve_dtype
 
 
 @dataclass(frozen=True)

@@ -34,10 +34,12 @@ _MODULES = frozenset(
         "reference_head",
         "references",
         "resampling",
+        "scorers",
         "scoring",
         "shortcuts",
         "tilting",
         "transforms",
+        "treatment",
         "winrate",
     }
 )

@@ -166,7 +166,7 @@ def _tokens(name: str, values: Tensor, mask: Tensor | None) -> tuple[Tensor, Ten
 
 
 def _per_token(name: str, values: Tensor, tokens: Tensor) -> Tensor:
-    """`values` beside every token, without gradient."""
+    """`values` alongside every token, without gradient."""
     if values.shape not in (tokens.shape, tokens.shape[:1]):
         raise ValueError(
             f"{name} must have shape {tuple(tokens.shape[:1])} or {tuple(tokens.shape)}, got {tuple(values.shape)}"

@@ -51,7 +51,7 @@ def both_win_shares(scores: Mapping[str, Tensor], *, num_folds: int = NUM_FOLDS,
         count_ties: What a draw in every property counts.
 
     Raises:
-        ValueError: No property, unlike shapes, fewer than 2 samples, or a score is not finite.
+        ValueError: No property, different shapes, fewer than 2 samples, or a score is not finite.
     """
     if not scores:
         raise ValueError("scores must hold at least one property, got none")

@@ -1,7 +1,7 @@
 """Resampling of clusters with replacement: the one bootstrap beneath every interval over prompts.
 
 Rows of one cluster (samples or pairs of one prompt) are alike, so the cluster is what is drawn, with all its rows. A
-resample's mean is a ratio of two sums: every row counts the same, in clusters of unlike size too.
+resample's mean is a ratio of two sums: every row counts the same, in clusters of different size too.
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ class Scorer(Protocol):
 class ModelScorer:
     """A sequence classifier as a scorer: its single logit, or with `label` the log-probability of that label.
 
-    Rows of unlike length are padded with `pad_token`. Without one (a causal classifier that cannot tell where a row
+    Rows of different length are padded with `pad_token`. Without one (a causal classifier that cannot tell where a row
     ends) each row goes alone.
     """
 

@@ -238,7 +238,7 @@ def exp_calibrated(reward: Tensor, draws: Tensor, *, t: Number = 5.0) -> Tensor:
 
 
 def margin(reward: Tensor, reference: Tensor | Number) -> Tensor:
-    """z = r - r_ref in float32 (float64 stays), with the reference put beside its prompt.
+    """z = r - r_ref in float32 (float64 stays), with the reference put alongside its prompt.
 
     Raises:
         ValueError: Shapes do not fit, or a value is not finite.
@@ -277,7 +277,7 @@ def _with_draws(reward: Tensor, draws: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _beside(reward: Tensor, draws: Tensor) -> tuple[int, ...]:
-    """Shape of the draws that stands beside every sample: [prompts, 1, draws], or [rows, draws]."""
+    """Shape of the draws that stands alongside every sample: [prompts, 1, draws], or [rows, draws]."""
     return (draws.shape[0], *(1 for _ in reward.shape[1:]), draws.shape[1])
 
 

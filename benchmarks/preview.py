@@ -19,12 +19,12 @@ from pathlib import Path
 
 import torch
 
-from pipelines.cached_samples import CachedSamples
 from pipelines.config.run import RunConfig
 from pipelines.preview.grid import grid_of
 from pipelines.preview.run import predict_cached
-from pipelines.reference_table import ReferenceTable
-from pipelines.references import statistics
+from pipelines.references.build import statistics
+from pipelines.references.cached_samples import CachedSamples
+from pipelines.references.table import ReferenceTable
 
 PAGE = Path(__file__).parent / "results" / "preview.md"
 NUM_PROMPTS, NUM_SAMPLES, MIN_SETTINGS, ALLOWED_S = 500, 64, 1000, 60.0

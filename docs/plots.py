@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from allgood import aggregation, references, transforms
 from allgood.formula import Formula
 from allgood.tilting import solve_gamma, tilt
-from pipelines.drawing import GREY, PALETTE
+from pipelines.output.drawing import GREY, PALETTE
 from tests.oracles.enumerable_policy import random_logits
 from tests.oracles.kl_gradients import Loss, error_of, loss_of, sequence_k2_as_loss
 
@@ -93,7 +93,7 @@ def reference_dial() -> Figure:
 
 
 def kl_allocation() -> Figure:
-    """Who spends the KL: four prompts of unlike spread, at two mean KLs."""
+    """Who spends the KL: four prompts of different spread, at two mean KLs."""
     figure = Figure(figsize=(9.4, 3.6), layout="constrained")
     rewards = normal_points(SPREADS)
     utilities = transforms.log_sigmoid(rewards, QUANTILE_85 * SPREADS)

@@ -1,6 +1,6 @@
 """Write docs/results/real_input.md from a finished `make hh`.
 
-python -m docs.write_real_input runs/hh_small --took "55 minutes and 6 GB beside another job"
+python -m docs.write_real_input runs/hh_small --took "55 minutes and 6 GB alongside another job"
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.config.loading import load_config
-from pipelines.evaluate import MEASUREMENTS
-from pipelines.run_folder import RunFolder
+from pipelines.evaluation.evaluate import MEASUREMENTS
+from pipelines.run.folder import RunFolder
 
 RESULTS = Path(__file__).parent / "results"
 PLOTS = ("reliability_helpful_reward.png", "training_rewards.png")
@@ -24,7 +24,7 @@ def main() -> None:
     """Copy two plots and write the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="the run folder")
-    parser.add_argument("--took", required=True, help="wall time and memory as measured, and what ran beside it")
+    parser.add_argument("--took", required=True, help="wall time and memory as measured, and what ran alongside it")
     arguments = parser.parse_args()
     folder = RunFolder(arguments.run)
     for plot in PLOTS:

@@ -7,11 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from allgood.errors import ConfigError
-from pipelines.config.properties import ModelProperty
 from pipelines.config.run import RunConfig
-from pipelines.progress import say
-from pipelines.report_lines import report_lines
-from pipelines.run_folder import RunFolder, refuse_alignment
+from pipelines.output.progress import report_lines, say
+from pipelines.run.folder import RunFolder, refuse_alignment
+from pipelines.training.reward_model import probed_properties, trained_properties
 
 
 @dataclass(frozen=True)
@@ -42,20 +41,6 @@ def run_chain(config: RunConfig, *, first: str | None = None, overwrite: bool = 
         say(f"[{number}/{len(stages)}] {stage.name}: done in {time.monotonic() - started:.0f} s")
 
 
-def trained_properties(config: RunConfig, *, held_out: bool = False) -> list[str]:
-    """Properties whose reward model (or held-out evaluator) this run trains."""
-    models = {name: value for name, value in config.properties.items() if isinstance(value, ModelProperty)}
-    if held_out:
-        return [name for name, value in models.items() if value.evaluator is not None]
-    return [name for name, value in models.items() if value.model is None]
-
-
-def probed_properties(config: RunConfig) -> list[str]:
-    """Trained properties with an encoder of their own: a linear probe on it is reported beside the reward model."""
-    models = {name: value for name, value in config.properties.items() if isinstance(value, ModelProperty)}
-    return [name for name in trained_properties(config) if models[name].train.backbone != "sft"]
-
-
 def stages_of(config: RunConfig, *, overwrite: bool = False) -> list[Stage]:
     """The stages that this run has, in order."""
     return [
@@ -80,7 +65,7 @@ def _reward_stage(config: RunConfig, name: str, *, held_out: bool) -> Stage:
     return Stage(f"{'held-out' if held_out else 'reward'}-{name}", lambda: _reward(config, name, held_out=held_out))
 
 
-# Each stage imports what it runs, so that a wrong stage name is told before seconds of imports.
+# Each stage imports what it runs, so that a wrong stage name is reported before seconds of imports.
 
 
 def _world(config: RunConfig) -> None:
@@ -96,43 +81,43 @@ def _data(config: RunConfig) -> None:
 
 
 def _sft(config: RunConfig) -> None:
-    from pipelines.sft import train_sft
+    from pipelines.training.sft import train_sft
 
     _show(train_sft(config))
 
 
 def _reward(config: RunConfig, name: str, *, held_out: bool) -> None:
-    from pipelines.reward_model import train_reward
+    from pipelines.training.reward_model import train_reward
 
     _show(train_reward(config, name, held_out=held_out))
 
 
 def _probe(config: RunConfig, name: str) -> None:
-    from pipelines.probe import train_probe
+    from pipelines.training.probe import train_probe
 
     _show(train_probe(config, name))
 
 
 def _reference(config: RunConfig) -> None:
-    from pipelines.references import build_references
+    from pipelines.references.build import build_references
 
     build_references(config)
 
 
 def _align(config: RunConfig, *, overwrite: bool) -> None:
-    from pipelines.align import run_align
+    from pipelines.alignment.align import run_align
 
     run_align(config, overwrite=overwrite)
 
 
 def _evaluate(config: RunConfig) -> None:
-    from pipelines.evaluate import evaluate
+    from pipelines.evaluation.evaluate import evaluate
 
     evaluate(config)
 
 
 def _report(config: RunConfig) -> None:
-    from pipelines.report import write_report
+    from pipelines.reporting.report import write_report
 
     write_report(config.folder)
 

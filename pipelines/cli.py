@@ -1,5 +1,5 @@
 """The command line. Commands import what they run, so that `allgood --help` needs neither torch nor Ray, and
-read their config before that, so that a wrong key is told at once.
+read their config before that, so that a wrong key is reported at once.
 
 A mistake of the user ends in one line on standard error and status 2; Ctrl-C in one line and status 130. A traceback
 means a defect of ours.
@@ -128,7 +128,7 @@ def data(config: Config, overrides: Overrides = None) -> None:
 def sft(config: Config, overrides: Overrides = None) -> None:
     """Fine-tune the policy on demonstrations."""
     run = _load(config, overrides)
-    from pipelines.sft import train_sft
+    from pipelines.training.sft import train_sft
 
     _show(train_sft(run))
     _results(run.base_folder / "sft")
@@ -152,8 +152,7 @@ def reward(
     if probe:
         _probe(run, names)
         return
-    from pipelines.chain import trained_properties
-    from pipelines.reward_model import train_reward
+    from pipelines.training.reward_model import train_reward, trained_properties
 
     folder = run.base_folder / ("evaluator" if held_out else "reward")
     names = names or trained_properties(run, held_out=held_out)
@@ -166,8 +165,8 @@ def reward(
 
 
 def _probe(run: RunConfig, names: list[str]) -> None:
-    from pipelines.chain import probed_properties
-    from pipelines.probe import train_probe
+    from pipelines.training.probe import train_probe
+    from pipelines.training.reward_model import probed_properties
 
     for name in names or probed_properties(run):
         _show(train_probe(run, name))
@@ -185,7 +184,7 @@ def reference(
     extra = [] if splits is None else [f"references.splits=[{splits}]"]
     extra += [] if num_samples is None else [f"references.num_samples={num_samples}"]
     run = _load(config, [*(overrides or []), *extra])
-    from pipelines.references import build_references
+    from pipelines.references.build import build_references
 
     build_references(run)
     _results(run.base_folder / "references")
@@ -212,7 +211,7 @@ def align(
 ) -> None:
     """Align the policy by KL-regularised reinforcement learning."""
     run = _load(config, overrides)
-    from pipelines.align import run_align
+    from pipelines.alignment.align import run_align
 
     run_align(run, overwrite=overwrite)
     _results(run.folder)
@@ -221,7 +220,7 @@ def align(
 @command(ALIGN)
 def resume(run: Run) -> None:
     """Continue an interrupted alignment from its last committed checkpoint."""
-    from pipelines.align import resume as resume_run
+    from pipelines.alignment.align import resume as resume_run
 
     resume_run(run)
     _results(run)
@@ -234,7 +233,7 @@ def evaluate(
 ) -> None:
     """Measure an aligned policy against SFT on the test prompts."""
     run, _ = _load_at(target, overrides)
-    from pipelines.evaluate import evaluate as evaluate_run
+    from pipelines.evaluation.evaluate import evaluate as evaluate_run
 
     evaluate_run(run)
     _results(run.folder / "summary.json")
@@ -243,7 +242,7 @@ def evaluate(
 @command(LOOK)
 def report(run: Run) -> None:
     """Write the report of a run: one HTML page and its plots."""
-    from pipelines.report import write_report
+    from pipelines.reporting.report import write_report
 
     write_report(run)
     _results(run / "report.html")
@@ -259,7 +258,7 @@ def score(
 ) -> None:
     """Score any prompts and responses with the reward models and the objective of a run; resumable."""
     run, _ = _load_at(target, overrides)
-    from pipelines.score import score_file
+    from pipelines.answers.score import score_file
 
     _show(score_file(run, source, output, references=references.value))
     _results(output)
@@ -290,7 +289,7 @@ def best_of_k(
 ) -> None:
     """Best-of-k by the run's objective: the frontier over k, and the selected responses, ready for SFT."""
     run, _ = _load_at(target, overrides)
-    from pipelines.best_of_k import CachedSplits, CandidateFile, Choosing, choose
+    from pipelines.best_of_k.choose import CachedSplits, CandidateFile, Choosing, choose
 
     if min_utility is not None and not math.isfinite(min_utility):
         raise AllgoodError(f"--min-utility {min_utility} is not finite; leave it out to keep every prompt")
@@ -315,7 +314,7 @@ def generate(
     prompt: Annotated[list[str] | None, typer.Option(help="A prompt; give it several times for several.")] = None,
 ) -> None:
     """Show SFT and aligned responses side by side, with their scores; without --prompt, ask for prompts."""
-    from pipelines.generate import generate as generate_responses
+    from pipelines.answers.generate import generate as generate_responses
 
     generate_responses(run, prompt or [])
 
@@ -324,7 +323,7 @@ def generate(
 def quickstart(config: Config, overrides: Overrides = None) -> None:
     """Run the embedded world through everything and compare raw sum with LSC, in minutes."""
     run = _load(config, overrides)
-    from pipelines.quickstart import run_quickstart
+    from pipelines.comparison.quickstart import run_quickstart
 
     run_quickstart(run)
 
@@ -430,7 +429,7 @@ def _refuse_unknown_property(name: str, run: RunConfig) -> None:
 
 
 def _show(report: Mapping[str, object]) -> None:
-    from pipelines.report_lines import report_lines
+    from pipelines.output.progress import report_lines
 
     for line in report_lines(report):
         typer.echo(line)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.config.contradictions import refuse_destructive
 from pipelines.config.loading import load_config
-from pipelines.guards import refuse_destructive
-from pipelines.objective import combined_utility
+from pipelines.objective.combined import combined_utility
 
 PAGE = Path(__file__).parent.parent / "docs" / "how-to" / "choose_objective.md"
 SNIPPETS = re.findall(r"^```yaml\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)

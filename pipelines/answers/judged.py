@@ -19,30 +19,23 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from actors.messages import FloatRow
-from actors.treatment import treat
 from allgood.errors import ConfigError, DataError, ReferenceTableError
-from pipelines import combinations
+from allgood.treatment import treat
 from pipelines.answers.missing import missing_lines, missing_scores
 from pipelines.answers.reading import Answered
 from pipelines.answers.rewards import RawRewards
-from pipelines.cached_samples import PropertyUtilities
 from pipelines.config.objectives import NormaliseThenSumObjective
 from pipelines.config.properties import Property
 from pipelines.config.references import DatasetReference, PredictedReference
 from pipelines.config.run import RunConfig
-from pipelines.files import atomic_path
-from pipelines.objective import CombinedUtility, combined_utility
-from pipelines.reference_table import (
-    MANIFEST,
-    SAMPLES,
-    TABLE,
-    ReferenceTable,
-    canned_column,
-    needs_table,
-    sha256_of,
-)
-from pipelines.references import table_rows
-from pipelines.treatments import run_table, treatment_of
+from pipelines.objective import combinations
+from pipelines.objective.combined import CombinedUtility, combined_utility
+from pipelines.output.files import atomic_path
+from pipelines.output.hashes import sha256_of
+from pipelines.references.build import table_rows
+from pipelines.references.cached_samples import PropertyUtilities
+from pipelines.references.table import MANIFEST, SAMPLES, TABLE, ReferenceTable, canned_column, needs_table
+from pipelines.references.treatments import run_table, treatment_of
 
 ReferencesFrom = Literal["table", "answers"]
 

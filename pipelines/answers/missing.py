@@ -11,14 +11,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from actors.encoding import Example, encode_all_for_scoring
 from actors.messages import FloatRow
-from actors.models import load_tokenizer
+from allgood.scorers.encoding import Example, encode_all_for_scoring
+from allgood.scorers.models import load_tokenizer
 from pipelines.answers.reading import Answered, flat
-from pipelines.cached_samples import PropertyUtilities
+from pipelines.cast.request import scorer_source
 from pipelines.config.properties import EnsembleProperty, FunctionProperty, Property
 from pipelines.config.run import RunConfig
-from pipelines.table_keys import scorer_source
+from pipelines.references.cached_samples import PropertyUtilities
 
 
 @dataclass(frozen=True)

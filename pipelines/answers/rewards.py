@@ -1,7 +1,7 @@
 """Raw rewards of any responses by a run's reward actors, in parts that survive a kill.
 
 A part is a few whole prompts. It is written when it is scored, atomically; started again, only missing parts are
-scored. What the numbers depend on (texts, models, templates, limits) is kept beside the parts, and parts of other
+scored. What the numbers depend on (texts, models, templates, limits) is kept alongside the parts, and parts of other
 texts or models are refused. Rewards are raw, so parts do not depend on references, transform or objective; scores of
 canned replies lie in files of their own, named after the replies, so that other replies cost no other score.
 """
@@ -21,20 +21,21 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from actors.cast import CastRequest
+from actors.cluster.cast import CastRequest
+from actors.cluster.gather import gather
 from actors.messages import FloatRow
 from allgood.errors import DataError
-from pipelines.align_loop import gather
 from pipelines.answers.reading import Answered, flat
-from pipelines.cast_request import Actors, cast_for, reward_parts
+from pipelines.cast.actors import Actors, cast_for
+from pipelines.cast.lane import PROBE, Lane
+from pipelines.cast.request import reward_parts
 from pipelines.config.references import CannedReference
 from pipelines.config.run import RunConfig
-from pipelines.files import atomic_path, write_json
-from pipelines.lane import PROBE, Lane
-from pipelines.progress import Bar, say, track
-from pipelines.reference_table import canned_key
-from pipelines.references import mean_of_known
-from pipelines.table_keys import scorer_keys
+from pipelines.output.files import atomic_path, write_json
+from pipelines.output.progress import Bar, say, track
+from pipelines.references.build import mean_of_known
+from pipelines.references.keys import scorer_keys
+from pipelines.references.table import canned_key
 
 ROWS_PER_PART = 256
 KEYS = "keys.json"

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from allgood.errors import ConfigError, DataError
 from pipelines.answers.reading import Answered
-from pipelines.files import atomic_path
+from pipelines.output.files import atomic_path
 
 ENDINGS = (".jsonl", ".jsonl.gz", ".parquet")
 

@@ -1,4 +1,4 @@
-"""Several alignments beside each other on kept actors: the arms of quickstart and of the study."""
+"""Several alignments side by side on kept actors: the arms of quickstart and of the study."""
 
 from __future__ import annotations
 

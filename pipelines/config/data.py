@@ -8,6 +8,8 @@ from pydantic import Field, model_validator
 
 from pipelines.config.base import StrictModel
 
+BARS = {"helpful": 0.0, "harmless": 0.0}
+
 
 class DataSource(StrictModel):
     """A dataset: a local .jsonl, .jsonl.gz or .parquet file, or a dataset on the Hugging Face hub."""

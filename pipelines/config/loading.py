@@ -2,7 +2,7 @@
 
 A key that is absent takes the default *of its place*: `align.optimizer` has other defaults than
 `sft.training.optimizer`, and giving one of its keys leaves the others as they are. This holds for `kind` too, and for
-the keys beside it as long as the kind stays the same.
+the keys alongside it as long as the kind stays the same.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from allgood.errors import ConfigError
 from pipelines.config import explain, schema, yaml12
 from pipelines.config.run import RunConfig
-from pipelines.files import atomic_path
+from pipelines.output.files import atomic_path
 
 Raw = dict[str, Any]
 
@@ -126,11 +126,13 @@ def _validate(raw: Raw, *, source: explain.Source) -> RunConfig:
 
 
 def _refuse_contradictions(config: RunConfig, source: explain.Source) -> None:
-    """Objectives that the properties cannot have, and settings that destroy the method: told before hours of training
-    and not after them, when an alignment is set up.
+    """Objectives that the properties cannot have, and settings that destroy the method: reported before hours of
+    training and not after them, when an alignment is set up.
     """
-    from pipelines.guards import refuse_destructive  # both import torch: a mistake of one key is told before that
-    from pipelines.objective import combined_utility
+    from pipelines.config.contradictions import (
+        refuse_destructive,  # both import torch: a mistake of one key is reported before that
+    )
+    from pipelines.objective.combined import combined_utility
 
     try:
         combined_utility(config.objective, config.properties)

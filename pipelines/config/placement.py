@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from actors.placement import accelerator_matcher
+from actors.cluster.placement import accelerator_matcher
 from allgood.errors import PlacementError
 from pipelines.config.base import StrictModel
 

@@ -30,7 +30,7 @@ class PreviewConfig(StrictModel):
     )
     references: dict[str, list[Reference]] = Field(
         default_factory=dict,
-        description="per property, beside its own; without an entry: mean, Gaussian quantiles 0.5, 0.75, 0.85 and 0.95",
+        description="per property, beyond its own; without an entry: mean, Gaussian quantiles 0.5, 0.75, 0.85 and 0.95",
     )
     objectives: list[Objective] | None = Field(
         None,

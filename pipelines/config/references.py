@@ -74,7 +74,7 @@ class PredictedReference(StrictModel):
     encoder: str | None = Field(
         None,
         description="name or folder of a Hugging Face encoder that the head stands on; empty: the reward model itself, "
-        "which kinds function and ensemble have not",
+        "which kinds function and ensemble do not have",
     )
     prompts: Literal["sampled", "all"] = Field(
         "sampled",

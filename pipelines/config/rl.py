@@ -39,7 +39,7 @@ class TargetController(StrictModel):
 
 class KlConfig(StrictModel):
     """KL(pi || pi_0): gamma is `coefficient`. k1 inside the reward and k2_sequence as loss have the exact gradient; the
-    other choices say that they have not.
+    other choices say that they do not.
     """
 
     coefficient: float = Field(0.1, gt=0, description="gamma; in nats of utility per nat of KL")
@@ -154,7 +154,7 @@ class AlignConfig(StrictModel):
     evaluation_samples: int = Field(2, ge=1, description="responses per validation prompt")
     max_evaluation_prompts: int = Field(128, ge=1, description="validation prompts per evaluation while training")
     checkpoint_every: int = Field(50, ge=1, description="steps between checkpoints")
-    keep_checkpoints: int = Field(2, ge=1, description="how many of the latest are kept, beside the best")
+    keep_checkpoints: int = Field(2, ge=1, description="how many of the latest are kept, alongside the best")
     stop_at_kl: float | None = Field(None, gt=0, description="end the run when the evaluated KL passes this many nats")
     deadline_s: float = Field(1800.0, gt=0, description="longest wait for one answer of one actor, in seconds")
 

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from pipelines.config.base import StrictModel
 from pipelines.config.comparison import ComparisonConfig
-from pipelines.config.data import DataConfig, PolicyConfig, TokenizerConfig, WorldConfig
+from pipelines.config.data import BARS, DataConfig, PolicyConfig, TokenizerConfig, WorldConfig
 from pipelines.config.placement import PlacementConfig
 from pipelines.config.preview import PreviewConfig
 from pipelines.config.properties import ModelProperty, PredictedReference, Property
@@ -24,7 +24,6 @@ from pipelines.config.rl import (
     TrackingConfig,
 )
 from pipelines.config.training import SftConfig
-from pipelines.world.gold import BARS
 
 
 class RunConfig(StrictModel):

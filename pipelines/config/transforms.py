@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from allgood.named_transforms import named
 from pipelines.config.base import StrictModel
 
 
@@ -139,3 +140,10 @@ def transform_options(transform: Transform) -> dict[str, float]:
     if isinstance(transform, CalibratedTransform):
         return {"t": transform.t} if transform.then == "exp" else {}
     return transform.model_dump(include={"low", "high", "scale", "risk_aversion"})
+
+
+def is_log_prob(transform: Transform) -> bool:
+    """Whether the utility is the logarithm of P(good); of a user's own transform, whether it is declared to be."""
+    if isinstance(transform, CustomTransform):
+        return transform.is_log_prob is True
+    return named(transform_name(transform)).is_log_prob

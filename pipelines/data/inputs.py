@@ -11,7 +11,7 @@ from pipelines.config.run import RunConfig
 from pipelines.data.formats import RawDemonstration, read_demonstration, read_prompt, read_split
 from pipelines.data.prepared import Split
 from pipelines.data.sources import read_rows
-from pipelines.run_folder import RunFolder
+from pipelines.run.folder import RunFolder
 
 
 @dataclass(frozen=True)

@@ -31,8 +31,8 @@ from pipelines.data.prepared import (
 )
 from pipelines.data.sources import source_identity
 from pipelines.data.splits import SplitPrompt, Splits, split_prompts
-from pipelines.progress import say
-from pipelines.run_folder import RunFolder
+from pipelines.output.progress import say
+from pipelines.run.folder import RunFolder
 
 _VERSION = 1  # of what this module makes of the same sources
 

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from allgood.errors import DataError
 from pipelines.config.rl import Split as Split  # known as part of the prepared data; the run file names splits too
-from pipelines.files import atomic_path
+from pipelines.output.files import atomic_path
 
 SPLITS: tuple[Split, ...] = get_args(Split)
 

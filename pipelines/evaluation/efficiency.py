@@ -11,15 +11,15 @@ import torch
 
 from allgood.errors import ReferenceTableError
 from allgood.tilting import solve_gamma, tilt
-from pipelines.cached_samples import cached_utilities, load_cached_samples
 from pipelines.config.objectives import LagrangianObjective, NormaliseThenSumObjective, Objective
 from pipelines.config.run import RunConfig
 from pipelines.data import Prompt, load_prepared
+from pipelines.data.prompt_order import prompts_of, run_prompts
 from pipelines.evaluation.measure import FloatGrid
-from pipelines.prompt_order import prompts_of, run_prompts
-from pipelines.reference_table import SAMPLES
-from pipelines.run_folder import RunFolder
-from pipelines.treatments import run_table
+from pipelines.references.cached_samples import cached_utilities, load_cached_samples
+from pipelines.references.table import SAMPLES
+from pipelines.references.treatments import run_table
+from pipelines.run.folder import RunFolder
 
 
 @dataclass(frozen=True)

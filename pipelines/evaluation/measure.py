@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from allgood.winrate import both_win_rate_by_prompt, win_rate_by_prompt
 from pipelines.evaluation.estimates import Estimate, PerPrompt, estimates
 from pipelines.evaluation.shortcuts import shortcut_values
-from pipelines.gold import over_every_bar
+from pipelines.objective.gold import over_every_bar
 
 FloatGrid = NDArray[np.float64]
 """One value per sample, [prompts, samples]; NaN where scoring failed."""

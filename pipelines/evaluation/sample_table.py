@@ -1,4 +1,4 @@
-"""The rows that a reader looks at: the best, the worst and the most changed responses, beside an SFT response."""
+"""The rows that a reader looks at: the best, the worst and the most changed responses, alongside an SFT response."""
 
 from __future__ import annotations
 

@@ -14,38 +14,31 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from actors.cast import CastRequest, Part, spawn
+from actors.cluster.cast import CastRequest, Part, spawn
+from actors.learning.sequence_kl import sequence_k1
 from actors.messages import Chunk, Experience
 from actors.rollout import RolloutSpec
-from actors.sequence_kl import sequence_k1
-from actors.treatment import Treatment
 from allgood.errors import DataError
-from pipelines.cast_request import (
-    EVALUATOR,
-    Actors,
-    SharedActors,
-    align_request,
-    evaluator_parts,
-    reward_parts,
-    rollout_part,
-)
+from allgood.treatment import Treatment
+from pipelines.cast.actors import Actors, SharedActors
+from pipelines.cast.collect import collect_all, make_chunks, purpose_seed
+from pipelines.cast.experience import texts
+from pipelines.cast.lane import Lane
+from pipelines.cast.request import EVALUATOR, align_request, evaluator_parts, reward_parts, rollout_part
 from pipelines.config.properties import CannedReference, ClassifierProperty, DatasetReference
 from pipelines.config.run import RunConfig
 from pipelines.data import Prompt, load_prepared
+from pipelines.data.prompt_order import of_split
 from pipelines.evaluation.estimates import PerPrompt
 from pipelines.evaluation.measure import FloatGrid, PolicySamples
-from pipelines.files import atomic_path
-from pipelines.gold import gold_of
-from pipelines.judge_keys import judge_keys
-from pipelines.lane import Lane
-from pipelines.progress import say, track
-from pipelines.prompt_order import of_split
-from pipelines.references import dataset_responses, mean_rewards
-from pipelines.rollouts import collect_all, make_chunks, purpose_seed, texts
-from pipelines.run_folder import RunFolder
-from pipelines.table_keys import table_keys
+from pipelines.objective.gold import gold_of
+from pipelines.output.files import atomic_path
+from pipelines.output.progress import say, track
+from pipelines.references.build import dataset_responses, mean_rewards
+from pipelines.references.judge_keys import judge_keys
+from pipelines.references.keys import table_keys
+from pipelines.run.folder import SFT_SAMPLES, RunFolder
 
-SFT_SAMPLES = "sft_samples.parquet"
 _KEY = "evaluation"
 _METADATA = b"allgood"
 

@@ -16,8 +16,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from actors.treatment import Treatment, treat
-from pipelines.combinations import is_log_prob, p_good
+from allgood.treatment import Treatment, treat
 from pipelines.config.properties import (
     CannedReference,
     ConstantReference,
@@ -30,9 +29,10 @@ from pipelines.config.properties import (
     QuantileReference,
     Reference,
 )
-from pipelines.config.transforms import transform_name
+from pipelines.config.transforms import is_log_prob, transform_name
 from pipelines.evaluation.estimates import PerPrompt
 from pipelines.evaluation.measure import FloatGrid
+from pipelines.objective.combinations import p_good
 
 MIN_SAMPLES_PER_QUANTILE = 8
 SATURATED = 0.95

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from matplotlib.figure import Figure
 from plotly.offline import get_plotlyjs
 
-from pipelines.drawing import GREY, MARKERS, PALETTE, plain_axes, png_bytes
+from pipelines.output.drawing import GREY, MARKERS, PALETTE, plain_axes, png_bytes
 from pipelines.preview.rows import Row
 from pipelines.preview.summary import METRIC_NAMES, setting_name
 

@@ -1,7 +1,7 @@
 """What to choose: the Pareto front of KL and worth, and the best settings within a KL budget, with what cannot be told.
 
 The headline metric is the both-good rate where gold exists, else the win rate by the held-out evaluators where every
-trained reward has one, else that by the training reward models. The best of many settings is partly luck: beside its
+trained reward has one, else that by the training reward models. The best of many settings is partly luck: alongside its
 value stands what the best of one half of the prompts is worth on the other half, and how many settings cannot be told
 from it on these prompts.
 """

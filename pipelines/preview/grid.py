@@ -33,7 +33,7 @@ from pipelines.config.properties import (
     Transform,
 )
 from pipelines.config.run import RunConfig
-from pipelines.objective import combined_utility
+from pipelines.objective.combined import combined_utility
 from pipelines.preview import names
 
 RATIOS = (0.25, 0.5, 1.0, 2.0, 4.0)

@@ -16,10 +16,10 @@ from torch import Tensor
 
 from allgood.errors import DataError, ReferenceTableError
 from allgood.opponents import NUM_FOLDS, both_win_shares, win_shares
-from pipelines.cached_samples import CachedSamples, PropertyUtilities
-from pipelines.combinations import p_good
 from pipelines.config.properties import ModelProperty, Property
 from pipelines.evaluation.shortcuts import SHORTCUTS
+from pipelines.objective.combinations import p_good
+from pipelines.references.cached_samples import CachedSamples, PropertyUtilities
 
 FEW_FOLDS = 4  # for best-of-k, whose weights depend on the fold
 

@@ -11,18 +11,18 @@ from typing import Any
 from torch import Tensor
 
 from allgood.errors import ConfigError
-from pipelines.cached_samples import CachedSamples, PropertyUtilities, combine_utilities, load_cached_samples
-from pipelines.cached_samples import property_utilities as utilities_of_property
 from pipelines.config.preview import PreviewConfig
 from pipelines.config.run import RunConfig
-from pipelines.gold import gold_of
+from pipelines.objective.gold import gold_of
+from pipelines.output.progress import track
 from pipelines.preview.frontier import headline_of
 from pipelines.preview.grid import Grid, Setting, grid_of
 from pipelines.preview.measures import Measures, measures_of, without_failures
 from pipelines.preview.predict import Levels, Prediction, SameUtilities, predict
-from pipelines.progress import track
-from pipelines.reference_table import ReferenceTable
-from pipelines.run_folder import RunFolder
+from pipelines.references.cached_samples import CachedSamples, PropertyUtilities, combine_utilities, load_cached_samples
+from pipelines.references.cached_samples import property_utilities as utilities_of_property
+from pipelines.references.table import ReferenceTable
+from pipelines.run.folder import RunFolder
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def predict_grid(config: RunConfig) -> Preview:
             sample per prompt, or no reference of a kind that the grid asks for.
         DataError: Every prompt has a failed score.
     """
-    grid = grid_of(config)  # before anything is read: a mistake in the grid is told at once
+    grid = grid_of(config)  # before anything is read: a mistake in the grid is reported at once
     cached = load_cached_samples(config, config.preview.split)
     return predict_cached(config, grid, cached, ReferenceTable.load(RunFolder(config.base_folder).references))
 

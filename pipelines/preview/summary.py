@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipelines.config.run import RunConfig
-from pipelines.guards import kl_notice
+from pipelines.objective.guards import kl_notice
 from pipelines.preview.frontier import Best, best_within, pareto_front
 from pipelines.preview.measures import judged_by
 from pipelines.preview.predict import Prediction
@@ -128,7 +128,7 @@ def best_rows(summary: Mapping[str, Any]) -> list[Row]:
 
 
 def cells(summary: Mapping[str, Any], row: Row) -> list[str]:
-    """A row of `best_rows` under `COLUMNS`; what is said of a budget stands beside its best setting."""
+    """A row of `best_rows` under `COLUMNS`; what is said of a budget stands alongside its best setting."""
     metric = summary["headline"]
     entry = next((entry for entry in summary["best"] if entry["best"] is row), None)
     other = entry and entry["value_on_other_prompts"]

@@ -11,13 +11,13 @@ import pyarrow.parquet as pq
 from rich.console import Console
 
 from pipelines.config.run import RunConfig
-from pipelines.files import atomic_path, write_json
+from pipelines.output.files import atomic_path, write_json
 from pipelines.preview import figures
 from pipelines.preview.rows import Row, row_of, rows_of
 from pipelines.preview.run import Preview, predict_grid
 from pipelines.preview.summary import COLUMNS, METRIC_NAMES, best_rows, cells, notes, setting_name, show, summary_of
 from pipelines.reporting.html import Interactive, Markup, Picture, Section, code, items, page, table
-from pipelines.run_folder import RunFolder
+from pipelines.run.folder import RunFolder
 
 SETTINGS, SUMMARY, PAGE = "settings.parquet", "summary.json", "preview.html"
 

@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 
 from pipelines.config.loading import load_run
 from pipelines.config.run import RunConfig
-from pipelines.metrics_log import MetricsLog
-from pipelines.reference_table import MANIFEST, TABLE
-from pipelines.run_folder import RunFolder
+from pipelines.output.metrics_log import MetricsLog
+from pipelines.references.table import MANIFEST, TABLE
+from pipelines.run.folder import RunFolder
 
 Entry = Mapping[str, Any]
 """Flat headline numbers of one policy, as in `summary.json`."""

@@ -47,7 +47,7 @@ def what_was_run(content: Content) -> Section:
 
 
 def reward_models(content: Content) -> Section:
-    """Accuracy beside "the longer answer wins", calibration, reliability plots."""
+    """Accuracy alongside "the longer answer wins", calibration, reliability plots."""
     title = "Reward models"
     body: list[Markup | Picture] = []
     if content.scorers:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
-from pipelines.drawing import GREY, MARKERS, PALETTE, plain_axes, png_bytes
+from pipelines.output.drawing import GREY, MARKERS, PALETTE, plain_axes, png_bytes
 
 _DPI = 150
 
@@ -107,7 +107,7 @@ def frontier(groups: Mapping[str, Sequence[Point]], *, y_label: str, baseline: t
             axes.annotate(
                 point.label,
                 (point.x, point.value),
-                xytext=(7, -12) if index % 2 == 0 else (-7, 8),  # beside a rising line, not on it
+                xytext=(7, -12) if index % 2 == 0 else (-7, 8),  # alongside a rising line, not on it
                 ha="left" if index % 2 == 0 else "right",
                 textcoords="offset points",
                 fontsize=7.5,

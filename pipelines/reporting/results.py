@@ -74,7 +74,7 @@ def _rate(entry: Entry, name: str) -> str:
 
 
 def against_kl(content: Content) -> Section:
-    """Win rate and both-good rate: over KL for several policies, beside SFT for one."""
+    """Win rate and both-good rate: over KL for several policies, alongside SFT for one."""
     title = "KL against win rate and both-good rate"
     if not any("both_good_rate" in policy.entry for policy in content.policies):
         return Section(title, [paragraph("There is no gold for this data, so there are no gold rates to draw.")])

@@ -17,10 +17,11 @@ from rich.live import Live
 from rich.table import Table
 
 from allgood.pareto import pareto_front
-from pipelines.files import write_json
-from pipelines.progress import say
+from pipelines.output.files import write_json
+from pipelines.output.progress import say
+from pipelines.sweep.plan import FAILED, PRUNED, RESULT, TRIALS
 from pipelines.sweep.space import Space
-from pipelines.sweep.trial import FAILED, PRUNED, RESULT, TRIALS, mark_failed
+from pipelines.sweep.trial import mark_failed
 
 SHOWN = 24  # rows of the live table
 _ORDER = {"running": 0, "waiting": 1, "finished": 2, "pruned": 3, "failed": 4}

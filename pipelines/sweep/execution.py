@@ -9,31 +9,32 @@ from typing import Any
 import numpy as np
 import ray
 
-from actors.cast import spawn_in_group
-from actors.named_actors import attach
+from actors.cluster.cast import spawn_in_group
+from actors.cluster.named_actors import attach
 from allgood.errors import CheckpointError
-from pipelines.align import Watch, resume, run_align
-from pipelines.align_loop import Step
-from pipelines.align_setup import TABLE_HASH
-from pipelines.cast_request import Actors, SharedActors, lane_request
-from pipelines.checkpoints import latest, newest
-from pipelines.comparison import sample_policy
+from pipelines.alignment.align import Watch, resume, run_align
+from pipelines.alignment.checkpoints import TABLE_HASH, latest, newest
+from pipelines.alignment.loop import Step
+from pipelines.cast.actors import Actors, SharedActors
+from pipelines.cast.request import lane_request
+from pipelines.comparison.arms import sample_policy
 from pipelines.config.run import RunConfig
 from pipelines.evaluation.estimates import PerPrompt, known_estimates
 from pipelines.evaluation.measure import good_share
 from pipelines.evaluation.samples import ScoredSamples, load_samples, save_samples
 from pipelines.evaluation.samples import test_prompts as prompts_of_test
 from pipelines.evaluation.scorers import win_rate
-from pipelines.gold import gold_of
-from pipelines.progress import say
-from pipelines.reference_table import MANIFEST, sha256_of
-from pipelines.run_folder import RunFolder
+from pipelines.objective.gold import gold_of
+from pipelines.output.hashes import sha256_of
+from pipelines.output.progress import say
+from pipelines.references.table import MANIFEST
+from pipelines.references.treatments import run_table
+from pipelines.run.folder import RunFolder
 from pipelines.sweep.judge import load_opponents, validation_judge
 from pipelines.sweep.placement import FIRST_BUNDLE
+from pipelines.sweep.plan import SFT_SAMPLES, TrialPlan
 from pipelines.sweep.score import Source
 from pipelines.sweep.shared import judged_samples
-from pipelines.sweep.trial import SFT_SAMPLES, TrialPlan
-from pipelines.treatments import run_table
 
 
 def align_and_measure(config: RunConfig, plan: TrialPlan, observe: Callable[[Step], None]) -> dict[str, Any]:

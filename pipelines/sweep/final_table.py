@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from actors.placement import render_table
-from pipelines.run_folder import RunFolder
+from actors.cluster.placement import render_table
+from pipelines.run.folder import RunFolder
 from pipelines.sweep.results import why_none
 
 _HEADER = ("front", "seeds", "KL, validation", "win rate, validation", "KL, test", "win rate, test [95 %]")

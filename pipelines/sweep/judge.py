@@ -15,19 +15,20 @@ import pyarrow.parquet as pq
 
 from actors.messages import Experience
 from allgood.errors import ConfigError, DataError
-from pipelines.cast_request import EVALUATOR, Actors
-from pipelines.chain import trained_properties
+from pipelines.alignment.validation import Judge
+from pipelines.cast.actors import Actors
+from pipelines.cast.experience import texts
+from pipelines.cast.lane import Lane
+from pipelines.cast.request import EVALUATOR
 from pipelines.config.run import RunConfig
 from pipelines.evaluation.estimates import PerPrompt
 from pipelines.evaluation.measure import FloatGrid
 from pipelines.evaluation.scorers import win_rate
-from pipelines.gold import gold_of
-from pipelines.lane import Lane
-from pipelines.reference_table import SAMPLES
-from pipelines.rollouts import texts
-from pipelines.run_folder import RunFolder
+from pipelines.objective.gold import gold_of
+from pipelines.references.table import SAMPLES
+from pipelines.run.folder import RunFolder
 from pipelines.sweep.score import Source
-from pipelines.validation import Judge
+from pipelines.training.reward_model import trained_properties
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,13 @@ import re
 from dataclasses import replace
 from typing import Any
 
-from actors.cluster import accelerators_are_labelled, cluster_capacity, cluster_nodes
-from actors.placement import ACCELERATOR_LABEL, ACCELERATOR_RESOURCE, Request, Resources, admit
+from actors.cluster.admission import accelerators_are_labelled, cluster_capacity, cluster_nodes
+from actors.cluster.placement import ACCELERATOR_LABEL, ACCELERATOR_RESOURCE, Request, Resources, admit
 from allgood.errors import PlacementError
 from pipelines.config.placement import Placement
 from pipelines.config.properties import ModelProperty
 from pipelines.config.run import RunConfig
-from pipelines.runtime import joins_cluster
+from pipelines.run.session import joins_cluster
 
 HEAD_CPUS = 0.1  # of the trial's own process, which waits for its actors most of the time
 FIRST_BUNDLE = 1  # of a trial's actors; bundle 0 is the trial itself
@@ -34,7 +34,7 @@ def refuse_too_large(config: RunConfig, *, evaluators: bool) -> None:
 
 
 def num_fitting(config: RunConfig, limit: int) -> int:
-    """How many trials fit beside what is running now, at least 1 and at most `limit`.
+    """How many trials fit alongside what is running now, at least 1 and at most `limit`.
 
     On a Ray of our own, whose CPUs are only numbers, no more than the machine has cores.
     """

@@ -16,15 +16,15 @@ from torch import Tensor
 from allgood.errors import ConfigError, DataError
 from allgood.opponents import weighted_win_rate, win_shares
 from allgood.tilting import tilt
-from pipelines.cached_samples import CachedSamples, cached_utilities, load_cached_samples
 from pipelines.config.loading import changed_config
 from pipelines.config.run import RunConfig
 from pipelines.config.sweep_loading import override_text
 from pipelines.data import load_prepared
-from pipelines.guards import tilt_notice
-from pipelines.prompt_order import prompts_of
-from pipelines.reference_table import ReferenceTable
-from pipelines.run_folder import RunFolder
+from pipelines.data.prompt_order import prompts_of
+from pipelines.objective.guards import tilt_notice
+from pipelines.references.cached_samples import CachedSamples, cached_utilities, load_cached_samples
+from pipelines.references.table import ReferenceTable
+from pipelines.run.folder import RunFolder
 from pipelines.sweep.judge import judged_properties
 from pipelines.sweep.results import Setting
 from pipelines.sweep.score import Source
@@ -112,7 +112,7 @@ def _prediction(config: RunConfig, cached: CachedSamples, table: ReferenceTable,
 def rank_correlation(predicted: Mapping[str, Predicted | str], settings: Sequence[Setting]) -> float | None:
     """Spearman's correlation of predicted and achieved win rates; None below 3 settings or without spread.
 
-    Over settings of unlike KL coefficients it mostly says that more KL wins more.
+    Over settings of different KL coefficients it mostly says that more KL wins more.
     """
     from scipy.stats import rankdata
 

@@ -12,7 +12,7 @@ from pipelines.config import yaml12
 from pipelines.config.run import RunConfig
 from pipelines.config.sweep import SweepConfig
 from pipelines.config.sweep_loading import override_text
-from pipelines.files import atomic_path
+from pipelines.output.files import atomic_path
 from pipelines.reporting import plots
 from pipelines.reporting.html import (
     Markup,
@@ -26,7 +26,7 @@ from pipelines.reporting.html import (
     table,
     with_interval,
 )
-from pipelines.run_folder import RunFolder
+from pipelines.run.folder import RunFolder
 from pipelines.sweep.judge import unjudged_notice
 from pipelines.sweep.predicted import Predicted, predictions, rank_correlation
 from pipelines.sweep.results import LeftOut, Setting, Value, why_none, why_unfinished

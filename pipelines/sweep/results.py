@@ -23,9 +23,9 @@ import pandas as pd
 from allgood.intervals import t_interval
 from allgood.pareto import hypervolume, pareto_front
 from pipelines.config.sweep import SweepConfig
-from pipelines.run_folder import RunFolder
+from pipelines.run.folder import RunFolder
+from pipelines.sweep.plan import FAILED, POINT, PRUNED, RESULT, trial_folders
 from pipelines.sweep.space import SEED, Space
-from pipelines.sweep.trial import FAILED, POINT, PRUNED, RESULT, trial_folders
 
 Row = Mapping[str, Any]  # of the table of trials
 CHANCE = 0.5  # win rate of the SFT policy against itself: the corner of the hypervolume

@@ -1,7 +1,7 @@
 """`allgood sweep`: alignment runs over a search space, on shared frozen models, with a front at the end.
 
-Everything that can be wrong is told before anything starts: every point of a grid (or the corners of a range) as a run
-of its own, who judges, whether the cluster can ever hold one trial. Then the base is completed, the frozen actors
+Everything that can be wrong is reported before anything starts: every point of a grid (or the corners of a range) as a
+run of its own, who judges, whether the cluster can ever hold one trial. Then the base is completed, the frozen actors
 start, and Ray Tune runs the trials. `results.parquet`, `summary.json` and `report.html` are written from the trials'
 folders.
 """
@@ -25,21 +25,21 @@ from pipelines.config import yaml12
 from pipelines.config.run import RunConfig
 from pipelines.config.sweep import OptunaSearch, SweepConfig
 from pipelines.data import load_prepared
+from pipelines.data.prompt_order import run_prompts
 from pipelines.evaluation.samples import test_prompts
-from pipelines.files import atomic_path, claimed, write_json
-from pipelines.progress import say
-from pipelines.prompt_order import run_prompts
-from pipelines.run_folder import RunFolder
-from pipelines.runtime import ray_session
+from pipelines.output.files import atomic_path, claimed, write_json
+from pipelines.output.progress import say
+from pipelines.run.folder import RunFolder
+from pipelines.run.session import ray_session
 from pipelines.sweep import results
 from pipelines.sweep.final_table import final_table
 from pipelines.sweep.judge import judge_source, load_opponents, refuse_unmet, unjudged_notice
 from pipelines.sweep.placement import num_fitting, refuse_too_large
+from pipelines.sweep.plan import SFT_SAMPLES, TrialPlan, trial_folders
 from pipelines.sweep.report import write_sweep_report
 from pipelines.sweep.score import Source
 from pipelines.sweep.shared import Shared, forget_trial, frozen_actors, make_base, make_samples
 from pipelines.sweep.space import Point, Space, planned, point_config, space_of
-from pipelines.sweep.trial import SFT_SAMPLES, TrialPlan, trial_folders
 
 CONFIG, SUMMARY, TABLE = "sweep.yaml", "summary.json", "results.parquet"
 _MAY_CHANGE = frozenset({"kl_budget", "retries", "max_concurrent"})  # between start and resume

@@ -15,36 +15,29 @@ from typing import Any
 
 import numpy as np
 
-from actors.cast import CastRequest, spawn
-from actors.named_actors import attach, names_of
-from actors.supervision import ActorNames
+from actors.cluster.cast import CastRequest, spawn
+from actors.cluster.named_actors import attach, names_of
+from actors.cluster.supervision import ActorNames
 from allgood.errors import ConfigError, RoleError
-from pipelines.cast_request import (
-    EVALUATOR,
-    Actors,
-    SharedActors,
-    align_request,
-    evaluator_parts,
-    reward_parts,
-    rollout_part,
-)
-from pipelines.chain import trained_properties
-from pipelines.comparison import sample_policy
+from pipelines.cast.actors import Actors, SharedActors
+from pipelines.cast.request import EVALUATOR, align_request, evaluator_parts, reward_parts, rollout_part
+from pipelines.comparison.arms import sample_policy
 from pipelines.config.loading import load_config, save_config
 from pipelines.config.run import RunConfig
 from pipelines.data import Prompt, prepare
 from pipelines.evaluation.measure import PolicySamples
 from pipelines.evaluation.samples import ScoredSamples, key_of, save_samples, sft_key
-from pipelines.judge_keys import GOLD, judge_keys
-from pipelines.progress import say
-from pipelines.references import build_references
-from pipelines.run_folder import RunFolder
-from pipelines.sft import train_sft
+from pipelines.output.progress import say
+from pipelines.references.build import build_references
+from pipelines.references.judge_keys import GOLD, judge_keys
+from pipelines.run.folder import RunFolder
 from pipelines.sweep.judge import scored
+from pipelines.sweep.plan import trial_folders
+from pipelines.sweep.references import lacking, with_all_references
 from pipelines.sweep.score import Source
-from pipelines.sweep.table import lacking, with_all_references
-from pipelines.sweep.trial import trial_folders
 from pipelines.training.parallel import train_rewards
+from pipelines.training.reward_model import trained_properties
+from pipelines.training.sft import train_sft
 from pipelines.world.write import write_world
 
 _MODELS = ("world", "data", "tokenizer", "policy", "sft")  # sections that decide what the base folder holds
@@ -184,7 +177,7 @@ def make_samples(
 
 
 def judges_of(config: RunConfig, source: Source) -> dict[str, Any]:
-    """Keys of the judges whose scores the sweep uses; others may come and go beside it."""
+    """Keys of the judges whose scores the sweep uses; others may come and go alongside it."""
     return {name: key for name, key in judge_keys(config).items() if (name == GOLD) == (source == "gold")}
 
 

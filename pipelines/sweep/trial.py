@@ -16,41 +16,22 @@ import fcntl
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from actors.supervision import ActorNames
 from allgood.errors import AllgoodError, CheckpointError, RoleError, TrainingError
-from pipelines.align_journal import VALIDATION
-from pipelines.align_loop import Step
+from pipelines.alignment.journal import VALIDATION
+from pipelines.alignment.loop import Step
 from pipelines.config.rl import AlignConfig
-from pipelines.config.run import RunConfig
-from pipelines.files import write_json
-from pipelines.metrics_log import MetricsLog
-from pipelines.run_folder import RunFolder
-from pipelines.sweep.score import Source, trial_score
-from pipelines.sweep.space import Point, Space, point_config
-
-RESULT, PRUNED, FAILED, POINT, LOG = "result.json", "pruned.json", "failed.json", "point.json", "log.txt"
-TRIALS, SFT_SAMPLES = "trials", "sft_samples.parquet"
-
-
-@dataclass(frozen=True)
-class TrialPlan:
-    """What every trial is told. Travels to the trial's process; `run` has absolute folders."""
-
-    space: Space
-    run: RunConfig
-    folder: Path  # of the sweep
-    shared: ActorNames
-    source: Source
-    kl_budget: float | None
-    session: str  # of the sweep's process: failures of an earlier one may be tried again
-    source_name: str  # the sweep file, for messages
+from pipelines.output.files import write_json
+from pipelines.output.metrics_log import MetricsLog
+from pipelines.run.folder import RunFolder
+from pipelines.sweep.plan import FAILED, LOG, POINT, PRUNED, RESULT, TRIALS, TrialPlan, point_entry, trial_config
+from pipelines.sweep.score import trial_score
+from pipelines.sweep.space import Point
 
 
 def run_trial(config: Mapping[str, Any], plan: TrialPlan) -> None:
@@ -78,25 +59,6 @@ def run_trial(config: Mapping[str, Any], plan: TrialPlan) -> None:
             if not isinstance(error, RoleError | CheckpointError):  # those are worth another try
                 mark_failed(folder.path, str(error), plan.session, permanent=isinstance(error, TrainingError))
             raise
-
-
-def trial_config(point: Point, plan: TrialPlan) -> RunConfig:
-    """The run of a trial: the base run with the point's changes, in a folder of its own."""
-    config = point_config(point, plan.run, source=plan.source_name)
-    return config.model_copy(
-        update={
-            "name": point.name,
-            "output_dir": plan.folder / TRIALS,
-            "base": plan.run.base_folder,
-            "comparison": None,
-            "tracking": config.tracking.model_copy(update={"group": config.tracking.group or plan.folder.name}),
-        }
-    )
-
-
-def point_entry(point: Point) -> dict[str, Any]:
-    """A point as JSON."""
-    return {"name": point.name, "choice": point.choice, "labels": point.labels, "changes": point.changes}
 
 
 def reported_rows(folder: RunFolder) -> list[dict[str, Any]]:
@@ -176,9 +138,3 @@ def _logged(path: Path) -> Iterator[None]:
     """What the run says goes to a file of its own."""
     with path.open("a", encoding="utf-8") as log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
         yield
-
-
-def trial_folders(sweep: Path) -> Sequence[Path]:
-    """The run folders of all trials that were started, in the order of their start."""
-    points = list((sweep / TRIALS).glob(f"*/{POINT}"))
-    return [path.parent for path in sorted(points, key=lambda path: path.stat().st_mtime_ns)]

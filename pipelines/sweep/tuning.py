@@ -19,8 +19,9 @@ from typing import Any
 from allgood.errors import AllgoodError
 from pipelines.config.sweep import Asha, MultiObjective, OptunaSearch, SweepConfig, UniformAxis, ValuesAxis
 from pipelines.sweep.placement import trial_group
+from pipelines.sweep.plan import POINT, TrialPlan, trial_folders
 from pipelines.sweep.space import Point, Space
-from pipelines.sweep.trial import POINT, TrialPlan, run_trial, trial_folders
+from pipelines.sweep.trial import run_trial
 
 TUNE = "tune"  # folder of Ray Tune's own files
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipelines.progress import Bar, track
+from pipelines.output.progress import Bar, track
 
 _POLL_S = 0.5
 

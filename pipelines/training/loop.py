@@ -5,8 +5,8 @@ is that of (sum of losses) / (sum of units) over the whole batch, whatever the n
 gradient is clipped and AdamW steps. Every `evaluate_every` steps, and at the end, the loss on validation rows is taken;
 the trainable weights of the best such moment are kept in memory, so that nothing is written before the training ends.
 
-The models' own dropout is off, as in the alignment: the two sides of a pair would be compared under unlike noise, one
-worker and several would not agree, and on a CPU it costs a third of the speed.
+The models' own dropout is off, as in the alignment: the two sides of a pair would be compared under different noise,
+one worker and several would not agree, and on a CPU it costs a third of the speed.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from actors.models import resolve_device, resolve_dtype
 from allgood.batching import token_budget_batches
 from allgood.errors import ConfigError, TrainingError
-from pipelines.metrics_log import MetricsLog
+from allgood.scorers.models import resolve_device, resolve_dtype
+from pipelines.output.metrics_log import MetricsLog
 from pipelines.training.best import Best
 from pipelines.training.collate import passes, step_batches
 from pipelines.training.job import Job, Outcome

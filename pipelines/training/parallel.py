@@ -13,12 +13,11 @@ import ray
 from ray.exceptions import RayTaskError, WorkerCrashedError
 
 from allgood.errors import AllgoodError, RoleError
-from pipelines.chain import trained_properties
 from pipelines.config.run import RunConfig
-from pipelines.reward_model import reward_folder, reward_stage, track_report, train_reward
-from pipelines.runtime import ray_session
-from pipelines.tracking import Tracker
+from pipelines.run.session import ray_session
+from pipelines.run.tracking import Tracker
 from pipelines.training.follow import Followed, Observe, following, nobody
+from pipelines.training.reward_model import reward_folder, reward_stage, track_report, train_reward, trained_properties
 
 Report = dict[str, Any]
 
@@ -28,7 +27,7 @@ Task: TypeAlias = "ray.ObjectRef[Report]"
 
 @dataclass(frozen=True)
 class SideJob:
-    """A training to run beside others. `run` pickles, shows no progress itself, and logs its steps to `metrics`.
+    """A training to run alongside others. `run` pickles, shows no progress itself, and logs its steps to `metrics`.
 
     `observe` stays here and is told of each step.
     """

@@ -39,7 +39,7 @@ class Rows(Protocol):
 
 @dataclass(frozen=True)
 class Ragged:
-    """Token rows of unlike length in one flat array (which Ray ships without copying)."""
+    """Token rows of different length in one flat array (which Ray ships without copying)."""
 
     flat: NDArray[np.int32]
     starts: NDArray[np.int64]  # [rows + 1]

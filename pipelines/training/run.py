@@ -14,11 +14,11 @@ import torch
 from ray.train.v2.api.config import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
 from ray.train.v2.api.exceptions import ControllerError, WorkerGroupError
 
-from actors.cluster import admit_when_free
-from actors.placement import Request, Resources
+from actors.cluster.admission import admit_when_free
+from actors.cluster.placement import Request, Resources
 from allgood.errors import AllgoodError, PlacementError, RoleError
 from pipelines.config.training import TrainingConfig
-from pipelines.runtime import ray_session
+from pipelines.run.session import ray_session
 from pipelines.training.follow import Followed, Observe, following, nobody
 from pipelines.training.job import Job, Outcome
 from pipelines.training.loop import train

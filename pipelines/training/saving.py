@@ -10,8 +10,8 @@ from pathlib import Path
 from safetensors import SafetensorError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from pipelines.files import atomic_path
-from pipelines.training.quiet import quiet_transformers
+from pipelines.output.files import atomic_path
+from pipelines.output.quiet import quiet_transformers
 
 _SYSTEM_ERROR = re.compile(r"\(os error (\d+)\)")
 

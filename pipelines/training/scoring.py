@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from allgood.batching import token_budget_batches
-from pipelines.progress import Bar
+from pipelines.output.progress import Bar
 from pipelines.training.rows import Ragged
 
 _MAX_TOKENS = 16_384  # padded tokens that share a forward pass

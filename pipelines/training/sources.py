@@ -17,9 +17,9 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from actors.models import check_has_weights, check_policy_tokenizer, load_policy, load_tokenizer
 from allgood.errors import ConfigError, ModelError
-from pipelines.training.quiet import quiet_transformers
+from allgood.scorers.models import check_has_weights, check_policy_tokenizer, load_policy, load_tokenizer
+from pipelines.output.quiet import quiet_transformers
 
 Loaded = tuple[PreTrainedModel, PreTrainedTokenizerBase]
 

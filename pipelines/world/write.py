@@ -13,11 +13,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 from allgood.errors import ConfigError
-from pipelines.config.data import WorldConfig
+from pipelines.config.data import BARS, WorldConfig
 from pipelines.config.run import RunConfig
-from pipelines.files import atomic_path
-from pipelines.run_folder import RunFolder
-from pipelines.world import gold
+from pipelines.output.files import atomic_path
+from pipelines.run.folder import RunFolder
 from pipelines.world.facts import topics
 from pipelines.world.preferences import draw_pair
 from pipelines.world.prompts import WorldPrompt, draw_prompts
@@ -55,7 +54,7 @@ def world_rows(world: WorldConfig) -> dict[str, list[Row]]:
     return {
         "prompts": [{"prompt": prompt.text, "split": split} for prompt, split in everyone],
         "demonstrations": _demonstrations(prompts["sft"], world),
-        **{f"{name}_pairs": _pairs(everyone, name, world) for name in gold.BARS},
+        **{f"{name}_pairs": _pairs(everyone, name, world) for name in BARS},
     }
 
 

@@ -1,12 +1,12 @@
-"""Batches for learner tests: ragged, with groups of unlike size, as dropped samples leave them."""
+"""Batches for learner tests: ragged, with groups of different size, as dropped samples leave them."""
 
 from __future__ import annotations
 
 import numpy as np
 from transformers import PreTrainedModel
 
+from actors.learning.token_logprobs import ragged_logprobs
 from actors.messages import Batch
-from actors.token_logprobs import ragged_logprobs
 
 PROMPT_LENGTHS = (5, 5, 5, 9, 9, 3, 3, 3, 3)
 RESPONSE_LENGTHS = (4, 1, 7, 2, 6, 3, 8, 5, 4)

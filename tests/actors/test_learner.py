@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from actors.learner import ArmSpec, Learner, LearnerSpec, OptimizerSpec, Ppo, Rloo
-from actors.learner_specs import Algorithm, Grpo, Kl, Reinforce, arm_from_json, arm_to_json, learning_rate_at
+from actors.learning.specs import Algorithm, Grpo, Kl, Reinforce, arm_from_json, arm_to_json, learning_rate_at
 from actors.messages import Batch, Weights
 from allgood.errors import CheckpointError, RoleError, TrainingError
 from tests.actors import tiny_models

@@ -9,11 +9,11 @@ import ray
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from actors.ensemble import LowerBound, Mean, Median, Min
 from actors.messages import Chunk, Rollout
 from actors.reward import RewardSpec, RewardWorker
-from actors.treatment import Treatment
 from allgood.errors import ConfigError, ModelError, ReferenceTableError, RoleError
+from allgood.scorers.ensemble import LowerBound, Mean, Median, Min
+from allgood.treatment import Treatment
 from tests.actors import tiny_models
 
 PROMPTS, RESPONSES = tiny_models.PROMPTS, tiny_models.RESPONSES

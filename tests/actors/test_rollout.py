@@ -7,7 +7,7 @@ import torch
 
 from actors.messages import Chunk
 from actors.rollout import RolloutSpec, RolloutWorker
-from actors.transport import publish
+from actors.weights.transport import publish
 from allgood.errors import ModelError, RoleError
 from tests.actors import tiny_models
 

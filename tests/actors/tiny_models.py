@@ -101,7 +101,7 @@ def save_policy(folder: Path, **arguments: object) -> str:
 def save_scorer(
     folder: Path, architecture: str = "bert", *, num_labels: int = 1, seed: int = 0, **changes: object
 ) -> str:
-    """A sequence-classifier folder with its tokenizer; rewards of unlike texts differ clearly."""
+    """A sequence-classifier folder with its tokenizer; rewards of different texts differ clearly."""
     torch.manual_seed(seed)
     positions = {"max_position_embeddings": 512}  # as many tokens as are scored by default
     model = AutoModelForSequenceClassification.from_config(

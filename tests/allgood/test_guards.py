@@ -40,7 +40,7 @@ def test_damage_a_division_beside_the_kl_changes_gamma():
     spread = float((weights * (task.utilities - (weights * task.utilities).mean()).square()).mean().sqrt())
 
     def direction(divisor):
-        """Of a loss with the KL beside the utility, whose gradient is exact without a division."""
+        """Of a loss with the KL alongside the utility, whose gradient is exact without a division."""
 
         def loss(logits):
             returns, logprobs = task.utilities / divisor, enumerable.token_logprobs(logits)

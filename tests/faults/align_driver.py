@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from pipelines.align import run_align
+from pipelines.alignment.align import run_align
 from pipelines.config.run import RunConfig
 from tests.pipelines.tiny_run import tiny_config
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from pipelines.comparison import Arm, arm_of, kept_actors, run_arms
+from pipelines.comparison.arms import Arm, arm_of, kept_actors, run_arms
 from pipelines.config.run import RunConfig
 from pipelines.evaluation.samples import test_prompts
-from pipelines.references import build_references
-from pipelines.runtime import ray_session
+from pipelines.references.build import build_references
+from pipelines.run.session import ray_session
 from tests.pipelines.tiny_run import tiny_config
 
 STEPS = 10_000  # nobody waits for their end

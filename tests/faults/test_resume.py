@@ -14,9 +14,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from actors.cast import Cast
+from actors.cluster.cast import Cast
 from allgood.errors import CheckpointError
-from pipelines.align import resume, run_align
+from pipelines.alignment.align import resume, run_align
 from pipelines.config.run import RunConfig
 from tests.faults.align_driver import long_config
 from tests.pipelines.tiny_run import assert_same_run, cast_on_base, make_base, without_wall_clock

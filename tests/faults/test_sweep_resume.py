@@ -15,9 +15,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from actors.cast import spawn
-from pipelines.align import run_align
-from pipelines.cast_request import align_request
+from actors.cluster.cast import spawn
+from pipelines.alignment.align import run_align
+from pipelines.cast.request import align_request
 from pipelines.config.loading import load_config
 from pipelines.sweep.run import run_sweep
 from tests.faults.sweep_driver import killed_sweep, long_base

@@ -85,7 +85,7 @@ def test_best_of_n_is_the_tilt_of_the_log_calibrated_reward():
         assert found.expect(draws).item() == pytest.approx(n / (n + 1), abs=1e-4)
 
 
-# ---- Gaussian prompts of unlike spread: who spends the KL ----
+# ---- Gaussian prompts of different spread: who spends the KL ----
 
 SPREADS = torch.tensor([0.5, 1.0, 2.0, 3.0], dtype=torch.float64)
 Z_85 = 1.0364333894937898

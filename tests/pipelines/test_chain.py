@@ -9,8 +9,9 @@ import pytest
 
 from allgood.errors import ConfigError
 from pipelines import chain
-from pipelines.chain import Stage, run_chain, stages_of, trained_properties
+from pipelines.chain import Stage, run_chain, stages_of
 from pipelines.config.loading import load_config
+from pipelines.training.reward_model import trained_properties
 
 QUICKSTART = Path("configs/quickstart.yaml")
 

@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 
 from pipelines.config.run import RunConfig
 from pipelines.data import load_prepared
-from pipelines.reference_table import sha256_of
-from pipelines.references import manifest_of, reference_prompts, table_rows
-from pipelines.run_folder import RunFolder
+from pipelines.output.hashes import sha256_of
+from pipelines.references.build import manifest_of, reference_prompts, table_rows
+from pipelines.run.folder import RunFolder
 from tests.pipelines import tiny_rewards
 
 WORDS = ("bread", "river", "a", "of", "tea", "cold", "eau", "sky", "rhythm", "Danube")

@@ -1,4 +1,4 @@
-"""Reward functions for tests: cheap, deterministic, different for unlike texts."""
+"""Reward functions for tests: cheap, deterministic, different for different texts."""
 
 from __future__ import annotations
 

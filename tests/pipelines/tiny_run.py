@@ -11,12 +11,12 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from actors.cast import Cast, spawn
+from actors.cluster.cast import Cast, spawn
 from allgood.conversations import prompt_id
-from pipelines.cast_request import align_request
+from pipelines.cast.request import align_request
 from pipelines.config.run import RunConfig
 from pipelines.data.prepared import PreparedData, Prompt, Split, save_prepared
-from pipelines.references import build_references
+from pipelines.references.build import build_references
 from tests.actors.tiny_models import save_policy
 
 TOPICS = (

@@ -2,8 +2,8 @@
 
 A tiny chain goes through every command: world, SFT, two reward models and their held-out twins, references, alignment
 by RLOO and by PPO, evaluation, report, score, best-of-k, preview, generate, a sweep of two trials, a kill and a resume.
-`python -m tests.proof compare OLD NEW [--renamed MAP.json]` names every piece of content that differs. Only commands are
-used, so the script runs on old versions as they are. Four minutes on 2 cores.
+`python -m tests.proof compare OLD NEW [--renamed MAP.json]` names every piece of content that differs. Only commands
+are used, so the script runs on old versions as they are. Four minutes on 2 cores.
 """
 
 from __future__ import annotations

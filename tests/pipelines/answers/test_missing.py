@@ -9,7 +9,7 @@ import pytest
 
 from pipelines.answers.missing import Missing, missing_lines, missing_of, missing_scores
 from pipelines.answers.reading import Answered
-from pipelines.cached_samples import PropertyUtilities
+from pipelines.references.cached_samples import PropertyUtilities
 from tests.actors.tiny_models import PROMPTS, tokenizer
 from tests.pipelines.tiny_run import tiny_config
 

@@ -1,4 +1,4 @@
-"""Files of prompts and responses: both shapes, what is kept beside a response, what is refused and where."""
+"""Files of prompts and responses: both shapes, what is kept alongside a response, what is refused and where."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ NAN = float("nan")
 
 
 def answers(values: Sequence[Any]) -> list[Answered]:
-    """One answer per value, which stands beside it as `meta`."""
+    """One answer per value, which stands alongside it as `meta`."""
     count = len(values)
     places = tuple(f"rows.jsonl, line {number}" for number in range(1, count + 1))
     return [Answered("Q", ("A",) * count, tuple({"meta": value} for value in values), places)]

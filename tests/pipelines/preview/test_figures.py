@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipelines.drawing import PALETTE
+from pipelines.output.drawing import PALETTE
 from pipelines.preview.figures import by_kl, shortcuts_png
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from allgood.errors import ConfigError
-from pipelines.align_setup import config_hash
+from pipelines.alignment.checkpoints import config_hash
 from pipelines.config.loading import load_config, save_config
 from pipelines.config.run import RunConfig
 from pipelines.preview.grid import grid_of

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from pipelines.cached_samples import CachedSamples, PropertyUtilities
 from pipelines.config.properties import ClassifierProperty
 from pipelines.preview.measures import measures_of, without_failures
+from pipelines.references.cached_samples import CachedSamples, PropertyUtilities
 
 
 def test_p_good_of_a_classifier_is_its_own_probability() -> None:

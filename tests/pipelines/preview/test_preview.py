@@ -13,7 +13,6 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from pipelines.cached_samples import cached_utilities, load_cached_samples
 from pipelines.cli import app
 from pipelines.config.loading import changed_config, save_config
 from pipelines.config.objectives import LagrangianObjective
@@ -22,8 +21,9 @@ from pipelines.preview.grid import grid_of
 from pipelines.preview.run import predict_cached, predict_grid
 from pipelines.preview.summary import notes, summary_of
 from pipelines.preview.write import preview
-from pipelines.reference_table import ReferenceTable
-from pipelines.references import build_references
+from pipelines.references.build import build_references
+from pipelines.references.cached_samples import cached_utilities, load_cached_samples
+from pipelines.references.table import ReferenceTable
 from tests.actors.tiny_models import save_policy
 from tests.pipelines.tiny_references import write_references
 from tests.pipelines.tiny_run import make_base, tiny_config

@@ -11,15 +11,16 @@ from typing import Any
 import pytest
 from ray.tune.schedulers import TrialScheduler
 
-from actors.supervision import ActorNames
-from pipelines.align_loop import State, Step, Validation
+from actors.cluster.supervision import ActorNames
+from pipelines.alignment.loop import State, Step, Validation
 from pipelines.config.run import RunConfig
 from pipelines.config.sweep import SweepConfig
-from pipelines.files import write_json
-from pipelines.metrics_log import MetricsLog
-from pipelines.run_folder import RunFolder
+from pipelines.output.files import write_json
+from pipelines.output.metrics_log import MetricsLog
+from pipelines.run.folder import RunFolder
+from pipelines.sweep.plan import PRUNED, RESULT, TRIALS, TrialPlan
 from pipelines.sweep.space import space_of
-from pipelines.sweep.trial import PRUNED, RESULT, TRIALS, TrialPlan, ends_training, run_trial
+from pipelines.sweep.trial import ends_training, run_trial
 from pipelines.sweep.tuning import scheduler
 from tests.pipelines.sweep.tiny_sweep import tiny_base, tiny_sweep
 

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from actors.cast import Cast, spawn
-from pipelines.cast_request import align_request
-from pipelines.comparison import sample_policy
+from actors.cluster.cast import Cast, spawn
+from pipelines.cast.request import align_request
+from pipelines.comparison.arms import sample_policy
 from pipelines.config.run import RunConfig
 from pipelines.evaluation.samples import test_prompts as prompts_of_test
-from pipelines.run_folder import RunFolder
+from pipelines.run.folder import RunFolder
 from pipelines.sweep.execution import align_trial
 from tests.pipelines.sweep.tiny_sweep import tiny_base
 from tests.pipelines.tiny_references import write_references

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from pipelines.config.loading import load_config, save_config
-from pipelines.files import write_json
+from pipelines.output.files import write_json
 from pipelines.sweep.final_table import final_table
+from pipelines.sweep.plan import FAILED, POINT, PRUNED, RESULT, TRIALS, point_entry, trial_folders
 from pipelines.sweep.results import LeftOut, Setting, Value, front_area, left_out, recommended, settings_of, trial_table
 from pipelines.sweep.run import write_results
 from pipelines.sweep.score import trial_score
 from pipelines.sweep.space import Space, point_config, space_of
-from pipelines.sweep.trial import FAILED, POINT, PRUNED, RESULT, TRIALS, point_entry, trial_folders
 from tests.pipelines.sweep.tiny_sweep import tiny_base, tiny_sweep
 
 

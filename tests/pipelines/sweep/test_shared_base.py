@@ -7,21 +7,21 @@ from typing import Any
 
 import pytest
 
-from actors.cast import spawn
+from actors.cluster.cast import spawn
 from allgood.errors import ConfigError, ModelError
-from pipelines.align import run_align
-from pipelines.align_setup import set_up
-from pipelines.cast_request import align_request
+from pipelines.alignment.align import run_align
+from pipelines.alignment.setup import set_up
+from pipelines.cast.request import align_request
 from pipelines.config.loading import changed_config, save_config
 from pipelines.config.run import RunConfig
 from pipelines.config.sweep_loading import override_text
 from pipelines.data import load_prepared, prepared_key
-from pipelines.references import build_references
+from pipelines.references.build import build_references
 from pipelines.sweep.execution import why_anew
+from pipelines.sweep.references import lacking, with_all_references
 from pipelines.sweep.run import only_driver
 from pipelines.sweep.shared import differing, judges_of
 from pipelines.sweep.shared import make_base as complete_base
-from pipelines.sweep.table import lacking, with_all_references
 from tests.actors.tiny_models import save_policy
 from tests.pipelines.data.files import data_config, pair_row, write_jsonl
 from tests.pipelines.sweep.tiny_sweep import tiny_base, tiny_sweep

@@ -1,4 +1,4 @@
-"""Search spaces: every point is a run, points have names of their own, and mistakes are told before anything starts."""
+"""Search spaces: every point is a run, points has a name of its own, and mistakes are reported before it."""
 
 from __future__ import annotations
 

@@ -11,14 +11,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from actors.cast import spawn
+from actors.cluster.cast import spawn
 from allgood.errors import ConfigError, PlacementError
-from pipelines.align import run_align
-from pipelines.cast_request import align_request
+from pipelines.alignment.align import run_align
+from pipelines.cast.request import align_request
 from pipelines.config.loading import load_config
 from pipelines.config.run import RunConfig
 from pipelines.config.sweep import SweepConfig
-from pipelines.files import write_json
+from pipelines.output.files import write_json
 from pipelines.sweep.run import only_driver, refuse_occupied, run_sweep
 from tests.pipelines.sweep.tiny_sweep import tiny_base, tiny_sweep
 from tests.pipelines.tiny_run import make_base

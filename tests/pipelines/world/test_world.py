@@ -7,9 +7,9 @@ import pytest
 
 from allgood.conversations import parse, split_last_response
 from allgood.errors import ConfigError
+from experiments.world.checks import world_numbers
 from pipelines.config.data import WorldConfig
 from pipelines.config.run import RunConfig
-from pipelines.world.checks import world_numbers
 from pipelines.world.prompts import draw_prompts
 from pipelines.world.responses import Plan, read, render
 from pipelines.world.write import split_prompts, world_rows, write_world

@@ -1,0 +1,1 @@
+"""Where actors run and how they are asked: admission, placement, the cast, deadlines."""

@@ -1,0 +1,1 @@
+"""How responses are drawn: the engine, its decoders, seeds, where a response stops."""

@@ -1,0 +1,1 @@
+"""What a learner computes: objectives, policy gradients, values, several learners as one."""

@@ -1,0 +1,1 @@
+"""How weights travel from learner to rollout actors."""

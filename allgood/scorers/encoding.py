@@ -1,0 +1,148 @@
+r"""Text to tokens, the same way in training, generation, scoring and references.
+
+*Policies.* Without a chat template a conversation is plain hh text, tokenised in segments: the text up to and including
+each `\n\nAssistant:`, then the assistant's turn (with its leading space) followed by EOS. EOS ends *every* assistant
+turn, earlier ones too, and prompts are encoded so at generation time as well. This makes the prompt's tokens the exact
+prefix of the training example's, lets every assistant turn teach where to stop, and needs no label text in the loss: a
+loss on all turns covers assistant tokens and EOS only. (Generation also stops at the text `\n\nHuman:`, for policies
+that were trained elsewhere.) With a chat template the template writes the prompt; the response follows with EOS.
+
+*Scorers.* The template of the scorer, else the plain text as a whole with the special tokens that its tokenizer adds
+([CLS] and [SEP] for encoders); where the tokenizer adds nothing at the end (causal backbones), EOS is appended.
+
+*Long input* is cut from the left, at human turns first; only if the last human turn is too long are its tokens cut. A
+response is never cut: where it does not fit behind its `Assistant:` label, the result is None and the caller counts it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from transformers import PreTrainedTokenizerBase
+
+from allgood.conversations import parse
+from allgood.errors import ModelError
+from allgood.scorers.policy_format import PolicyFormat, Turns, policy_format
+from allgood.scorers.scorer_format import ScorerFormat, scorer_format
+from allgood.scoring import Encoding
+
+Example = tuple[str, str]
+"""(prompt, response)."""
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A conversation as a policy reads it: `tokens[:num_prompt_tokens]` is the prompt, the rest response and EOS.
+
+    `earlier_replies` are the half-open token spans of the prompt's own assistant turns, EOS included. `cut` says that
+    the prompt lost something on its left.
+    """
+
+    tokens: list[int]
+    num_prompt_tokens: int
+    cut: bool
+    earlier_replies: tuple[tuple[int, int], ...] = ()
+
+
+def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str, *, max_tokens: int) -> Encoded:
+    """A prompt for generation, in at most `max_tokens` tokens.
+
+    Raises:
+        ModelError: Nothing of the prompt fits.
+    """
+    return encode_prompts(tokenizer, [prompt], max_tokens=max_tokens)[0]
+
+
+def encode_prompts(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], *, max_tokens: int) -> list[Encoded]:
+    """`encode_prompt` for many prompts at once (much faster than one by one)."""
+    policy = policy_format(tokenizer)
+    conversations = [parse(prompt) for prompt in prompts]
+    policy.prepare(conversations, [])
+    return [_encode_prompt(policy, turns, max_tokens) for turns in conversations]
+
+
+def encode_example(
+    tokenizer: PreTrainedTokenizerBase, prompt: str, response: str, *, max_tokens: int
+) -> Encoded | None:
+    """Prompt, response and EOS for training a policy; None when the response alone exceeds `max_tokens`."""
+    return encode_examples(tokenizer, [(prompt, response)], max_tokens=max_tokens)[0]
+
+
+def encode_examples(
+    tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example], *, max_tokens: int
+) -> list[Encoded | None]:
+    """`encode_example` for many examples at once (much faster than one by one)."""
+    policy = policy_format(tokenizer)
+    conversations = {prompt: parse(prompt) for prompt, _ in examples}
+    policy.prepare(conversations.values(), [response for _, response in examples])
+    return [_encode_example(policy, conversations[prompt], response, max_tokens) for prompt, response in examples]
+
+
+def assistant_mask(encoded: Encoded, *, all_turns: bool) -> list[bool]:
+    """Which tokens the SFT loss is on, [tokens]: response and EOS, with `all_turns` earlier assistant turns too."""
+    mask = [index >= encoded.num_prompt_tokens for index in range(len(encoded.tokens))]
+    for start, end in encoded.earlier_replies if all_turns else ():
+        mask[start:end] = [True] * (end - start)
+    return mask
+
+
+def encode_for_scoring(
+    tokenizer: PreTrainedTokenizerBase, prompt: str, response: str, *, max_tokens: int
+) -> Encoding | None:
+    """A conversation for a reward model or classifier; None when the response alone exceeds `max_tokens`."""
+    return encode_all_for_scoring(tokenizer, [(prompt, response)], max_tokens=max_tokens)[0]
+
+
+def encode_all_for_scoring(
+    tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example], *, max_tokens: int
+) -> list[Encoding | None]:
+    """`encode_for_scoring` for many conversations at once (much faster than one by one)."""
+    scorer = scorer_format(tokenizer)
+    turns = {prompt: parse(prompt) for prompt, _ in examples}
+    whole = scorer.conversations([(turns[prompt], response) for prompt, response in examples])
+    return [
+        Encoding(tokens, cut=False)
+        if len(tokens) <= max_tokens
+        else _cut_for_scoring(scorer, turns[prompt], response, max_tokens)
+        for tokens, (prompt, response) in zip(whole, examples, strict=True)
+    ]
+
+
+def _encode_prompt(policy: PolicyFormat, turns: Turns, max_tokens: int) -> Encoded:
+    encoded = _fit_prompt(policy, turns, max_tokens)
+    if encoded is None:
+        raise ModelError(f"nothing of a prompt fits into {max_tokens} tokens; raise `sampling.max_prompt_tokens`")
+    return encoded
+
+
+def _encode_example(policy: PolicyFormat, turns: Turns, response: str, max_tokens: int) -> Encoded | None:
+    response_tokens = policy.response(response)
+    prompt = _fit_prompt(policy, turns, max_tokens - len(response_tokens))
+    if prompt is None:
+        return None
+    return Encoded(prompt.tokens + response_tokens, prompt.num_prompt_tokens, prompt.cut, prompt.earlier_replies)
+
+
+def _fit_prompt(policy: PolicyFormat, turns: Turns, room: int) -> Encoded | None:
+    for suffix in _suffixes(turns):
+        prompt = policy.prompt(suffix)
+        if len(prompt.tokens) <= room:
+            return Encoded(prompt.tokens, len(prompt.tokens), suffix is not turns, prompt.replies)
+    shortened = policy.shorten(suffix, room)
+    return None if shortened is None else Encoded(shortened.tokens, len(shortened.tokens), cut=True)
+
+
+def _cut_for_scoring(scorer: ScorerFormat, turns: Turns, response: str, room: int) -> Encoding | None:
+    for suffix in _suffixes(turns):
+        (tokens,) = scorer.conversations([(suffix, response)])
+        if len(tokens) <= room:
+            return Encoding(tokens, cut=suffix is not turns)
+    shortened = scorer.shorten(suffix, response, room)
+    return None if shortened is None else Encoding(shortened, cut=True)
+
+
+def _suffixes(turns: Turns) -> Iterator[Turns]:
+    """The whole conversation, then what is left when it begins at a later human turn."""
+    yield turns
+    yield from (turns[start:] for start in range(1, len(turns)) if turns[start].role == "human")

@@ -1,0 +1,39 @@
+"""What a model knows of a prompt: the mean of its last hidden states, for heads that predict references."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from allgood.errors import ModelError
+from allgood.scorers.encoding import encode_all_for_scoring
+
+
+class PromptFeatures:
+    """Features of prompts, one at a time: no padding, so that a prompt's features do not depend on its neighbours."""
+
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, max_tokens: int) -> None:
+        self._backbone, self._device = model.base_model, model.device
+        self._tokenizer = tokenizer
+        positions = getattr(model.config, "max_position_embeddings", max_tokens)
+        self._max_tokens = min(max_tokens, positions)
+
+    def __call__(self, prompts: Sequence[str]) -> NDArray[np.float32]:
+        """[prompts, features] float32, of each prompt as the model reads it before an empty response."""
+        encodings = encode_all_for_scoring(
+            self._tokenizer, [(prompt, "") for prompt in prompts], max_tokens=self._max_tokens
+        )
+        rows = []
+        with torch.inference_mode():
+            for prompt, encoding in zip(prompts, encodings, strict=True):
+                if encoding is None:
+                    raise ModelError(f"nothing of the prompt {prompt[:60]!r} fits into {self._max_tokens} tokens")
+                ids = torch.tensor([list(encoding.tokens)], device=self._device)
+                hidden = self._backbone(input_ids=ids).last_hidden_state
+                rows.append(hidden[0].float().mean(0).cpu().numpy())
+        features: NDArray[np.float32] = np.stack(rows)
+        return features

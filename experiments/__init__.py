@@ -1,0 +1,1 @@
+"""What makes docs/results: studies that no command runs and nothing imports."""

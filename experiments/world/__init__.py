@@ -1,0 +1,1 @@
+"""Numbers of the embedded world on its documentation page."""

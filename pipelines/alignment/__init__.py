@@ -1,0 +1,1 @@
+"""An alignment: the loop, its batches, controllers, checkpoints, validation."""

@@ -1,0 +1,122 @@
+"""Validation while training: the policy's own samples on validation prompts, with the same random numbers every time.
+
+The score that chooses the best checkpoint is the both-good rate where gold exists (a choice that gold makes is only
+possible on the embedded world), else the mean utility minus gamma times the KL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from actors.learning.sequence_kl import controlled_kl, sequence_k1
+from actors.messages import Experience, FloatRow
+from pipelines.alignment.batch import rollout_metrics, score_metrics
+from pipelines.alignment.loop import State, Validation
+from pipelines.cast.collect import Crew, collect_all, make_chunks
+from pipelines.cast.experience import merged_scores, texts
+from pipelines.data import Prompt
+from pipelines.objective.combined import CombinedUtility
+from pipelines.objective.gold import Gold, GoldScores
+
+Judge = Callable[[Sequence[Experience]], Awaitable[Mapping[str, float]]]
+"""Further metrics of an evaluation, from everything that was sampled."""
+
+NUM_SHOWN = 16  # sample rows kept of each evaluation
+
+
+@dataclass(frozen=True)
+class Validator:
+    """What every evaluation of a run has in common. `seed` is not the one of training."""
+
+    crew: Crew
+    prompts: Sequence[Prompt]
+    utility: CombinedUtility
+    gold: Gold | None
+    seed: int
+    samples_per_prompt: int
+    prompts_per_chunk: int
+    judge: Judge | None = None
+
+    async def __call__(self, state: State) -> Validation:
+        """Sample, score and measure the policy of `state`, which the rollout actors must hold."""
+        chunks = make_chunks(
+            self.prompts,
+            seed=self.seed,
+            step=0,  # the same draws at every evaluation, so that differences are the policy's
+            policy_version=state.policy_version,
+            samples_per_prompt=self.samples_per_prompt,
+            prompts_per_chunk=self.prompts_per_chunk,
+        )
+        experience = await collect_all(chunks, self.crew, advance=lambda num_prompts: None)
+        gold = self._gold_scores(experience)
+        utilities = self._utilities(experience, state)
+        logprobs, reference = _logprobs(experience)
+        kl = sequence_k1(logprobs, reference)
+        metrics = {
+            **score_metrics(merged_scores(experience)),
+            **rollout_metrics(experience),
+            **self._gold_metrics(gold),
+            "utility.mean": float(np.nanmean(utilities)) if np.isfinite(utilities).any() else float("nan"),
+            "kl_k1_mean": float(kl.mean()),
+            "kl_controlled": controlled_kl(logprobs, reference),
+            **(await self.judge(experience) if self.judge else {}),
+        }
+        score = metrics["both_good"] if gold else metrics["utility.mean"] - state.kl_coefficient * metrics["kl_k1_mean"]
+        samples = sample_rows(experience, utilities, kl, gold, step=state.step)
+        return Validation(score, metrics["kl_k1_mean"], _finite(metrics), samples)
+
+    def _utilities(self, experience: Sequence[Experience], state: State) -> np.ndarray:
+        reasons = tuple(reason for chunk in experience for reason in chunk.rollout.finish_reasons)
+        return self.utility.at(state.multipliers)(merged_scores(experience), reasons)
+
+    def _gold_scores(self, experience: Sequence[Experience]) -> GoldScores:
+        if self.gold is None:
+            return {}
+        prompts, responses = texts(experience)
+        return self.gold.score(prompts, responses)
+
+    def _gold_metrics(self, scores: GoldScores) -> dict[str, float]:
+        if self.gold is None:
+            return {}
+        means = {f"gold.{name}": float(np.mean(values)) for name, values in scores.items()}
+        return {**means, "both_good": float(np.mean(self.gold.all_good(scores)))}
+
+
+def sample_rows(
+    experience: Sequence[Experience], utilities: np.ndarray, kl: np.ndarray, gold: GoldScores, *, step: int
+) -> list[dict[str, Any]]:
+    """Rows for `samples.parquet`: the first samples of the first prompts, the same prompts at every evaluation."""
+    prompts, responses = texts(experience)
+    scores = merged_scores(experience)
+    reasons = [reason for chunk in experience for reason in chunk.rollout.finish_reasons]
+    lengths = [len(tokens) for chunk in experience for tokens in chunk.rollout.response_tokens]
+    return [
+        {
+            "step": step,
+            "prompt": prompts[row],
+            "response": responses[row],
+            "finish_reason": reasons[row],
+            "num_tokens": lengths[row],
+            "kl": float(kl[row]),
+            "utility": float(utilities[row]),
+            **{f"reward.{name}": float(part.rewards[row]) for name, part in scores.items()},
+            **{f"reference.{name}": float(part.references[row]) for name, part in scores.items()},
+            **{f"utility.{name}": float(part.utilities[row]) for name, part in scores.items()},
+            **{f"gold.{name}": float(values[row]) for name, values in gold.items()},
+        }
+        for row in range(min(NUM_SHOWN, len(responses)))
+    ]
+
+
+def _logprobs(experience: Sequence[Experience]) -> tuple[list[FloatRow], list[FloatRow]]:
+    """Of the policy and of the reference policy, a row per response."""
+    own = [row for chunk in experience for row in chunk.rollout.logprobs]
+    return own, [row for chunk in experience for row in chunk.reference.rows]
+
+
+def _finite(metrics: dict[str, float]) -> dict[str, float]:
+    return {name: value for name, value in metrics.items() if np.isfinite(value)}

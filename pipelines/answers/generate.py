@@ -1,0 +1,241 @@
+"""`allgood generate`: SFT and aligned responses to the same prompts, with what every property makes of them.
+
+Runs in this process, with the same workers that actors wrap. A prompt that is in the reference table uses its r_ref;
+for any other, references are built from SFT samples on the spot, and the output says so.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from actors.generation.seeds import chunk_seed
+from actors.messages import Chunk, Rollout, Scores
+from actors.reward import RewardSpec, RewardWorker
+from actors.rollout import RolloutSpec, RolloutWorker
+from allgood.conversations import Turn, as_content, as_prompt, parse, prompt_id
+from allgood.errors import ConfigError, DataError, ReferenceTableError
+from allgood.treatment import Treatment, treat
+from pipelines.answers.side_by_side import Answer, Comparison, Judged, show
+from pipelines.cast.request import reward_parts, rollout_part
+from pipelines.config.loading import load_run
+from pipelines.config.properties import (
+    CannedReference,
+    DatasetReference,
+    DrawsReference,
+    MeanReference,
+    Transform,
+    ZScoreTransform,
+)
+from pipelines.config.rl import FormulaObjective
+from pipelines.config.run import RunConfig
+from pipelines.config.transforms import transform_name, transform_options
+from pipelines.evaluation.measure import FloatGrid
+from pipelines.evaluation.scorers import fresh_references
+from pipelines.objective import combinations
+from pipelines.objective.combined import combined_utility
+from pipelines.output.progress import say
+from pipelines.output.quiet import quiet_transformers
+from pipelines.references.keys import temperature
+from pipelines.references.table import ReferenceTable, needs_samples
+from pipelines.references.treatments import run_table, treatment_of
+from pipelines.run.folder import RunFolder
+
+NUM_REFERENCE_SAMPLES = 16
+
+
+class Generator:
+    """Both policies and all scorers of a finished run, loaded once."""
+
+    def __init__(self, config: RunConfig) -> None:
+        folder = RunFolder(config.folder)
+        if not folder.model.is_dir():
+            raise ConfigError(
+                f"{folder.path} holds no aligned model; finish it with `allgood align` or `allgood resume`"
+            )
+        spec = rollout_part(config).spec
+        assert isinstance(spec, RolloutSpec)
+        with quiet_transformers():
+            self._sft = RolloutWorker(spec)
+            self._aligned = RolloutWorker(replace(spec, model=str(folder.model.absolute())))
+            self._scorers = {name: _scorer(part.spec) for name, part in reward_parts(config).items()}
+        self._config = config
+        self._table = _table(config)
+        self._utility = combined_utility(config.objective, config.properties, missing_eos_penalty=0.0)
+        self._count = 0
+
+    def answer(self, text: str) -> Comparison:
+        """Sample both policies once on a prompt, plain text or a conversation."""
+        prompt = canonical(text)
+        treatments, source = self._treatments(prompt)
+        answers = tuple(
+            self._judge(policy, prompt, self._sample(worker, prompt, 1, purpose=purpose), treatments)
+            for purpose, (policy, worker) in enumerate((("SFT", self._sft), ("aligned", self._aligned)))
+        )
+        self._count += 1
+        return Comparison(prompt, answers, source)
+
+    def _sample(self, worker: RolloutWorker, prompt: str, num_samples: int, *, purpose: int) -> Rollout:
+        seed = chunk_seed(self._config.seed, self._count, purpose)
+        return worker.generate(Chunk(0, 0, seed, 0, (prompt_id(prompt),), (prompt,), num_samples))
+
+    def _judge(self, policy: str, prompt: str, rollout: Rollout, treatments: Mapping[str, Treatment]) -> Answer:
+        response = rollout.responses[0]
+        scores = {
+            name: _scores(treatment, self._score(name, prompt, [response]), prompt_id(prompt))
+            for name, treatment in treatments.items()
+        }
+        transforms = {name: setting.transform for name, setting in self._config.properties.items()}
+        judged = {name: _judged(part, transforms[name]) for name, part in scores.items()}
+        p_all_good = None
+        objective = self._config.objective
+        if isinstance(objective, FormulaObjective) and "^" not in (objective.expression or ""):  # tempered: no P
+            p_all_good = float(np.exp(self._utility(scores, rollout.finish_reasons)[0]))
+        return Answer(policy, response, judged, p_all_good)
+
+    def _score(self, name: str, prompt: str, responses: Sequence[str]) -> FloatGrid:
+        """Raw rewards, [1, responses]."""
+        rewards = self._scorers[name].score_texts([prompt] * len(responses), responses)
+        return rewards.astype(np.float64)[None, :]
+
+    def _treatments(self, prompt: str) -> tuple[dict[str, Treatment], str]:
+        """What is made of each property's rewards, and a sentence about the references' source."""
+        names = list(self._config.properties)
+        try:
+            known = {
+                name: treatment_of(self._config, name, self._table, [prompt_id(prompt)], key=prompt) for name in names
+            }
+            needed = self._table is not None
+            return known, f"References {'come from the reference table' if needed else 'need no samples'}."
+        except ReferenceTableError:
+            pass  # a prompt that is not in the table
+        settings = self._config.properties
+        sampled = [name for name in names if needs_samples(settings[name].reference)]
+        drawn = self._sample(self._sft, prompt, NUM_REFERENCE_SAMPLES, purpose=2).responses if sampled else ()
+        fresh = {name: self._fresh(name, prompt, drawn if name in sampled else ()) for name in names}
+        if not sampled:
+            return fresh, "References need no samples."
+        return fresh, (
+            f"This prompt is not in the reference table: r_ref of {', '.join(sampled)} comes from "
+            f"{NUM_REFERENCE_SAMPLES} samples of the SFT policy, drawn now."
+        )
+
+    def _fresh(self, name: str, prompt: str, drawn: Sequence[str]) -> Treatment:
+        """The treatment of a prompt that is in no table, from samples drawn now."""
+        setting = self._config.properties[name]
+        rewards = self._score(name, prompt, drawn) if drawn else np.full((1, 1), np.nan)
+        canned = None
+        if isinstance(setting.reference, CannedReference):
+            canned = self._score(name, prompt, setting.reference.replies).mean(axis=1)
+        # A prompt that was just typed has no response in the data: the SFT policy's mean stands for it.
+        reference = MeanReference() if isinstance(setting.reference, DatasetReference) else setting.reference
+        draws = None
+        if isinstance(reference, DrawsReference):
+            finite = rewards[np.isfinite(rewards)]
+            draws = {prompt_id(prompt): finite[: reference.num].astype(np.float32)}
+        needs_moments = self._table is not None and isinstance(setting.transform, ZScoreTransform)
+        return Treatment(
+            key=prompt,
+            transform=transform_name(setting.transform),
+            options=transform_options(setting.transform),
+            references=float(fresh_references(reference, rewards, canned)[0]),
+            temperature=temperature(self._config, name),
+            draws=draws,
+            moments=self._table.moments(name) if self._table is not None and needs_moments else None,
+        )
+
+
+def generate(run_folder: Path, prompts: Sequence[str]) -> None:
+    """Print both policies' answers to each prompt; without prompts, read lines until an empty one or the end.
+
+    Raises:
+        ConfigError: The folder holds no finished run.
+        DataError: A prompt is empty or no conversation.
+    """
+    config = load_run(aligned_folder(run_folder))
+    asked = [canonical(prompt) for prompt in prompts]  # complain before anything is loaded
+    say(f"loading the policies and {', '.join(config.properties)}")
+    generator = Generator(config)
+    console = Console()
+    for prompt in asked:
+        show(generator.answer(prompt), console)
+    if not asked:
+        _converse(generator, console)
+
+
+def aligned_folder(run_folder: Path) -> Path:
+    """The run itself, or the chosen arm of a comparison."""
+    summary = RunFolder(run_folder).summary
+    content = json.loads(summary.read_text(encoding="utf-8")) if summary.is_file() else {}
+    if "arms" not in content:
+        return run_folder
+    name = content["arms"][content["chosen_arm"]]["name"]
+    say(f"{run_folder} is a comparison; its arm chosen on validation prompts is {name}")
+    return run_folder / "arms" / str(name)
+
+
+def _converse(generator: Generator, console: Console) -> None:
+    """Answer prompts as they come; one that cannot be asked is explained, and the next may follow."""
+    for prompt in read_prompts():
+        try:
+            show(generator.answer(prompt), console)
+        except DataError as error:
+            say(str(error))
+
+
+def read_prompts() -> Iterator[str]:
+    """Lines of standard input until an empty one or its end."""
+    is_terminal = sys.stdin.isatty()
+    while True:
+        if is_terminal:
+            print("\nprompt (empty line to end)> ", end="", flush=True)
+        line = sys.stdin.readline().strip()
+        if not line:
+            return
+        yield line
+
+
+def canonical(text: str) -> str:
+    r"""A prompt in canonical form. Plain text becomes "\n\nHuman: ...\n\nAssistant:"; a conversation is kept.
+
+    Raises:
+        DataError: Nothing is asked, or the conversation ends in an answer.
+    """
+    if not text.strip():
+        raise DataError("the prompt is empty; write what the human says")
+    if not text.lstrip().startswith(("Human:", "System:")):
+        return as_prompt([Turn("human", as_content(text))])
+    turns = parse(text)
+    if turns[-1].role == "assistant" and turns[-1].content:
+        raise DataError(f"the conversation {text.strip()[:60]!r} ends in an answer; end it with a human turn")
+    return as_prompt(turns[:-1] if turns[-1].role == "assistant" else turns)
+
+
+def _scores(treatment: Treatment, rewards: FloatGrid, asked: str) -> Scores:
+    """What the run makes of one reward, as its reward actor does."""
+    values = rewards.astype(np.float32)
+    treated = treat(treatment, values, [asked], property_name="generate")
+    flat = (treated.references.ravel(), treated.margins.ravel(), treated.utilities.ravel())
+    return Scores("generate", values.ravel(), *flat, num_prompts_cut=0, seconds=0.0)
+
+
+def _judged(scores: Scores, transform: Transform) -> Judged:
+    """What the answer's line shows."""
+    p_good = combinations.p_good(transform, margins=scores.margins, utilities=scores.utilities)
+    return Judged(float(scores.rewards[0]), float(scores.references[0]), float(p_good[0]))
+
+
+def _scorer(spec: object) -> RewardWorker:
+    assert isinstance(spec, RewardSpec)
+    return RewardWorker(spec)
+
+
+def _table(config: RunConfig) -> ReferenceTable | None:
+    """The run's table, checked against its models; without one, references are drawn per prompt."""
+    return run_table(config) if RunFolder(config.base_folder).references.is_dir() else None

@@ -1,0 +1,1 @@
+"""Which actors a run asks for, and how work is given to them."""

@@ -1,0 +1,49 @@
+"""What a step knows of its rows: scores of all chunks, texts, groups, in chunk order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from actors.messages import Experience, FloatRow, Scores
+
+
+def texts(experience: Sequence[Experience]) -> tuple[list[str], list[str]]:
+    """Prompt and response text of every row, in chunk order."""
+    prompts = [
+        prompt
+        for chunk in experience
+        for prompt in chunk.rollout.chunk.prompts
+        for _ in range(chunk.rollout.chunk.samples_per_prompt)
+    ]
+    return prompts, [response for chunk in experience for response in chunk.rollout.responses]
+
+
+def merged_scores(experience: Sequence[Experience]) -> dict[str, Scores]:
+    """One `Scores` per property over the rows of all chunks, in chunk order."""
+    return {name: _concatenated([chunk.scores[name] for chunk in experience]) for name in experience[0].scores}
+
+
+def rewards_of(experience: Sequence[Experience]) -> dict[str, FloatRow]:
+    """Raw rewards per property over the rows of all chunks, in chunk order."""
+    return {name: scores.rewards for name, scores in merged_scores(experience).items()}
+
+
+def _concatenated(parts: Sequence[Scores]) -> Scores:
+    return Scores(
+        property=parts[0].property,
+        rewards=np.concatenate([part.rewards for part in parts]),
+        references=np.concatenate([part.references for part in parts]),
+        margins=np.concatenate([part.margins for part in parts]),
+        utilities=np.concatenate([part.utilities for part in parts]),
+        num_prompts_cut=sum(part.num_prompts_cut for part in parts),
+        seconds=sum(part.seconds for part in parts),
+    )
+
+
+def groups_of(experience: Sequence[Experience]) -> NDArray[np.int64]:
+    """The position of each row's prompt in the step. Not its id: a prompt drawn twice makes two groups."""
+    samples = [chunk.rollout.chunk.samples_per_prompt for chunk in experience for _ in chunk.rollout.chunk.prompts]
+    return np.repeat(np.arange(len(samples), dtype=np.int64), samples)

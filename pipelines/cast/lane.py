@@ -1,0 +1,165 @@
+"""A lane: the actors that one arm works with, as coroutine functions.
+
+An arm has rollout and learner actors of its own; reward and reference actors may serve several lanes at once, which is
+why everything they keep for an arm stands under the arm's key. A replica answers one call at a time and whoever is free
+takes the next; results are put in order by the caller, so who answered does not matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from actors.cluster.gather import gather
+from actors.cluster.pool import Pool
+from actors.learning.group import merge, shard
+from actors.learning.specs import ArmSpec, OptimizerSpec, Rloo
+from actors.messages import Batch, Chunk, FloatRow, LogProbs, Rollout, Scores, UpdateResult
+from allgood.errors import RoleError
+from allgood.treatment import Treatment
+from pipelines.cast.actors import Actors
+from pipelines.cast.collect import Crew
+
+TEXTS_PER_CALL = 512
+PROBE = ("Yes.", "I am not sure about all of it, but here is what I would try first, and what I would ask.")
+
+
+_UNTRAINED = ArmSpec(optimizer=OptimizerSpec(), algorithm=Rloo(), total_steps=1, seed=0)  # its weights are pi_0's
+
+
+class Lane:
+    """The actors of a cast under one key. Lives inside one event loop."""
+
+    def __init__(self, cast: Actors, *, key: str, scorers: Sequence[str], deadline_s: float) -> None:
+        def pool(role: str, actors: Sequence[Any]) -> Pool:
+            return Pool(actors, who=partial(cast.who, role), deadline_s=deadline_s)
+
+        self._key = key
+        self._rollouts = pool("rollout", cast.rollouts)
+        self._learners = pool("learner", cast.learners)
+        self._references = pool("reference_policy", cast.reference_policies)
+        self._rewards = {name: pool(f"reward.{name}", cast.rewards[name]) for name in scorers}
+
+    def crew(self) -> Crew:
+        """Rollout, reward and reference actors; log pi_0 comes from the reference actors."""
+        return Crew(self._generate, {name: self._scorer(name) for name in self._rewards}, self._reference)
+
+    def crew_of_reference_policy(self) -> Crew:
+        """The crew while the rollout actors hold pi_0 itself: log pi_0 is what they report, nobody else is asked."""
+        return Crew(self._generate, {name: self._scorer(name) for name in self._rewards}, _own_logprobs)
+
+    async def treat(self, treatments: Mapping[str, Treatment]) -> None:
+        """Tell every replica of each scorer what this lane makes of its rewards."""
+        await gather(
+            self._rewards[name].call_all(lambda actor: actor.set_treatment, treatment, phase="set treatment")
+            for name, treatment in treatments.items()
+        )
+
+    async def check_scores(self, prompts: Sequence[str], responses: Sequence[str]) -> None:
+        """Compare each scorer with plain transformers on these texts; ModelError when they disagree."""
+        await gather(
+            pool.call_first(lambda actor: actor.score_parity, list(prompts), list(responses), phase="score parity")
+            for pool in self._rewards.values()
+        )
+
+    async def score_texts(
+        self,
+        name: str,
+        prompts: Sequence[str],
+        responses: Sequence[str],
+        advance: Callable[[int], None] = lambda num_texts: None,
+    ) -> FloatRow:
+        """Raw rewards of any texts, [texts] float32; NaN = failed. `advance` is told how many more are scored."""
+
+        async def part(start: int) -> FloatRow:
+            end = start + TEXTS_PER_CALL
+            rewards: FloatRow = await self._rewards[name].call(
+                lambda actor: actor.score_texts,
+                list(prompts[start:end]),
+                list(responses[start:end]),
+                phase="score texts",
+            )
+            advance(len(rewards))
+            return rewards
+
+        parts = await gather(part(start) for start in range(0, len(prompts), TEXTS_PER_CALL))
+        return np.concatenate(parts) if parts else np.empty(0, dtype=np.float32)
+
+    async def prompt_features(self, name: str, prompts: Sequence[str], encoder: str | None) -> NDArray[np.float32]:
+        """Features of prompts in a property's actors, by `encoder` or its reward model, [prompts, features]."""
+        starts = range(0, len(prompts), TEXTS_PER_CALL)
+        parts = await gather(
+            self._rewards[name].call(
+                lambda actor: actor.prompt_features,
+                list(prompts[start : start + TEXTS_PER_CALL]),
+                encoder,
+                phase="features",
+            )
+            for start in starts
+        )
+        features: NDArray[np.float32] = np.concatenate(parts)
+        return features
+
+    async def start(self, arm: ArmSpec) -> None:
+        """A new training from the SFT weights, version 0, which the rollout actors then hold too."""
+        await self._learners.call_all(lambda actor: actor.start, arm, phase="start")
+        await self.publish(0)
+
+    async def load(self, folder: Path, policy_version: int) -> None:
+        """Go on from a checkpoint's learner files; the rollout actors then hold the version saved there."""
+        await self._learners.call_all(lambda actor: actor.load, str(folder), phase="load")
+        await self.publish(policy_version)
+
+    async def hold_reference_policy(self) -> None:
+        """Have the rollout actors hold pi_0, also after another arm; without learners they never held anything else."""
+        if self._learners.size:
+            await self.start(_UNTRAINED)
+
+    async def update(self, batch: Batch) -> UpdateResult:
+        """One update by all learners, each on its share of the batch."""
+        parts = shard(batch, self._learners.size)
+        return merge(await self._learners.call_each(lambda actor: actor.update, parts, phase="update"))
+
+    async def publish(self, policy_version: int) -> None:
+        """Every rollout actor holds `policy_version` when this returns."""
+        # The reference goes from learner to rollout actors through the object store; the weights never pass the driver.
+        weights = self._learners.first().weights.remote()
+        held = await self._rollouts.call_all(lambda actor: actor.set_weights, weights, phase="set weights")
+        if set(held) != {policy_version}:
+            raise RoleError(f"the rollout actors hold versions {held} after version {policy_version} was published")
+
+    async def save(self, folder: Path) -> None:
+        """The learner's checkpoint files."""
+        await self._learners.call_first(lambda actor: actor.save, str(folder), phase="save")
+
+    async def save_pretrained(self, folder: Path) -> None:
+        """The policy as a model folder."""
+        await self._learners.call_first(lambda actor: actor.save_pretrained, str(folder), phase="save the model")
+
+    async def _generate(self, chunk: Chunk) -> Rollout:
+        rollout: Rollout = await self._rollouts.call(lambda actor: actor.generate, chunk, phase="generate")
+        return rollout
+
+    async def _reference(self, rollout: Rollout) -> LogProbs:
+        logprobs: LogProbs = await self._references.call(
+            lambda actor: actor.logprobs, rollout, phase="reference log-probs"
+        )
+        return logprobs
+
+    def _scorer(self, name: str) -> Callable[[Rollout], Awaitable[Scores]]:
+        async def score(rollout: Rollout) -> Scores:
+            scores: Scores = await self._rewards[name].call(
+                lambda actor: actor.score, rollout, self._key, phase="score"
+            )
+            return scores
+
+        return score
+
+
+async def _own_logprobs(rollout: Rollout) -> LogProbs:
+    return LogProbs(rollout.logprobs, 0.0)

@@ -1,0 +1,220 @@
+"""From a run's configuration to the actors it needs, stage by stage."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from actors.cluster.cast import CastRequest, Part
+from actors.cluster.placement import Resources
+from actors.learning.specs import Algorithm, ArmSpec, Grpo, Kl, LearnerSpec, OptimizerSpec, Ppo, Reinforce, Rloo
+from actors.reference_policy import ReferencePolicySpec
+from actors.reward import RewardSpec
+from actors.rollout import RolloutSpec
+from allgood.errors import ModelError
+from allgood.scorers.ensemble import Combination, LowerBound, Mean, Median, Min
+from pipelines.config.placement import Placement
+from pipelines.config.properties import (
+    ClassifierProperty,
+    EnsembleProperty,
+    FunctionProperty,
+    LowerBoundCombination,
+    MeanCombination,
+    MedianCombination,
+    MinCombination,
+    ModelProperty,
+    Property,
+)
+from pipelines.config.properties import Combination as CombinationConfig
+from pipelines.config.rl import Algorithm as AlgorithmConfig
+from pipelines.config.rl import GrpoAlgorithm, PpoAlgorithm, ReinforceAlgorithm, RlooAlgorithm
+from pipelines.config.run import RunConfig
+from pipelines.run.folder import RunFolder
+
+EVALUATOR = "evaluator."  # prefix of scorers that are held-out preference models: "evaluator.helpful"
+
+
+def align_request(config: RunConfig) -> CastRequest:
+    """Every role of an alignment."""
+    lane = lane_request(config)
+    return CastRequest(
+        rollout=lane.rollout,
+        rewards=reward_parts(config),
+        reference_policy=Part(
+            ReferencePolicySpec(
+                model=sft_model(config),
+                device=_device(config, config.placement.reference_policy),
+                dtype=config.dtype,
+                threads=config.threads,
+                micro_batch_tokens=config.align.micro_batch_tokens,
+            ),
+            _resources(config.placement.reference_policy),
+        ),
+        learner=lane.learner,
+        timeout_s=config.placement.timeout_s,
+    )
+
+
+def lane_request(config: RunConfig) -> CastRequest:
+    """Only what an arm cannot share with others: rollout and learner actors."""
+    learner = LearnerSpec(
+        model=sft_model(config),
+        device=_device(config, config.placement.learner),
+        dtype=config.dtype,
+        threads=config.threads,
+        micro_batch_tokens=config.align.micro_batch_tokens,
+    )
+    return CastRequest(
+        rollout=rollout_part(config),
+        learner=Part(learner, _resources(config.placement.learner)),
+        timeout_s=config.placement.timeout_s,
+    )
+
+
+def reference_request(config: RunConfig) -> CastRequest:
+    """Rollout and reward actors, and the held-out preference models that exist."""
+    return CastRequest(
+        rollout=rollout_part(config),
+        rewards=reward_parts(config) | evaluator_parts(config),
+        timeout_s=config.placement.timeout_s,
+    )
+
+
+def rollout_part(config: RunConfig) -> Part:
+    """The rollout role: the SFT policy with the run's sampling limits."""
+    spec = RolloutSpec(
+        model=sft_model(config),
+        max_new_tokens=config.sampling.max_new_tokens,
+        max_prompt_tokens=config.sampling.max_prompt_tokens,
+        stop=tuple(config.sampling.stop),
+        device=_device(config, config.placement.rollout),
+        dtype=config.dtype,
+        threads=config.threads,
+    )
+    return Part(spec, _resources(config.placement.rollout))
+
+
+def reward_parts(config: RunConfig) -> dict[str, Part]:
+    """One scorer per property, with its own placement."""
+    return {
+        name: Part(_reward_spec(config, name), _resources(setting.placement))
+        for name, setting in config.properties.items()
+    }
+
+
+def evaluator_parts(config: RunConfig) -> dict[str, Part]:
+    """The held-out preference models that were trained: "evaluator.<property>", placed like the property's scorer."""
+    parts = {}
+    for name, setting in config.properties.items():
+        folder = RunFolder(config.base_folder).evaluator(name) / "best"
+        if isinstance(setting, ModelProperty) and setting.evaluator is not None and folder.is_dir():
+            spec = RewardSpec(
+                property=f"{EVALUATOR}{name}",
+                kind="model",
+                source=str(folder.absolute()),
+                max_tokens=setting.evaluator.max_tokens,
+                device=_device(config, setting.placement),
+                threads=config.threads,
+            )
+            parts[f"{EVALUATOR}{name}"] = Part(spec, _resources(setting.placement))
+    return parts
+
+
+def sft_model(config: RunConfig) -> str:
+    """The folder of the SFT policy, absolute, because actors run elsewhere.
+
+    Raises:
+        ModelError: It was not trained yet.
+    """
+    folder = RunFolder(config.base_folder).sft / "best"
+    if not folder.is_dir():
+        raise ModelError(f"there is no SFT policy in {folder}; train it with `allgood sft CONFIG`")
+    return str(folder.absolute())
+
+
+def _reward_spec(config: RunConfig, name: str) -> RewardSpec:
+    setting: Property = config.properties[name]
+    source = absolute_source(scorer_source(config, name))
+    if isinstance(setting, FunctionProperty):
+        return RewardSpec(property=name, kind="function", source=source, threads=config.threads)
+    if isinstance(setting, EnsembleProperty):
+        return RewardSpec(
+            property=name,
+            kind="ensemble",
+            source=source,
+            max_tokens=setting.max_tokens,
+            device=_device(config, setting.placement),
+            threads=config.threads,
+            members=tuple(map(absolute_source, setting.members)),
+            combination=_combination(setting.combine),
+        )
+    return RewardSpec(
+        property=name,
+        kind=setting.kind,
+        source=source,
+        max_tokens=setting.max_tokens,
+        device=_device(config, setting.placement),
+        threads=config.threads,
+        label=setting.label if isinstance(setting, ClassifierProperty) else 1,
+    )
+
+
+def absolute_source(source: str) -> str:
+    """A model's folder as an absolute path, because actors run elsewhere; a name on the hub as it is."""
+    return str(Path(source).absolute()) if Path(source).is_dir() else source
+
+
+def _combination(config: CombinationConfig) -> Combination:
+    match config:
+        case MeanCombination():
+            return Mean()
+        case MedianCombination():
+            return Median()
+        case MinCombination():
+            return Min()
+        case LowerBoundCombination():
+            return LowerBound(config.penalty)
+
+
+def _resources(placement: Placement) -> Resources:
+    return Resources(**placement.model_dump())
+
+
+def _device(config: RunConfig, placement: Placement) -> str:
+    """A role without GPUs of its own sees none, and computes on the CPU unless the config insists on something else."""
+    return "cpu" if config.device == "auto" and not placement.gpus else config.device
+
+
+def arm_spec(config: RunConfig) -> ArmSpec:
+    """Optimiser, algorithm, length and seed of one training."""
+    optimizer = OptimizerSpec(**config.align.optimizer.model_dump())
+    return ArmSpec(
+        optimizer=optimizer,
+        algorithm=_algorithm(config.align.algorithm),
+        total_steps=config.align.steps,
+        seed=config.seed,
+        kl=Kl(config.kl.estimator, config.kl.placement),
+    )
+
+
+def _algorithm(config: AlgorithmConfig) -> Algorithm:
+    match config:
+        case RlooAlgorithm():
+            return Rloo()
+        case PpoAlgorithm():
+            return Ppo(**config.model_dump())
+        case ReinforceAlgorithm():
+            return Reinforce()
+        case GrpoAlgorithm():
+            return Grpo(scale=config.scale)
+
+
+def scorer_source(config: RunConfig, name: str) -> str:
+    """What scores a property: a model's name or folder, "module:function", or an ensemble's members joined by +."""
+    setting: Property = config.properties[name]
+    if isinstance(setting, FunctionProperty):
+        return setting.function
+    if isinstance(setting, ClassifierProperty):
+        return setting.model
+    if isinstance(setting, EnsembleProperty):
+        return " + ".join(setting.members)
+    return setting.model or str(RunFolder(config.base_folder).reward(name) / "best")

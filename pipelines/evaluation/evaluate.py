@@ -1,0 +1,200 @@
+"""`allgood evaluate`: an aligned policy against the SFT policy on test prompts, by everybody who can judge it.
+
+Gold where it exists (evaluator 1 answers by Bradley-Terry on it), an HTTP judge where one is configured, the held-out
+preference models where they were trained (evaluator 2), and what the training reward models say about themselves.
+SFT samples are drawn once per base folder and shared by all runs on it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from allgood.errors import ConfigError
+from pipelines.config.run import RunConfig
+from pipelines.evaluation.efficiency import efficiency
+from pipelines.evaluation.entry import policy_entry
+from pipelines.evaluation.estimates import PerPrompt, known_estimates
+from pipelines.evaluation.findings import ByPolicy, Settings, findings, finite
+from pipelines.evaluation.judges import Duel, HttpJudge
+from pipelines.evaluation.measure import FloatGrid
+from pipelines.evaluation.sample_table import ranked_by, sample_table
+from pipelines.evaluation.samples import Drawn, ScoredSamples, draw_samples, save_samples, test_prompts
+from pipelines.evaluation.scorers import centred, fresh_p_good, fresh_references
+from pipelines.objective.gold import gold_of, try_gold
+from pipelines.output.files import write_json
+from pipelines.output.progress import say, track
+from pipelines.references.keys import temperature
+from pipelines.run.folder import RunFolder
+from pipelines.run.session import ray_session
+from pipelines.run.tracking import Tracker, stage_of
+
+SAMPLES, MEASUREMENTS = "samples.parquet", "measurements.json"
+
+
+def evaluate(config: RunConfig) -> dict[str, Any]:
+    """Measure a finished run; writes `evaluation/` and the headlines into `summary.json`. Returns the measurements.
+
+    Raises:
+        ConfigError: The run has no aligned model, or `evaluate.gold` is no function that knows every response.
+        DataError: There are no test prompts.
+    """
+    folder = RunFolder(config.folder)
+    if not folder.model.is_dir():
+        raise ConfigError(f"{folder.path} holds no aligned model; finish it with `allgood align` or `allgood resume`")
+    judge = http_judge(config)
+    prompts = test_prompts(config)
+    try_gold(config, prompts[0].text)
+    with ray_session():
+        drawn = draw_samples(config, prompts)
+    save_samples(drawn.aligned, folder.evaluation / SAMPLES)
+    measurements = measured(config, drawn) | {"judge": judged(config, judge, drawn)}
+    measurements["notes"] = notes(config, measurements)
+    measurements = dict(finite(measurements))
+    write_json(folder.evaluation / MEASUREMENTS, measurements)
+    found = headlines(measurements)
+    write_json(folder.summary, _summary(folder) | {"evaluation": found})
+    _track(config, found, measurements)
+    say(f"evaluation on {len(prompts)} test prompts: {folder.evaluation / MEASUREMENTS}")
+    return measurements
+
+
+def _track(config: RunConfig, found: Mapping[str, Any], measurements: Mapping[str, Any]) -> None:
+    with Tracker(stage_of(config, "evaluate", config.folder)) as tracker:
+        tracker.summary({**found, "judge": measurements["judge"]})
+        tracker.records("responses", measurements["table"])
+
+
+def measured(config: RunConfig, drawn: Drawn) -> dict[str, Any]:
+    """All numbers that need no judge outside."""
+    aligned, sft, canned = drawn.aligned, drawn.sft, drawn.canned
+    gold = gold_of(config)
+    settings = Settings(
+        bars=gold.bars if gold else {},
+        quantiles=config.evaluate.quantiles,
+        seed=config.seed,
+        num_bootstrap=config.evaluate.bootstrap,
+    )
+    ours, theirs = _seen(config, aligned, sft, canned), _seen(config, sft, sft, canned)
+    found = findings(
+        aligned,
+        sft,
+        settings,
+        margins=ByPolicy(ours.margins, theirs.margins),
+        p_good=ByPolicy(ours.p_good, theirs.p_good),
+    )
+    share = efficiency(config, _summary(RunFolder(config.folder)).get("validation", {}))
+    return found | {
+        "efficiency": None if isinstance(share, str) else asdict(share),
+        "efficiency_missing": share if isinstance(share, str) else None,
+        "table": sample_table(aligned, sft),
+        "table_ranked_by": ranked_by(aligned),
+    }
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What the run's transforms and fresh references make of a policy's rewards, per property [prompts, samples]."""
+
+    margins: dict[str, FloatGrid]
+    p_good: dict[str, FloatGrid]
+
+
+def _seen(config: RunConfig, samples: ScoredSamples, sft: ScoredSamples, canned: Mapping[str, PerPrompt]) -> _Seen:
+    """Test prompts are in no reference table, so r_ref and draws come from this evaluation's SFT samples."""
+    seen = _Seen({}, {})
+    for name, setting in config.properties.items():
+        rewards, divisor = samples.rewards[name], temperature(config, name)
+        references = fresh_references(setting.reference, sft.rewards[name], canned.get(name))
+        seen.margins[name] = centred(rewards, references, temperature=divisor)
+        seen.p_good[name] = fresh_p_good(setting, rewards, sft.rewards[name], references, temperature=divisor)
+    return seen
+
+
+def http_judge(config: RunConfig) -> HttpJudge | None:
+    """The configured judge, if any.
+
+    Raises:
+        ConfigError: The address is none.
+    """
+    url, model = config.evaluate.judge_url, config.evaluate.judge_model
+    return None if url is None or model is None else HttpJudge(url, model)
+
+
+def judged(config: RunConfig, judge: HttpJudge | None, drawn: Drawn) -> dict[str, Any] | None:
+    """The judge's win rate per property: the first sample of each prompt against the first SFT sample."""
+    if judge is None:
+        return None
+    aligned, sft = drawn.aligned, drawn.sft
+    found: dict[str, Any] = {"url": judge.url, "model": judge.model, "properties": {}}
+    for name in config.properties:
+        duels = [
+            Duel(name, prompt, ours[0], theirs[0])
+            for prompt, ours, theirs in zip(
+                aligned.prompts, aligned.policy.responses, sft.policy.responses, strict=True
+            )
+        ]
+        with track(f"asking the judge which response is more {name}", len(duels)) as bar:
+            verdicts = judge.compare(duels, bar.advance)
+        estimates = known_estimates(
+            {"win_rate": verdicts.wins}, seed=config.seed, num_bootstrap=config.evaluate.bootstrap
+        )
+        found["properties"][name] = {
+            "win_rate": asdict(estimates["win_rate"]) if estimates else None,
+            "num_failed": verdicts.num_failed,
+            "share_consistent": verdicts.share_consistent,
+            "first_failure": verdicts.first_failure,
+        }
+    return found
+
+
+def headlines(measurements: Mapping[str, Any]) -> dict[str, Any]:
+    """What `summary.json` holds of an evaluation, under the names that a comparison uses."""
+    return {
+        "num_prompts": measurements["num_prompts"],
+        "num_samples": measurements["num_samples"],
+        "sft": policy_entry(measurements["sft"]),
+        "aligned": policy_entry(measurements["aligned"]),
+        "evaluator_2_win_rates": {
+            name: found["over_quantile"]["value"] for name, found in measurements["evaluators"].items()
+        },
+        "efficiency": measurements["efficiency"]["value"] if measurements["efficiency"] else None,
+    }
+
+
+def notes(config: RunConfig, measurements: Mapping[str, Any]) -> list[str]:
+    """What a reader must know about who judged here, and who did not."""
+    found = []
+    if measurements["aligned"]["gold"] is None:
+        found.append("There is no gold for this data, so no both-good rate; good would need a bar that no model sets.")
+        if measurements["judge"] is None:
+            found.append("Evaluator 1 was left out: it needs gold or an HTTP judge (evaluate.judge_url).")
+    missing = [name for name in config.properties if name not in measurements["evaluators"]]
+    if missing:
+        found.append(
+            f"No held-out preference model was trained for {', '.join(missing)}, so evaluator 2 is left out there; "
+            "`allgood reward --held-out` trains what `properties.<name>.evaluator` describes."
+        )
+    if measurements["evaluators"]:
+        found.append(
+            "Held-out preference models are trained on the pairs of the alignment prompts with another seed. Where "
+            "they share a backbone with the training reward model, their agreement says nothing about reward hacking."
+        )
+    found.append(
+        f"References of test prompts come from {measurements['num_sft_samples']} SFT samples per prompt, not from the "
+        "reference table, which holds no test prompts."
+    )
+    if measurements["efficiency"] is None:
+        found.append(f"Efficiency was left out: {measurements['efficiency_missing']}.")
+    elif not measurements["efficiency"]["reliable"]:
+        found.append("The tilt has too few samples for this KL, so the efficiency is too high.")
+    return found
+
+
+def _summary(folder: RunFolder) -> dict[str, Any]:
+    if not folder.summary.is_file():
+        return {}
+    content: dict[str, Any] = json.loads(folder.summary.read_text(encoding="utf-8"))
+    return content

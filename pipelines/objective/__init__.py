@@ -1,0 +1,1 @@
+"""The utility that a run maximises, and what it refuses."""

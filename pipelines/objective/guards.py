@@ -1,0 +1,72 @@
+"""What silently destroys the method is refused where a run starts: settings before anything expensive, rewards that do
+not fit their transform as soon as the first are there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+
+from actors.messages import FloatRow
+from allgood.errors import RoleError
+from allgood.guards import refuse_default_rewards, refuse_squashed_rewards
+from allgood.kl import choice
+from allgood.named_transforms import named
+from pipelines.config.objectives import LagrangianObjective
+from pipelines.config.properties import FunctionProperty, Property
+from pipelines.config.rl import FixedController, PpoAlgorithm
+from pipelines.config.run import RunConfig
+from pipelines.config.transforms import CustomTransform, transform_name
+
+
+def kl_notice(config: RunConfig) -> str | None:
+    """What to tell the user once about a choice of KL whose gradient is not that of the objective; None for k1.
+
+    A loss is exact for samples of the very policy that is updated, so not in PPO's later epochs.
+    """
+    chosen, algorithm = choice(config.kl.estimator, config.kl.placement), config.align.algorithm
+    if not chosen.is_exact:
+        return f"kl: {chosen.note}; k1 in the reward is exact"
+    if chosen.placement == "loss" and isinstance(algorithm, PpoAlgorithm) and algorithm.epochs > 1:
+        return (
+            f"kl: {chosen.note}, which the policy is in the first of align.algorithm.epochs = {algorithm.epochs} only; "
+            "k1 in the reward is exact"
+        )
+    return None
+
+
+def tilt_notice(config: RunConfig) -> str | None:
+    """Why the run does not aim at the tilt by its utility at `kl.coefficient`; None where it does."""
+    if isinstance(config.objective, LagrangianObjective):
+        return "objective.kind lagrangian learns its multipliers, so training changes the utility that is predicted"
+    if not isinstance(config.kl.controller, FixedController):
+        return f"kl.controller.kind {config.kl.controller.kind} moves kl.coefficient during training"
+    return kl_notice(config)
+
+
+def refuse_unfit_rewards(properties: Mapping[str, Property], rewards: Mapping[str, FloatRow]) -> None:
+    """Refuse what a function gives where its transform would make nonsense of it: probabilities, or zeros for failures.
+
+    Models are not judged: they are scored here, by their logits, which may well all lie in [0, 1].
+
+    Raises:
+        RoleError: Names the property and what to do.
+    """
+    functions = {name: setting for name, setting in properties.items() if isinstance(setting, FunctionProperty)}
+    for name, setting in functions.items():
+        values = torch.from_numpy(rewards[name])
+        try:
+            refuse_squashed_rewards(values, transform=transform_name(setting.transform))
+            if _zeros_are_suspect(setting):
+                refuse_default_rewards(values)
+        except ValueError as error:
+            raise RoleError(f"property {name}: {error}") from error
+
+
+def _zeros_are_suspect(setting: FunctionProperty) -> bool:
+    """Not where only order or differences count, nor where the user says that 0 is a score like any other."""
+    if setting.zero_is_a_score:
+        return False
+    transform = setting.transform
+    return not isinstance(transform, CustomTransform) and named(transform_name(transform)).expects != "anything"

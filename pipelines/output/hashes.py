@@ -1,0 +1,93 @@
+"""Hashes of what results depend on: files, models, tokenizers, functions."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import shutil
+from pathlib import Path
+
+from allgood.errors import ConfigError, ModelError
+
+_WEIGHTS = ("*.safetensors", "*.safetensors.index.json", "pytorch_model*.bin")
+_TOKENIZER = (
+    "tokenizer*",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template*",
+    "vocab*",
+    "merges.txt",
+    "spiece.model",
+)
+
+
+def sha256_of(path: Path) -> str:
+    """Checksum of a file's bytes, in hex."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def model_hash(source: str) -> str:
+    """sha256 over weight files and config.json of a folder; for a name on the hub, the name and its commit."""
+    return _files_hash(source, ("config.json", *_WEIGHTS))
+
+
+def tokenizer_hash(source: str) -> str:
+    """sha256 over tokenizer files and chat template of a folder; for a name on the hub, the name and its commit."""
+    return _files_hash(source, _TOKENIZER)
+
+
+def copy_tokenizer(source: Path, target: Path) -> None:
+    """Copy tokenizer files and chat template as they are: loading and saving again could change them."""
+    for pattern in _TOKENIZER:
+        for path in source.glob(pattern):
+            shutil.copyfile(path, target / path.name)
+
+
+def _files_hash(source: str, patterns: tuple[str, ...]) -> str:
+    folder = Path(source)
+    if not folder.is_dir():
+        return _hub_commit(source)
+    files = sorted({path for pattern in patterns for path in folder.glob(pattern) if path.is_file()})
+    if not files:
+        raise ModelError(
+            f"{folder} holds none of {', '.join(patterns)}; is it a model folder written by save_pretrained?"
+        )
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(f"{path.name} {sha256_of(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def _hub_commit(name: str) -> str:
+    from transformers.utils.hub import cached_file, extract_commit_hash  # heavy, and only hub names need it
+
+    try:
+        path = cached_file(name, "config.json")
+    except OSError as error:
+        raise ModelError(
+            f"there is no model folder and no hub model {name!r} ({str(error).splitlines()[0]})"
+        ) from error
+    return f"hub:{name}@{extract_commit_hash(path, None)}"
+
+
+def function_hash(name: str) -> str:
+    """A "module:function" and the sha256 of its module's code.
+
+    Raises:
+        ConfigError: There is no such module.
+    """
+    module, _, _ = name.partition(":")
+    try:
+        spec = importlib.util.find_spec(module)
+    except ImportError:  # a package that it would lie in is missing
+        spec = None
+    if spec is None:
+        raise ConfigError(
+            f"there is no module {module!r} for {name!r}, neither where the command runs nor among what is installed"
+        )
+    code = sha256_of(Path(spec.origin)) if spec.origin and Path(spec.origin).is_file() else ""
+    return f"function:{name}@{code[:16]}"

@@ -1,0 +1,88 @@
+"""`allgood report`: one self-contained HTML page about a run, or about several arms; its plots as PNGs beside."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipelines.output.files import atomic_path
+from pipelines.output.progress import say
+from pipelines.reporting import inputs, judgements, results, training
+from pipelines.reporting.content import Content, Entry, group_content, read_summary, run_content
+from pipelines.reporting.html import Picture, Section, items, page, paragraph
+from pipelines.run.folder import RunFolder
+from pipelines.run.tracking import Tracker, stage_of
+
+
+def write_report(run_folder: Path) -> Path:
+    """The report of a run, or of the comparison whose `summary.json` lies there. Returns the page's path.
+
+    Raises:
+        ConfigError: The folder holds no run.
+    """
+    folder = RunFolder(run_folder)
+    summary = read_summary(folder)
+    is_comparison = "arms" in summary
+    return _write(folder, group_content(run_folder, summary) if is_comparison else run_content(run_folder))
+
+
+def write_group_report(folder: Path, summary: Mapping[str, Any]) -> Path:
+    """The report of several arms on one base: `summary` has `sft`, `arms` and `chosen_arm`. Returns the page's path.
+
+    Raises:
+        ConfigError: The folder holds no run file.
+    """
+    return _write(RunFolder(folder), group_content(folder, summary))
+
+
+def sections(content: Content) -> list[Section]:
+    """All parts of the page, in reading order."""
+    return [
+        results.main_table(content),
+        results.against_kl(content),
+        results.improvement(content),
+        results.shortcuts(content),
+        judgements.evaluators(content),
+        judgements.learned_scorers(content),
+        judgements.responses(content),
+        training.training_curves(content),
+        inputs.reward_models(content),
+        inputs.references(content),
+        inputs.dropped(content),
+        inputs.what_was_run(content),
+        Section("Notes", [items(content.notes) if content.notes else paragraph("None.")]),
+    ]
+
+
+def _write(folder: RunFolder, content: Content) -> Path:
+    parts = sections(content)
+    plots = {part.name: folder.plots / f"{part.name}.png" for part in _pictures(parts)}
+    for picture in _pictures(parts):
+        with atomic_path(plots[picture.name]) as temporary:
+            temporary.write_bytes(picture.png)
+    with atomic_path(folder.report) as temporary:
+        temporary.write_text(page(content.title, content.subtitle, parts), encoding="utf-8")
+    _track(folder, content, plots)
+    say(f"report: {folder.report}")
+    return folder.report
+
+
+def _pictures(parts: Sequence[Section]) -> list[Picture]:
+    return [part for section in parts for part in section.body if isinstance(part, Picture)]
+
+
+def _track(folder: RunFolder, content: Content, plots: Mapping[str, Path]) -> None:
+    """The plots, and every policy's headline numbers as a table; the chosen arm's are the summary."""
+    entries = {"SFT": content.sft or {}} | {policy.name: policy.entry for policy in content.policies}
+    entries = {name: _headlines(entry) for name, entry in entries.items()}
+    chosen = content.policies[content.chosen or 0]
+    with Tracker(stage_of(content.config, "report", folder.path)) as tracker:
+        tracker.summary({"sft": entries["SFT"], "aligned": entries[chosen.name]})
+        tracker.records("policies", [{"policy": name, **entry} for name, entry in entries.items()])
+        for name, path in plots.items():
+            tracker.image(name, path)
+
+
+def _headlines(entry: Entry) -> dict[str, Any]:
+    return {name: value for name, value in entry.items() if name != "measurement"}  # hundreds of numbers

@@ -1,0 +1,163 @@
+"""All roles on a real Ray: they start together, land where admitted, and leave nothing behind."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import ray
+
+from actors.cluster.admission import cluster_capacity, cluster_nodes
+from actors.cluster.cast import Cast, CastRequest, Part, spawn
+from actors.cluster.placement import Resources
+from actors.cluster.supervision import Who, ask
+from actors.learner import ArmSpec, LearnerSpec, OptimizerSpec, Rloo
+from actors.messages import Chunk
+from actors.reference_policy import ReferencePolicySpec
+from actors.reward import RewardSpec
+from actors.rollout import RolloutSpec
+from allgood.errors import ModelError, PlacementError, RoleError
+from tests.actors import tiny_models
+
+ROOT = Path(__file__).parents[2]
+SMALL = Resources(cpus=0.25)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return tiny_models.save_policy(tmp_path_factory.mktemp("models") / "policy")
+
+
+def whole_request(folder: str) -> CastRequest:
+    return CastRequest(
+        rollout=Part(RolloutSpec(folder, max_new_tokens=8, max_prompt_tokens=64), SMALL),
+        rewards={"short": Part(RewardSpec("short", "function", "tests.actors.functions:shortness"), SMALL)},
+        reference_policy=Part(ReferencePolicySpec(folder), SMALL),
+        learner=Part(LearnerSpec(folder), dataclasses.replace(SMALL, replicas=2, memory_gb=0.1)),
+        timeout_s=120,
+    )
+
+
+@pytest.fixture(scope="module")
+def cast(ray_cluster: None, folder: str) -> Iterator[Cast]:
+    with spawn(whole_request(folder)) as cast:
+        yield cast
+
+
+def test_every_replica_has_its_row_in_the_table(cast: Cast) -> None:
+    lines = cast.where().splitlines()
+    rows = [[cell.strip() for cell in line.split("|")] for line in lines]
+    assert rows[0] == ["role", "replica", "node", "accelerator", "resources", "process"]
+    assert [row[:2] for row in rows[2:]] == [
+        ["rollout", "0"],
+        ["reward.short", "0"],
+        ["reference_policy", "0"],
+        ["learner", "0"],
+        ["learner", "1"],
+    ]
+    assert rows[2][4] == "0.25 CPU"
+    assert rows[5][4] == "0.25 CPU + 0.1 GB"
+    assert len({row[5] for row in rows[2:]}) == 5  # a process each
+
+
+def test_roles_without_gpu_see_none(cast: Cast) -> None:
+    assert {place["visible_gpus"] for place in cast.places().values()} == {""}
+
+
+def test_handles_answer_under_their_names(cast: Cast) -> None:
+    prompt = "\n\nHuman: Name a river.\n\nAssistant:"
+    chunk = Chunk(0, 0, seed=1, policy_version=1, prompt_ids=("a",), prompts=(prompt,), samples_per_prompt=2)
+    assert (len(cast.rollouts), len(cast.reference_policies), len(cast.learners)) == (1, 1, 2)
+    assert list(cast.rewards) == ["short"]
+    assert cast.who("learner", 1) == Who("learner", 1, ray.nodes()[0]["NodeManagerAddress"])
+    with pytest.raises(RoleError, match="needs policy version 1"):
+        asyncio.run(ask(cast.rollouts[0].generate, chunk, who=cast.who("rollout"), phase="generate", deadline_s=60))
+
+
+def test_spawned_learners_have_met(cast: Cast) -> None:
+    arm = ArmSpec(OptimizerSpec(), Rloo(), total_steps=1, seed=0)
+    ray.get([learner.start.remote(arm) for learner in cast.learners])
+    weights = cast.learners[0].weights.remote()  # the reference goes to the receivers, not the arrays
+    assert ray.get([rollout.set_weights.remote(weights) for rollout in cast.rollouts]) == [0]
+
+
+def free_cpus() -> float:
+    return sum(node.cpus for node in cluster_nodes())
+
+
+def assert_free_again(cpus: float) -> None:
+    deadline = time.monotonic() + 10
+    while free_cpus() < cpus - 1e-6 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert free_cpus() == pytest.approx(cpus)
+
+
+def test_closed_cast_frees_everything_and_the_next_one_may_follow_at_once(ray_cluster: None) -> None:
+    before = free_cpus()
+    reward = RewardSpec("short", "function", "tests.actors.functions:shortness")
+    everything = CastRequest(rewards={"short": Part(reward, Resources(cpus=before))})
+    with spawn(everything) as cast:
+        assert free_cpus() == pytest.approx(0)
+        [actor] = cast.rewards["short"]
+    cast.close()  # again: nothing happens
+    spawn(everything).close()
+    with pytest.raises(ray.exceptions.RayActorError):
+        ray.get(actor.location.remote())
+    assert_free_again(before)
+
+
+def test_a_model_folder_without_weights_is_the_error_of_spawn(ray_cluster: None, tmp_path: Path) -> None:
+    tiny_models.tokenizer().save_pretrained(tmp_path)
+    tiny_models.config("llama").save_pretrained(tmp_path)
+    before = free_cpus()
+    with pytest.raises(ModelError, match="has no weights"):
+        spawn(CastRequest(reference_policy=Part(ReferencePolicySpec(str(tmp_path)), SMALL)))
+    assert_free_again(before)
+
+
+def test_an_actor_that_does_not_start_in_time_is_named(ray_cluster: None) -> None:
+    slow = RewardSpec("slow", "function", "tests.actors.slow_import:score")
+    with pytest.raises(RoleError, match=r"reward\.slow 0 on [\d.]+ hung in start: no answer within"):
+        spawn(CastRequest(rewards={"slow": Part(slow, SMALL)}, timeout_s=1.5))
+
+
+def test_an_impossible_request_is_refused_at_once(ray_cluster: None, folder: str) -> None:
+    started = time.monotonic()
+    with pytest.raises(PlacementError, match="no node matches accelerator H100"):
+        spawn(CastRequest(learner=Part(LearnerSpec(folder), Resources(gpus=1, accelerator="H100"))))
+    assert time.monotonic() - started < 2
+
+
+def test_capacity_is_what_the_session_has(ray_cluster: None) -> None:
+    assert sum(node.cpus for node in cluster_capacity()) == 8
+
+
+def test_roles_land_on_their_own_accelerators_of_an_unlike_cluster(folder: str, tmp_path: Path) -> None:
+    # In a process of its own: it starts several Ray nodes, and must not touch the session's Ray.
+    script = [sys.executable, "-m", "tests.actors.different_nodes", folder, str(tmp_path / "result.json")]
+    done = subprocess.run(script, cwd=ROOT, capture_output=True, text=True, timeout=240, env=_without_ray_address())
+    assert done.returncode == 0, done.stdout + done.stderr
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert result["landed"] == {
+        "rollout 0": "L4",
+        "reward.helpful 0": "T4",
+        "reward.harmless 0": "A10G",
+        "learner 0": "H100",
+    }
+    assert "no node matches accelerator A100" in result["refusal"]
+    assert result["refusal_seconds"] < 2
+    gpus = result["visible_gpus"]
+    # a role without GPUs sees none, also on a node that has one
+    assert gpus == {"rollout 0": "0", "reward.helpful 0": "", "reward.harmless 0": "0", "learner 0": "0,1"}
+
+
+def _without_ray_address() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}

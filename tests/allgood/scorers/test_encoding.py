@@ -1,0 +1,301 @@
+"""Hand-made conversations through four tokenizers: plain, with BOS, with a chat template, with [CLS] and [SEP]."""
+
+import pytest
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from transformers import PreTrainedTokenizerFast
+
+from allgood.errors import ModelError
+from allgood.scorers.encoding import (
+    assistant_mask,
+    encode_all_for_scoring,
+    encode_example,
+    encode_examples,
+    encode_for_scoring,
+    encode_prompt,
+    encode_prompts,
+)
+from pipelines.data.tokenizer import train_tokenizer
+
+ONE = "\n\nHuman: What is tea?\n\nAssistant:"
+FIRST, SECOND, THIRD = "\n\nHuman: What is tea?", "\n\nAssistant: A drink.", "\n\nHuman: And mate?\n\nAssistant:"
+TWO = FIRST + SECOND + THIRD
+
+CHAT_TEMPLATE = (
+    "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{{ eos_token }}\n{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+# As templates of reasoning models do, this one drops what it likes from earlier turns.
+FORGETFUL_TEMPLATE = CHAT_TEMPLATE.replace(
+    "{{ m.content }}", "{{ m.content if m.role != 'assistant' or loop.last else 'gone' }}"
+)
+STRICT_TEMPLATE = "{% if messages[0].role != 'user' %}{{ raise_exception('the first role must be user') }}{% endif %}x"
+
+
+@pytest.fixture(scope="module")
+def plain() -> PreTrainedTokenizerFast:
+    return train_tokenizer([TWO, " Also a drink."] * 3, 300)
+
+
+@pytest.fixture
+def chat(plain: PreTrainedTokenizerFast) -> PreTrainedTokenizerFast:
+    tokenizer = train_tokenizer([TWO, " Also a drink."] * 3, 300)
+    tokenizer.chat_template = CHAT_TEMPLATE
+    return tokenizer
+
+
+@pytest.fixture(scope="module")
+def with_bos() -> PreTrainedTokenizerFast:
+    tokenizer = train_tokenizer([TWO], 300)
+    tokenizer.add_special_tokens({"bos_token": "<bos>"})
+    bos = ("<bos>", tokenizer.bos_token_id)
+    tokenizer.backend_tokenizer.post_processor = processors.Sequence(
+        [
+            processors.ByteLevel(trim_offsets=False),
+            processors.TemplateProcessing(single="<bos> $A", special_tokens=[bos]),
+        ]
+    )
+    return tokenizer
+
+
+@pytest.fixture(scope="module")
+def bert() -> PreTrainedTokenizerFast:
+    words = [
+        "[PAD]",
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        "human",
+        "assistant",
+        ":",
+        ".",
+        "?",
+        "what",
+        "is",
+        "tea",
+        "a",
+        "drink",
+        "and",
+        "mate",
+        "also",
+    ]
+    tokenizer = Tokenizer(models.WordPiece({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    # files of sentence encoders often bring these along
+    tokenizer.enable_truncation(4)
+    tokenizer.enable_padding(length=64)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]"
+    )
+
+
+def test_a_plain_prompt_is_the_tokenizer_s_own_reading(plain: PreTrainedTokenizerFast) -> None:
+    encoded = encode_prompt(plain, ONE, max_tokens=100)
+    assert encoded.tokens == plain(ONE)["input_ids"]
+    assert encoded.num_prompt_tokens == len(encoded.tokens)
+    assert not encoded.cut
+
+
+def test_every_assistant_turn_ends_in_eos(plain: PreTrainedTokenizerFast) -> None:
+    encoded = encode_example(plain, TWO, "Also a drink.", max_tokens=100)
+    assert encoded is not None
+    assert plain.decode(encoded.tokens) == FIRST + SECOND + "<eos>" + THIRD + " Also a drink.<eos>"
+
+
+@pytest.mark.parametrize("name", ["plain", "with_bos", "chat"])
+def test_the_prompt_at_generation_time_is_the_prefix_of_the_training_example(
+    name: str, request: pytest.FixtureRequest
+) -> None:
+    tokenizer = request.getfixturevalue(name)
+    prompt = encode_prompt(tokenizer, TWO, max_tokens=200)
+    example = encode_example(tokenizer, TWO, "Also a drink.", max_tokens=200)
+    assert example is not None
+    assert example.tokens[: example.num_prompt_tokens] == prompt.tokens
+    assert example.tokens[-1] == tokenizer.eos_token_id
+    assert tokenizer.decode(example.tokens[example.num_prompt_tokens : -1]).strip() == "Also a drink."
+
+
+def test_bos_stands_once_and_first_and_survives_a_cut(with_bos: PreTrainedTokenizerFast) -> None:
+    for max_tokens in (100, 30, 20):
+        tokens = encode_prompt(with_bos, TWO, max_tokens=max_tokens).tokens
+        assert tokens[0] == with_bos.bos_token_id
+        assert tokens.count(with_bos.bos_token_id) == 1
+
+
+def _masked(tokenizer: PreTrainedTokenizerFast, prompt: str, response: str, *, all_turns: bool) -> list[str]:
+    """The stretches of text that the loss is on."""
+    encoded = encode_example(tokenizer, prompt, response, max_tokens=200)
+    assert encoded is not None
+    mask = assistant_mask(encoded, all_turns=all_turns)
+    assert len(mask) == len(encoded.tokens)
+    stretches: list[list[int]] = [[]]
+    for token, masked in zip(encoded.tokens, mask, strict=True):
+        if masked:
+            stretches[-1].append(token)
+        elif stretches[-1]:
+            stretches.append([])
+    return [tokenizer.decode(stretch) for stretch in stretches if stretch]
+
+
+def test_the_mask_of_the_last_turn_covers_the_response_and_eos(plain: PreTrainedTokenizerFast) -> None:
+    assert _masked(plain, TWO, "Also a drink.", all_turns=False) == [" Also a drink.<eos>"]
+
+
+def test_the_mask_of_all_turns_covers_every_assistant_turn_and_its_eos_only(plain: PreTrainedTokenizerFast) -> None:
+    assert _masked(plain, TWO, "Also a drink.", all_turns=True) == [" A drink.<eos>", " Also a drink.<eos>"]
+    three = TWO + " Also a drink.\n\nHuman: a\n\nHuman: b\n\nAssistant:"
+    assert _masked(plain, three, "c", all_turns=True) == [" A drink.<eos>", " Also a drink.<eos>", " c<eos>"]
+    assert _masked(plain, "\n\nSystem: s" + ONE, "c", all_turns=True) == [" c<eos>"]
+
+
+def test_the_mask_token_by_token(plain: PreTrainedTokenizerFast) -> None:
+    encoded = encode_example(plain, TWO, "", max_tokens=200)
+    assert encoded is not None
+    question, reply = len(plain(FIRST + "\n\nAssistant:")["input_ids"]), len(plain(" A drink.")["input_ids"])
+    follow_up = len(plain(THIRD)["input_ids"])
+    expected = [False] * question + [True] * (reply + 1) + [False] * follow_up + [True]
+    assert assistant_mask(encoded, all_turns=True) == expected
+
+
+def test_the_masks_hold_with_a_chat_template_too(chat: PreTrainedTokenizerFast) -> None:
+    assert _masked(chat, TWO, "Also.", all_turns=False) == ["Also.<eos>"]
+    assert _masked(chat, TWO, "Also.", all_turns=True) == ["A drink.<eos>", "Also.<eos>"]
+
+
+def test_turns_that_a_template_rewrites_are_left_out_of_the_mask(chat: PreTrainedTokenizerFast) -> None:
+    chat.chat_template = FORGETFUL_TEMPLATE
+    assert _masked(chat, TWO, "Also.", all_turns=True) == ["Also.<eos>"]
+
+
+def test_a_chat_template_writes_the_prompt(chat: PreTrainedTokenizerFast) -> None:
+    text = "<|system|>s<eos>\n<|user|>What is tea?<eos>\n<|assistant|>"
+    assert chat.decode(encode_prompt(chat, "\n\nSystem: s" + ONE, max_tokens=99).tokens) == text
+    neighbours = "\n\nHuman: a\n\nHuman: b\n\nAssistant:"
+    assert chat.decode(encode_prompt(chat, neighbours, max_tokens=99).tokens) == "<|user|>a\n\nb<eos>\n<|assistant|>"
+
+
+def test_a_template_that_refuses_a_conversation_is_an_error_that_says_so(chat: PreTrainedTokenizerFast) -> None:
+    chat.chat_template = STRICT_TEMPLATE
+    with pytest.raises(ModelError, match="refuses a conversation of system, user: the first role must be user"):
+        encode_prompt(chat, "\n\nSystem: s" + ONE, max_tokens=99)
+
+
+def test_text_that_spells_a_special_token_stays_text(plain: PreTrainedTokenizerFast) -> None:
+    encoded = encode_example(plain, "\n\nHuman: <eos>\n\nAssistant:", "a <eos> b", max_tokens=99)
+    assert encoded is not None
+    assert encoded.tokens.count(plain.eos_token_id) == 1
+
+
+@pytest.mark.parametrize("name", ["plain", "with_bos", "chat"])
+def test_a_long_prompt_is_cut_at_a_human_turn(name: str, request: pytest.FixtureRequest) -> None:
+    tokenizer = request.getfixturevalue(name)
+    whole = encode_prompt(tokenizer, TWO, max_tokens=200)
+    cut = encode_prompt(tokenizer, TWO, max_tokens=len(whole.tokens) - 1)
+    assert cut.cut
+    assert cut.tokens == encode_prompt(tokenizer, THIRD, max_tokens=200).tokens
+    assert cut.earlier_replies == ()
+    assert not encode_prompt(tokenizer, TWO, max_tokens=len(whole.tokens)).cut
+
+
+@pytest.mark.parametrize("name", ["plain", "with_bos", "chat"])
+def test_a_long_last_turn_loses_text_on_its_left(name: str, request: pytest.FixtureRequest) -> None:
+    tokenizer = request.getfixturevalue(name)
+    prompt = "\n\nHuman: " + "one two three four five six seven" * 4 + "\n\nAssistant:"
+    cut = encode_prompt(tokenizer, prompt, max_tokens=40)
+    assert cut.cut
+    assert len(cut.tokens) <= 40
+    ending = "seven<eos>\n<|assistant|>" if name == "chat" else "seven\n\nAssistant:"
+    assert tokenizer.decode(cut.tokens).endswith(ending)
+
+
+@pytest.mark.parametrize("name", ["plain", "with_bos", "chat"])
+def test_a_prompt_of_which_nothing_fits_is_an_error(name: str, request: pytest.FixtureRequest) -> None:
+    with pytest.raises(ModelError, match="max_prompt_tokens"):
+        encode_prompt(request.getfixturevalue(name), TWO, max_tokens=2)
+
+
+@pytest.mark.parametrize("name", ["plain", "with_bos", "chat", "bert"])
+def test_a_response_is_never_cut(name: str, request: pytest.FixtureRequest) -> None:
+    tokenizer = request.getfixturevalue(name)
+    response = "Also a drink. " * 3 + "Tea"
+    length = len(tokenizer(response, add_special_tokens=False)["input_ids"])
+    encoders = [encode_for_scoring] if name == "bert" else [encode_example, encode_for_scoring]
+    for encode in encoders:
+        assert encode(tokenizer, TWO, response, max_tokens=length) is None
+        for max_tokens in range(length, length + 60):
+            encoded = encode(tokenizer, TWO, response, max_tokens=max_tokens)
+            if encoded is not None:
+                assert len(encoded.tokens) <= max_tokens
+                text = tokenizer.decode(encoded.tokens, skip_special_tokens=True).replace(" .", ".").strip()
+                assert text.lower().endswith(response.lower())
+        assert encoded is not None
+
+
+def test_a_causal_scorer_reads_the_whole_text_and_eos(
+    plain: PreTrainedTokenizerFast, with_bos: PreTrainedTokenizerFast
+) -> None:
+    for tokenizer in (plain, with_bos):
+        encoded = encode_for_scoring(tokenizer, TWO, "Also a drink.", max_tokens=100)
+        assert encoded is not None
+        assert encoded.tokens == [*tokenizer(TWO + " Also a drink.")["input_ids"], tokenizer.eos_token_id]
+        assert not encoded.cut
+
+
+def test_an_encoder_reads_cls_text_sep_and_is_neither_truncated_nor_padded(bert: PreTrainedTokenizerFast) -> None:
+    encoded = encode_for_scoring(bert, TWO, "Also a drink.", max_tokens=100)
+    assert encoded is not None
+    assert bert.decode(encoded.tokens) == (
+        "[CLS] human : what is tea ? assistant : a drink . human : and mate ? assistant : also a drink . [SEP]"
+    )
+
+
+def test_an_encoder_s_conversation_is_cut_at_a_human_turn_then_inside_it(bert: PreTrainedTokenizerFast) -> None:
+    texts = []
+    for max_tokens in (23, 13, 11, 9):
+        encoded = encode_for_scoring(bert, TWO, "Also a drink.", max_tokens=max_tokens)
+        assert encoded is not None
+        assert encoded.cut
+        texts.append(bert.decode(encoded.tokens))
+    assert texts == [
+        "[CLS] human : and mate ? assistant : also a drink . [SEP]",
+        "[CLS] human : and mate ? assistant : also a drink . [SEP]",
+        "[CLS] and mate ? assistant : also a drink . [SEP]",
+        "[CLS] ? assistant : also a drink . [SEP]",
+    ]
+    assert encode_for_scoring(bert, TWO, "Also a drink.", max_tokens=7) is None
+
+
+def test_a_scorer_with_a_chat_template_reads_what_it_writes(chat: PreTrainedTokenizerFast) -> None:
+    encoded = encode_for_scoring(chat, TWO, "Also.", max_tokens=200)
+    assert encoded is not None
+    assert chat.decode(encoded.tokens) == (
+        "<|user|>What is tea?<eos>\n<|assistant|>A drink.<eos>\n<|user|>And mate?<eos>\n<|assistant|>Also.<eos>\n"
+    )
+    cut = encode_for_scoring(chat, TWO, "Also.", max_tokens=50)
+    assert cut is not None
+    assert cut.cut
+    assert chat.decode(cut.tokens) == "<|user|>And mate?<eos>\n<|assistant|>Also.<eos>\n"
+
+
+def test_an_empty_response_is_just_eos(plain: PreTrainedTokenizerFast) -> None:
+    example = encode_example(plain, ONE, "", max_tokens=100)
+    scored = encode_for_scoring(plain, ONE, "", max_tokens=100)
+    assert example is not None
+    assert scored is not None
+    assert example.tokens == scored.tokens == [*plain(ONE)["input_ids"], plain.eos_token_id]
+
+
+@pytest.mark.parametrize("name", ["plain", "with_bos", "chat"])
+def test_many_at_once_equal_one_by_one(name: str, request: pytest.FixtureRequest) -> None:
+    tokenizer = request.getfixturevalue(name)
+    examples = [(ONE, "a"), (TWO, "b c"), (ONE, "d" * 200), (ONE, "a"), (TWO + " x" + THIRD, "")]
+    one_by_one = [encode_example(tokenizer, *example, max_tokens=60) for example in examples]
+    assert encode_examples(tokenizer, examples, max_tokens=60) == one_by_one
+    assert one_by_one[2] is None
+    scored = [encode_for_scoring(tokenizer, *example, max_tokens=60) for example in examples]
+    assert encode_all_for_scoring(tokenizer, examples, max_tokens=60) == scored
+    prompts = [prompt for prompt, _ in examples]
+    assert encode_prompts(tokenizer, prompts, max_tokens=50) == [
+        encode_prompt(tokenizer, prompt, max_tokens=50) for prompt in prompts
+    ]

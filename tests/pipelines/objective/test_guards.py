@@ -1,0 +1,132 @@
+"""Runs that would silently optimise something else are refused before anything starts, with the reason."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from allgood.errors import ConfigError, RoleError
+from pipelines.alignment.align import run_align
+from pipelines.config.contradictions import refuse_destructive
+from pipelines.config.properties import FunctionProperty, ModelProperty
+from pipelines.config.run import RunConfig
+from pipelines.objective.guards import kl_notice, refuse_unfit_rewards, tilt_notice
+from tests.pipelines.tiny_run import tiny_config
+
+
+def run(folder: Path, *, transform: str = "identity", **changes: Any) -> RunConfig:
+    config = tiny_config(folder)
+    values = config.model_dump()
+    for setting in values["properties"].values():
+        setting["transform"] = {"kind": transform}
+    for section, keys in changes.items():
+        values[section] = values[section] | keys if section in ("align", "kl") else keys
+    return RunConfig.model_validate(values)
+
+
+GDPO = {"kind": "normalise_then_sum"}
+STD = {"algorithm": {"kind": "grpo", "scale": "std"}}
+
+
+def test_dividing_log_sigmoids_by_the_groups_std_is_refused_before_anything_is_read(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"align\.algorithm\.scale std: .*erases what the transform log_sigmoid"):
+        run_align(run(tmp_path, transform="log_sigmoid", align=STD))
+
+
+def test_dividing_while_the_kl_stands_outside_is_refused(tmp_path: Path) -> None:
+    loss = {"estimator": "k3", "placement": "loss"}
+    with pytest.raises(ConfigError, match="gamma silently changes"):
+        refuse_destructive(run(tmp_path, align=STD, kl=loss, objective={"kind": "weighted_sum"}))
+    with pytest.raises(ConfigError, match=r"normalise_then_sum.*gamma silently changes"):
+        refuse_destructive(run(tmp_path, kl=loss, objective=GDPO))
+
+
+def test_a_users_own_transform_is_divided_only_when_declared_no_log_probability(tmp_path: Path) -> None:
+    def divided(**declared: bool) -> RunConfig:
+        own = {"kind": "custom", "function": "m:f"} | declared
+        config = run(tmp_path, align=STD, objective={"kind": "weighted_sum"})
+        short = config.properties["short"].model_dump() | {"transform": own}
+        return RunConfig.model_validate(
+            config.model_dump() | {"properties": config.model_dump()["properties"] | {"short": short}}
+        )
+
+    refuse_destructive(divided(is_log_prob=False))
+    with pytest.raises(ConfigError, match=r"set properties\.short\.transform\.is_log_prob to true or false"):
+        refuse_destructive(divided())
+    with pytest.raises(ConfigError, match="erases what the transform m:f expresses"):
+        refuse_destructive(divided(is_log_prob=True))
+
+
+def test_normalise_then_sum_takes_raw_rewards_and_one_number_per_response(tmp_path: Path) -> None:
+    refuse_destructive(run(tmp_path, objective=GDPO))
+    refuse_destructive(run(tmp_path, align=STD, objective={"kind": "weighted_sum"}))
+    with pytest.raises(ConfigError, match="erases what the transform log_sigmoid"):
+        refuse_destructive(run(tmp_path, transform="log_sigmoid", objective=GDPO))
+    for changes, words in (
+        ({"align": {"algorithm": {"kind": "ppo"}}}, "spreads the KL over tokens"),
+        ({"kl": {"estimator": "k3"}}, r"kl\.estimator k3 is not the k1"),
+        ({"align": {"missing_eos_penalty": 1.0}}, "outside the normalisation"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            refuse_destructive(run(tmp_path, objective=GDPO, **changes))
+
+
+def test_rewards_that_do_not_fit_their_transform_are_refused_by_property() -> None:
+    def setting(transform: str, **changes: Any) -> FunctionProperty:
+        return FunctionProperty.model_validate(
+            {"kind": "function", "function": "m:f", "transform": {"kind": transform}} | changes
+        )
+
+    shares = np.linspace(0, 1, 64, dtype=np.float32) * (np.arange(64) % 4 > 0)
+    for transform in ("identity", "z_score"):
+        refuse_unfit_rewards({"share": setting(transform)}, {"share": shares})
+    with pytest.raises(RoleError, match=r"property share: rewards all lie in \[0, 1\].*'log_sigmoid' expects logits"):
+        refuse_unfit_rewards({"share": setting("log_sigmoid")}, {"share": shares})
+    with pytest.raises(RoleError, match=r"property p: .*must be log-probabilities"):
+        refuse_unfit_rewards({"p": setting("log_prob")}, {"p": shares})
+    with pytest.raises(RoleError, match=r"property f: rewards are exactly 0 for 16 of 64 .*zero_is_a_score"):
+        refuse_unfit_rewards({"f": setting("log_sigmoid")}, {"f": -9 * shares})
+    refuse_unfit_rewards({"f": setting("log_sigmoid", zero_is_a_score=True)}, {"f": -9 * shares})
+    refuse_unfit_rewards({"m": ModelProperty(model="some/model")}, {"m": shares})  # its logits are known to be such
+
+
+def test_a_kl_whose_gradient_is_not_exact_says_so(tmp_path: Path) -> None:
+    assert kl_notice(run(tmp_path)) is None
+    notice = kl_notice(run(tmp_path, kl={"estimator": "k3", "placement": "loss"}))
+    assert notice is not None
+    assert "forward KL" in notice
+    assert "k1 in the reward is exact" in notice
+
+
+def test_a_kl_loss_that_is_exact_on_policy_says_so_where_ppo_leaves_the_policy(tmp_path: Path) -> None:
+    sequence = {"estimator": "k2_sequence", "placement": "loss"}
+    assert kl_notice(run(tmp_path, kl=sequence)) is None
+    assert kl_notice(run(tmp_path, kl=sequence, align={"algorithm": {"kind": "ppo", "epochs": 1}})) is None
+    notice = kl_notice(run(tmp_path, kl=sequence, align={"algorithm": {"kind": "ppo", "epochs": 3}}))
+    assert notice is not None
+    assert "first of align.algorithm.epochs = 3 only" in notice
+
+
+LAGRANGIAN = {"kind": "lagrangian", "maximise": "short", "thresholds": {"vowels": 0.5}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"kl": {"estimator": "k3", "placement": "loss"}, "objective": {"kind": "weighted_sum"}}, "forward KL"),
+        ({"kl": {"controller": {"kind": "target", "target": 4.0}}}, "target moves kl.coefficient"),
+        ({"kl": {"controller": {"kind": "adaptive", "target": 4.0}}}, "adaptive moves kl.coefficient"),
+        ({"objective": LAGRANGIAN}, "learns its multipliers"),
+    ],
+)
+def test_a_run_that_does_not_aim_at_the_tilt_says_why(tmp_path: Path, changes: dict[str, Any], reason: str) -> None:
+    notice = tilt_notice(run(tmp_path, **({"objective": {"kind": "weighted_sum"}} | changes)))
+    assert notice is not None
+    assert reason in notice
+
+
+def test_a_run_with_k1_in_the_reward_and_a_fixed_coefficient_aims_at_the_tilt(tmp_path: Path) -> None:
+    assert tilt_notice(run(tmp_path, objective={"kind": "weighted_sum"})) is None

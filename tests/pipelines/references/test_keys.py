@@ -1,0 +1,68 @@
+"""What reference numbers depend on: everything that changes a score changes a key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from actors.reward import RewardSpec
+from allgood.errors import ConfigError
+from pipelines.cast.request import reward_parts
+from pipelines.config.run import RunConfig
+from pipelines.output.hashes import function_hash
+from pipelines.references.keys import encoder_keys, table_keys
+from tests.actors.tiny_models import save_policy
+from tests.pipelines.tiny_run import tiny_config
+
+
+def with_property(folder: Path, **setting: object) -> RunConfig:
+    return tiny_config(
+        folder,
+        properties={"tone": setting},
+        objective={"kind": "formula", "expression": "tone"},
+    )
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """A folder with weights and a tokenizer; and the SFT policy of `tiny_config`."""
+    save_policy(tmp_path / "base" / "sft" / "best")
+    save_policy(tmp_path / "scorer")
+    return tmp_path / "scorer"
+
+
+def test_every_setting_of_a_classifier_that_changes_its_scores_changes_a_key(tmp_path: Path, model: Path) -> None:
+    kind = {"kind": "classifier", "model": str(model)}
+    keys = table_keys(with_property(tmp_path, **kind, label=1), ["tone"])
+    for change in ({"label": 0}, {"max_tokens": 17}):
+        assert table_keys(with_property(tmp_path, **kind, **change), ["tone"]) != keys
+
+
+def test_an_encoder_that_was_trained_again_changes_the_key_of_predicted_references(tmp_path: Path, model: Path) -> None:
+    reference = {"kind": "predicted", "quantile": 0.85, "encoder": str(model)}
+    config = with_property(tmp_path, kind="model", model=str(model), reference=reference)
+    before = table_keys(config, ["tone"])
+    key = f"encoder.{model}"
+    assert before[key] == encoder_keys(config.properties["tone"].reference)[key]
+    (model / "model.safetensors").write_bytes(b"other weights")
+    assert table_keys(config, ["tone"])[key] != before[key]
+
+
+@pytest.mark.parametrize("name", ["no_such_module:score", "no.such.package:score"])
+def test_a_function_of_a_missing_module_is_told_as_that(name: str) -> None:
+    with pytest.raises(ConfigError, match=r"there is no module 'no.*where the command runs"):
+        function_hash(name)
+
+
+def test_models_reach_their_actors_by_absolute_paths(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = with_property(tmp_path, kind="ensemble", members=["scorer", "somebody/on-the-hub"])
+    spec = reward_parts(config)["tone"].spec
+    assert isinstance(spec, RewardSpec)
+    assert spec.members == (str(model), "somebody/on-the-hub")
+    classifier = reward_parts(with_property(tmp_path, kind="classifier", model="scorer"))["tone"].spec
+    assert isinstance(classifier, RewardSpec)
+    assert classifier.source == str(model)
