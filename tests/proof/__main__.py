@@ -92,8 +92,9 @@ def main(words: list[str]) -> int:
     """`run FOLDER HASHES` or `compare OLD NEW [--renamed MAP]`."""
     if words[:1] == ["run"]:
         folder, output = Path(words[1]).absolute(), Path(words[2])
-        folder.mkdir(parents=True)
-        run(folder)
+        if not folder.exists():  # a folder that is there is hashed again
+            folder.mkdir(parents=True)
+            run(folder)
         output.write_text(json.dumps(folder_hashes(folder / "runs"), indent=1) + "\n", encoding="utf-8")
         return 0
     old, new = (json.loads(Path(word).read_text(encoding="utf-8")) for word in words[1:3])

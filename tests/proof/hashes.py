@@ -19,6 +19,8 @@ from safetensors import safe_open
 # Fields that time, place or the files' own hashes decide; `made_by` is the version of allgood.
 _NOT_CONTENT = re.compile(r"second|_s$|time|folder|path|^model$|^files$|sha256|version|made_by|^git|per_hour")
 
+_NOT_RESULTS = frozenset({"checkpoints", "tune"})  # the latter is Ray Tune's own state
+
 
 def folder_hashes(folder: Path) -> dict[str, str]:
     """Piece of content to its hash, for everything below `folder` that is a result."""
@@ -28,7 +30,7 @@ def folder_hashes(folder: Path) -> dict[str, str]:
 def _pieces(folder: Path) -> Iterator[tuple[str, str]]:
     for path in sorted(folder.rglob("*")):
         name = str(path.relative_to(folder))
-        if "checkpoints" in path.parts or not path.is_file() or any(part.startswith(".") for part in path.parts):
+        if not path.is_file() or any(part in _NOT_RESULTS or part.startswith(".") for part in path.parts):
             continue
         if path.suffix == ".safetensors":
             yield name, _weights(path)
