@@ -96,7 +96,7 @@ class SharedPrefix:
 
 
 class SharedPrefixDecoder:
-    """See `actors.decoding.Decoder`."""
+    """See `actors.generation.decoding.Decoder`."""
 
     def __init__(
         self, model: PreTrainedModel, prefix: SharedPrefix, positions: Tensor, sampled: list[_SampledLayer]

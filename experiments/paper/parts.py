@@ -1,7 +1,7 @@
 """What each experiment of the paper compares: settings as overrides of the run file, and the target KLs of training.
 
 Every setting is also predicted over the whole range of KLs by tilting; only `targets` are trained. The comparison of
-both properties together is the study (`pipelines.study`), whose numbers the pages share.
+both properties together is the study (`experiments.study`), whose numbers the pages share.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Did a run converge? Its curve on validation prompts, and what changed over the last quarter of its steps.
 
-The KL of the curve is `actors.sequence_kl.controlled_kl`, less noisy than k1 and k3, which a change of a few per cent
-needs.
+The KL of the curve is `actors.learning.sequence_kl.controlled_kl`, less noisy than k1 and k3, which a change
+of a few per cent needs.
 """
 
 from __future__ import annotations

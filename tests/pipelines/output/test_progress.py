@@ -13,7 +13,7 @@ import pytest
 from pipelines.output.progress import PLAIN_INTERVAL_S, PlainBar, track
 
 SCRIPT = """
-from pipelines.progress import say, track
+from pipelines.output.progress import say, track
 with track("outer", 2) as outer:
     with track("inner", 3) as inner:
         inner.advance(3, status="loss 0.5")
@@ -83,7 +83,7 @@ def test_a_failure_inside_leaves_no_closing_line(capsys: pytest.CaptureFixture[s
 def test_bars_of_several_threads_share_the_display() -> None:
     script = """
 import threading
-from pipelines.progress import track
+from pipelines.output.progress import track
 def work(name):
     with track(name, 50) as bar:
         for _ in range(50): bar.advance()

@@ -8,7 +8,7 @@ import sys
 
 SCRIPT = """
 import ray
-from pipelines.runtime import ray_session
+from pipelines.run.session import ray_session
 with ray_session():
     assert ray.cluster_resources()["CPU"] >= 16
     assert ray.get_runtime_context().namespace == "allgood"
@@ -28,7 +28,7 @@ def test_a_session_starts_a_private_ray_and_stops_only_what_it_started() -> None
 
 
 def test_an_address_where_nobody_listens_is_refused_at_once() -> None:
-    command = [sys.executable, "-c", "from pipelines.runtime import ray_session\nwith ray_session(): pass"]
+    command = [sys.executable, "-c", "from pipelines.run.session import ray_session\nwith ray_session(): pass"]
     environment = os.environ | {"RAY_ADDRESS": "127.0.0.1:1"}  # a port that nothing may listen on
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=60)
     assert "nothing answers at RAY_ADDRESS=127.0.0.1:1" in done.stderr
