@@ -27,7 +27,7 @@ from actors.rollout import RolloutSpec
 from allgood.errors import ModelError, PlacementError, RoleError
 from tests.actors import tiny_models
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SMALL = Resources(cpus=0.25)
 
 

@@ -63,7 +63,8 @@ def test_a_chunk_has_the_same_bits_in_another_process_with_another_history():
     here = digest(TorchEngine(tiny_models.policy(), tiny_models.tokenizer(), max_new_tokens=10), seed=5)
     code = (
         "import torch; torch.set_num_threads(1)\n"
-        "from tests.actors import test_engine, tiny_models\n"
+        "from tests.actors import tiny_models\n"
+        "from tests.actors.generation import test_engine\n"
         "engine = test_engine.TorchEngine(tiny_models.policy(), tiny_models.tokenizer(), max_new_tokens=10)\n"
         "engine.generate([[1, 60, 61]], 9, seed=77); torch.rand(1000)\n"
         "print(test_engine.digest(engine, seed=5))"
