@@ -24,6 +24,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.profiler import ProfilerActivity, profile
 
+from actors.tables import markdown_table
 from allgood.best_of_k import best_of_k
 from allgood.formula import Formula
 from allgood.tilting import tilt
@@ -75,11 +76,9 @@ def page(results: list[Result]) -> str:
         f"torch {torch.__version__}, {os.cpu_count()} CPU cores, load average {os.getloadavg()[0]:.1f} at the end",
         "(above the number of cores, other work was running too).",
         "",
-        "| what | measured | allowed |",
-        "| --- | --- | --- |",
     ]
-    rows = [f"| {r.name} | {r.value:.2f} {r.unit} | {r.allowed:g} {r.unit} |" for r in results]
-    return "\n".join([*lines, *rows]) + "\n"
+    rows = [[r.name, f"{r.value:.2f} {r.unit}", f"{r.allowed:g} {r.unit}"] for r in results]
+    return "\n".join([*lines, *markdown_table(["what", "measured", "allowed"], rows)]) + "\n"
 
 
 def speed() -> list[Result]:

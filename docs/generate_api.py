@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from actors.tables import markdown_table
 from docs.docstrings import as_markdown, summary
 
 ROOT = Path(__file__).parent.parent
@@ -109,11 +110,8 @@ def index(modules: list[Module]) -> str:
         "All of it works without Ray. Left out are names that begin with an underscore.",
         "",
     ]
-    lines += ["| module | what it is for |", "| --- | --- |"]
-    for module in modules:
-        what = summary(ast.get_docstring(module.tree) or "").replace("|", "\\|")
-        lines.append(f"| [`{module.name}`]({module.page}) | {what} |")
-    return "\n".join(lines) + "\n"
+    rows = [[f"[`{module.name}`]({module.page})", summary(ast.get_docstring(module.tree) or "")] for module in modules]
+    return "\n".join([*lines, *markdown_table(["module", "what it is for"], rows)]) + "\n"
 
 
 def page(module: Module, modules: list[Module]) -> Iterator[str]:

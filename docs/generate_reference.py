@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from actors.tables import markdown_table
 from pipelines.config import schema
 
 PAGE = Path(__file__).parent / "reference" / "configuration.md"
@@ -77,10 +78,10 @@ def _table(node: schema.Node, prefix: str, values: Mapping[str, object]) -> Iter
         _row(prefix + name, field, values, name, node) for name, field in schema.fields(node).items() if name != "kind"
     ]
     if rows:
-        yield "\n".join(["| key | value | default | |", "| --- | --- | --- | --- |", *rows]) + "\n"
+        yield "\n".join(markdown_table(["key", "value", "default", ""], rows)) + "\n"
 
 
-def _row(key: str, field: schema.Node, values: Mapping[str, object], name: str, node: schema.Node) -> str:
+def _row(key: str, field: schema.Node, values: Mapping[str, object], name: str, node: schema.Node) -> list[str]:
     resolved = schema.resolve(field)
     required = name in node.get("required", ()) and name not in values
     default = "required" if required else _default(values.get(name, resolved.get("default", "empty")))
@@ -88,7 +89,7 @@ def _row(key: str, field: schema.Node, values: Mapping[str, object], name: str, 
     if _is_section(resolved):
         default = "required" if required else default if default == "absent" else ""
     meaning = "" if _is_section(resolved) else " ".join(str(field.get("description", "")).split())
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in (f"`{key}`", allowed, default, meaning)) + " |"
+    return [f"`{key}`", allowed, default, meaning]
 
 
 def _is_section(node: schema.Node) -> bool:

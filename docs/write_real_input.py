@@ -11,6 +11,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from actors.tables import markdown_table
 from pipelines.config.loading import load_config
 from pipelines.evaluation.evaluate import MEASUREMENTS
 from pipelines.run.folder import RunFolder
@@ -85,34 +86,30 @@ def page(folder: RunFolder, took: str) -> list[str]:
 
 
 def _reward_table(folder: RunFolder, names: list[str]) -> list[str]:
-    rows = [
-        "| model | accuracy [95 %] | longer wins | gain over it [95 %] | similar length | probe [95 %] | ECE | "
-        "temperature |",
-        "| --- | --- | ---: | --- | ---: | --- | ---: | ---: |",
-    ]
+    intervals = ("accuracy [95 %]", "longer wins", "gain over it [95 %]", "similar length", "probe [95 %]")
+    rows = []
     for name in names:
         probe = folder.reward(name) / "probe.json"
         for label, path in ((name, folder.reward(name)), (f"{name}, held out", folder.evaluator(name))):
             report = _read(path / "report.json")
             probed = _accuracy(_read(probe)) if probe.is_file() and label == name else ""
-            rows.append(
-                f"| {label} | {_accuracy(report)} | {report['longer_wins_accuracy']:.3f} | {_gain(report)} | "
-                f"{report['similar_length']['accuracy']:.3f} | {probed} | "
-                f"{report['expected_calibration_error']:.3f} | {report['temperature']:.2f} |"
-            )
-    return rows
+            longer, similar = report["longer_wins_accuracy"], report["similar_length"]["accuracy"]
+            cells = [_accuracy(report), f"{longer:.3f}", _gain(report), f"{similar:.3f}", probed]
+            calibration = [f"{report['expected_calibration_error']:.3f}", f"{report['temperature']:.2f}"]
+            rows.append([label, *cells, *calibration])
+    return markdown_table(["model", *intervals, "ECE", "temperature"], rows, align="llrlrlrr")
 
 
 def _policy_table(evaluation: Report) -> list[str]:
-    rows = ["| policy | KL | lists | consult | refusal | words | cut at the limit |", "| --- |" + " ---: |" * 6]
+    rows = []
     for name in ("sft", "aligned"):
         entry = evaluation[name]
         rates = entry["shortcut_rates"]
-        rows.append(
-            f"| {name} | {entry['kl']:.2f} | {rates['lists']:.3f} | {rates['consult']:.3f} | {rates['refusal']:.3f} | "
-            f"{rates['mean_length_words']:.1f} | {entry['share_cut']:.3f} |"
-        )
-    return rows
+        shares = [f"{rates[shortcut]:.3f}" for shortcut in ("lists", "consult", "refusal")]
+        words, cut = f"{rates['mean_length_words']:.1f}", f"{entry['share_cut']:.3f}"
+        rows.append([name, f"{entry['kl']:.2f}", *shares, words, cut])
+    header = ["policy", "KL", "lists", "consult", "refusal", "words", "cut at the limit"]
+    return markdown_table(header, rows, align="l" + "r" * 6)
 
 
 def _counts(folder: RunFolder, names: list[str]) -> Report:

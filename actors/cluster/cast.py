@@ -18,13 +18,14 @@ from ray.util.placement_group import PlacementGroup, placement_group, remove_pla
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from actors.cluster.admission import admit_when_free
-from actors.cluster.placement import Assignment, Request, Resources, render_table
+from actors.cluster.placement import Assignment, Request, Resources
 from actors.cluster.supervision import Who, ask_blocking, wait_for
 from actors.learner import Learner
 from actors.learning.specs import LearnerSpec
 from actors.reference_policy import ReferencePolicySpec, ReferencePolicyWorker
 from actors.reward import RewardSpec, RewardWorker
 from actors.rollout import RolloutSpec, RolloutWorker
+from actors.tables import BARS, text_table
 from allgood.errors import PlacementError, RoleError
 
 NODE_LABEL = "ray.io/node-id"
@@ -108,7 +109,8 @@ class Cast:
     def where(self) -> str:
         """A table of what landed where."""
         rows = [(a.role, str(a.replica), a.node, *_seen(a, self._places[a.role, a.replica])) for a in self._assignments]
-        return render_table(("role", "replica", "node", "accelerator", "resources", "process"), rows)
+        header = ("role", "replica", "node", "accelerator", "resources", "process")
+        return "\n".join(text_table(header, rows, between=BARS))
 
     def places(self) -> dict[tuple[str, int], dict[str, Any]]:
         """(role, replica) to what the actor says about its place, and the node's id and name."""

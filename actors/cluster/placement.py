@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from actors.tables import BARS, text_table
 from allgood.errors import PlacementError
 
 ACCELERATOR_LABEL = "ray.io/accelerator-type"
@@ -113,16 +114,6 @@ def accelerator_matcher(expression: str | None) -> Callable[[frozenset[str]], bo
             f"accelerator {expression!r} cannot be read; write 'H100', '!T4', 'in(T4,L4)' or '!in(T4,L4)'"
         )
     return lambda accelerators: bool(accelerators & names) != negative
-
-
-def render_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns padded with spaces, separated by ' | '."""
-    widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
-    lines = [
-        " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in [header, *rows]
-    ]
-    return "\n".join([lines[0], "-+-".join("-" * width for width in widths), *lines[1:]])
 
 
 class _Ledger:
@@ -233,10 +224,10 @@ def _refusal(requests: Sequence[Request], nodes: Sequence[Node]) -> str:
             (*row[:3], "fits alone, not alongside the roles above" if index == stuck else "")
             for index, row in enumerate(rows)
         ]
-    table = render_table(
-        ("role", "wants", "cluster has free", "why not"), [(*row[:3], row[3] or "fits") for row in rows]
-    )
-    return f"the cluster cannot place this run; change `placement` (of a training: its workers) or add nodes:\n{table}"
+    header = ("role", "wants", "cluster has free", "why not")
+    table = text_table(header, [(*row[:3], row[3] or "fits") for row in rows], between=BARS)
+    problem = "the cluster cannot place this run; change `placement` (of a training: its workers) or add nodes:"
+    return "\n".join([problem, *table])
 
 
 def _first_that_fails(all_needs: Sequence[Resources], nodes: Sequence[Node]) -> int:

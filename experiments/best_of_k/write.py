@@ -7,6 +7,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from actors.tables import markdown_table
 from experiments.best_of_k.figures import TITLES, curves_figure, differences_figure
 from experiments.best_of_k.rankers import LABELS
 from pipelines.output.files import atomic_path
@@ -73,22 +74,19 @@ def _dropped(results: Results) -> str:
 
 
 def _levels(results: Results) -> str:
-    rows = [
-        "## The chosen answer\n",
-        "| ranker | k | " + " | ".join(TITLES.values()) + " |",
-        "| --- | ---: |" + " ---: |" * len(TITLES),
-    ]
+    rows = []
     for name, by_metric in results["curves"].items():
         for k in SHOWN_KS:
             if k == 1 and name != "helpful":
                 continue  # best of one is the same for all
             label = "any (k = 1)" if k == 1 else LABELS[name]
             cells = [_shown(by_metric[metric][k - 1], signed=False) for metric in TITLES]
-            rows.append(f"| {label} | {k} | " + " | ".join(cells) + " |")
+            rows.append([label, str(k), *cells])
     oracle = results["oracle"]
     for k in SHOWN_KS[1:]:
-        rows.append(f"| any of the k (oracle) | {k} | | | {_shown(oracle[k - 1], signed=False)} | |")
-    return "\n".join([*rows, ""])
+        rows.append(["any of the k (oracle)", str(k), "", "", _shown(oracle[k - 1], signed=False), ""])
+    table = markdown_table(["ranker", "k", *TITLES.values()], rows, align="lr" + "r" * len(TITLES))
+    return "\n".join(["## The chosen answer\n", *table, ""])
 
 
 def _compared(results: Results) -> str:
@@ -100,11 +98,11 @@ def _compared(results: Results) -> str:
 
 
 def _difference_table(results: Results, baseline: str, k: int) -> list[str]:
-    rows = ["| ranker | " + " | ".join(TITLES.values()) + " |", "| --- |" + " ---: |" * len(TITLES)]
+    rows = []
     for name in (name for name in results["curves"] if name != baseline):
         found = [difference(results, name, baseline, metric, k) for metric in TITLES]
-        rows.append(f"| {LABELS[name]} | " + " | ".join(_shown(row, signed=True) for row in found) + " |")
-    return rows
+        rows.append([LABELS[name], *(_shown(row, signed=True) for row in found)])
+    return markdown_table(["ranker", *TITLES.values()], rows, align="l" + "r" * len(TITLES))
 
 
 def _verdict(results: Results) -> str:
@@ -129,22 +127,26 @@ def _verdict(results: Results) -> str:
 
 
 def _models(results: Results) -> str:
-    rows = [
-        "## What stands behind it\n",
-        "| reward model | accuracy on held-out pairs [95 %] | longer wins | test pairs | training pairs | steps |",
-        "| --- | ---: | ---: | ---: | ---: | ---: |",
+    header = [
+        "reward model",
+        "accuracy on held-out pairs [95 %]",
+        "longer wins",
+        "test pairs",
+        "training pairs",
+        "steps",
     ]
+    rows = []
     for name, model in results["reward_models"].items():
         low, high = model["accuracy_ci"]
-        rows.append(
-            f"| {name} | {model['accuracy']:.3f} [{low:.3f}, {high:.3f}] | {model['longer_wins_accuracy']:.3f} | "
-            f"{model['test_pairs']} | {model['train_pairs']} | {model['num_steps']} |"
-        )
+        counts = [str(model[count]) for count in ("test_pairs", "train_pairs", "num_steps")]
+        accuracy = f"{model['accuracy']:.3f} [{low:.3f}, {high:.3f}]"
+        rows.append([name, accuracy, f"{model['longer_wins_accuracy']:.3f}", *counts])
     shown = ", ".join(f"{pair} {value:+.2f}" for pair, value in results["correlation"].items())
     tuning = ", ".join(f"{ratio}: {share:.3f}" for ratio, share in results["tuning"].items())
     return "\n".join(
         [
-            *rows,
+            "## What stands behind it\n",
+            *markdown_table(header, rows, align="lrrrrr"),
             f"\nCorrelations within prompts: {shown}.",
             f"\nTuned ratio of the weights, helpful over concise: {results['tuned_ratio']:.3g}, by the share of both "
             f"at k = {results['max_k']} on validation prompts ({tuning}).",

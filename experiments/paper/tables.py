@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, product
 
+from actors.tables import markdown_table
 from experiments.paper.stored import (
     Metric,
     Result,
@@ -94,16 +95,12 @@ def difference_rows(
     results: Sequence[Result], first: str, second: str, metrics: Mapping[str, Metric], *, sign: int = 1
 ) -> tuple[list[str], list[Compared]]:
     """A table of `first` minus `second` at matched KL, and its differences with the sign that a claim gives them."""
-    rows = [
-        f"| {first} minus {second} | " + " | ".join(f"KL {kl:g}" for kl in MATCHED_KLS) + " |",
-        "| --- |" + " --- |" * len(MATCHED_KLS),
-    ]
-    compared = []
+    rows, compared = [], []
     for name, metric in metrics.items():
         found = {kl: difference_at(results, first, second, metric, kl) for kl in MATCHED_KLS}
-        rows.append(f"| {name} | " + " | ".join(shown(difference) for difference in found.values()) + " |")
+        rows.append([name, *map(shown, found.values())])
         compared += [Compared(f"{name} at KL {kl:g}", difference, sign) for kl, difference in found.items()]
-    return rows, compared
+    return markdown_table([f"{first} minus {second}", *(f"KL {kl:g}" for kl in MATCHED_KLS)], rows), compared
 
 
 def convergence(results: Sequence[Result], labels: Mapping[str, str]) -> list[str]:
@@ -126,12 +123,8 @@ def convergence(results: Sequence[Result], labels: Mapping[str, str]) -> list[st
 def trained_table(results: Sequence[Result], baseline: str, shortcut: Mapping[str, Metric]) -> list[str]:
     """Arms of the one trained target: both-good and shortcut rates, and the difference to `baseline` at matched KL."""
     target = _trained_target(results)
-    rows = [
-        f"| setting, {len(results)} seeds | KL | both good | at KL {target:g}, minus {baseline} | "
-        + " | ".join(shortcut)
-        + " |",
-        "| --- | ---: | --- | --- |" + " --- |" * len(shortcut),
-    ]
+    header = [f"setting, {len(results)} seeds", "KL", "both good", f"at KL {target:g}, minus {baseline}", *shortcut]
+    rows = []
     for label in labels_of(results):
         arms = near_target(results, label, target)
         kl = sum(float(arm["kl"]) for arm in arms) / len(arms)
@@ -139,8 +132,8 @@ def trained_table(results: Sequence[Result], baseline: str, shortcut: Mapping[st
         mark = "" if _move_is_supported(results, label) and _move_is_supported(results, baseline) else " !"
         cells.append("" if label == baseline else shown(trained_difference(results, label, baseline)) + mark)
         cells += [mean_with_interval([rate(arm) for arm in arms]) for rate in shortcut.values()]
-        rows.append(f"| {label} | " + " | ".join(cells) + " |")
-    return rows
+        rows.append([label, *cells])
+    return markdown_table(header, rows, align="lrll" + "l" * len(shortcut))
 
 
 def _move_is_supported(results: Sequence[Result], label: str) -> bool:
@@ -193,8 +186,8 @@ def _trained_target(results: Sequence[Result]) -> float:
 
 def tilted_table(results: Sequence[Result], baseline: str) -> list[str]:
     """Both-good rates that tilting predicts at matched KL; ! where a seed's samples do not support that KL."""
-    cells = [cell for kl in TILTED_KLS for cell in (f"KL {kl:g}", f"minus {baseline}")]
-    rows = [f"| predicted, {len(results)} seeds | " + " | ".join(cells) + " |", "| --- |" + " --- |" * len(cells)]
+    columns = [column for kl in TILTED_KLS for column in (f"KL {kl:g}", f"minus {baseline}")]
+    rows = []
     for label in labels_of(results):
         cells = []
         for kl in TILTED_KLS:
@@ -203,9 +196,9 @@ def tilted_table(results: Sequence[Result], baseline: str) -> list[str]:
             mark = "" if is_supported(results, label, kl) else " !"
             cells.append(mean_with_interval(known) + mark if known else "-")
             cells.append("" if label == baseline else shown(tilted_difference(results, label, baseline, kl)))
-        rows.append(f"| {label} | " + " | ".join(cells) + " |")
+        rows.append([label, *cells])
     return [
-        *rows,
+        *markdown_table([f"predicted, {len(results)} seeds", *columns], rows),
         "",
         "*!*, and dashes in the figure: the samples of at least one seed do not support that KL, and read it too low. "
         "Predictions there are no comparison at matched KL, and are not counted below. Trained arms are: of them only "
@@ -228,17 +221,17 @@ def best_of_k_table(results: Sequence[Result], baseline: str) -> tuple[list[str]
     """Both-good rates of best-of-k, then `baseline` minus each other setting, paired by seed; and the stored k."""
     labels = labels_of(results)
     ks = [int(point["k"]) for point in results[0]["tilted"][labels[0]]["best_of_k"]]
-    head = [f"| k, {len(results)} seeds | " + " | ".join(labels) + " |", "| ---: |" + " --- |" * len(labels)]
-    levels = [
-        f"| {k} | " + " | ".join(mean_with_interval(best_of_k_rates(results, label, k)) for label in labels) + " |"
-        for k in ks
-    ]
+    levels = [[str(k), *(mean_with_interval(best_of_k_rates(results, label, k)) for label in labels)] for k in ks]
     others = [label for label in labels if label != baseline]
-    paired = [f"| {baseline} minus | " + " | ".join(others) + " |", "| ---: |" + " --- |" * len(others)]
-    for k in ks[1:]:  # all objectives agree on the best of one
-        cells = [shown(best_of_k_difference(results, baseline, other, k)) for other in others]
-        paired.append(f"| k = {k} | " + " | ".join(cells) + " |")
-    return [*head, *levels, "", *paired], ks
+    paired = [
+        [f"k = {k}", *(shown(best_of_k_difference(results, baseline, other, k)) for other in others)]
+        for k in ks[1:]  # all objectives agree on the best of one
+    ]
+    return [
+        *markdown_table([f"k, {len(results)} seeds", *labels], levels, align="r" + "l" * len(labels)),
+        "",
+        *markdown_table([f"{baseline} minus", *others], paired, align="r" + "l" * len(others)),
+    ], ks
 
 
 def best_of_k_rates(results: Sequence[Result], label: str, k: int) -> list[float]:
@@ -254,20 +247,16 @@ def best_of_k_difference(results: Sequence[Result], first: str, second: str, k: 
 
 def coefficient_table(results: Sequence[Result], labels: Mapping[str, str], metrics: Mapping[str, Metric]) -> list[str]:
     """What each KL coefficient gave: per objective and target KL, in order of gamma."""
-    rows = [
-        f"| objective, {len(results)} seeds | target KL | gamma, smallest to largest | KL | "
-        + " | ".join(metrics)
-        + " |",
-        "| --- | ---: | --- | --- |" + " --- |" * len(metrics),
-    ]
+    header = [f"objective, {len(results)} seeds", "target KL", "gamma, smallest to largest", "KL", *metrics]
+    rows = []
     for (label, words), target in product(labels.items(), targets_of(results)):
         arms = near_target(results, label, target)
         gammas = sorted(float(arm["gamma"]) for arm in arms)
         cells = [f"{target:g}", f"{gammas[0]:.3g} to {gammas[-1]:.3g}"]
         cells.append(mean_with_interval([float(arm["kl"]) for arm in arms]))
         cells += [mean_with_interval([metric(arm) for arm in arms]) for metric in metrics.values()]
-        rows.append(f"| {words} | " + " | ".join(cells) + " |")
-    return rows
+        rows.append([words, *cells])
+    return markdown_table(header, rows, align="lrll" + "l" * len(metrics))
 
 
 def coefficient_verdict(results: Sequence[Result], labels: Mapping[str, str]) -> str:

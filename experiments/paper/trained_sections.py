@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from actors.tables import markdown_table
 from experiments.paper.figures import coefficient_figure, frontier_figure, improvement_figure
 from experiments.paper.section import both_good, section, shortcut_rate
 from experiments.paper.stored import Metric, Result, arm_curves, mean_with_interval, shown
@@ -23,6 +24,13 @@ from experiments.study.tuned import TUNED
 UNIFORMITY_KL = 1.0  # nats, at which the gains of prompts are compared
 BOTH_LABELS = {"raw_sum": "raw sum", "lsc_sum": "LSC sum", "raw_sum_tuned": "raw sum, tuned weights"}
 SINGLE_LABELS = {"raw": "raw", "LSC": "LSC"}
+UNIFORMITY_COLUMNS = (
+    "gold, objective",
+    "raw: share not improved",
+    "LSC minus raw",
+    "worst tenth, nats, LSC minus raw",
+    "best tenth, nats, LSC minus raw",
+)
 
 
 def both_properties(results: Sequence[Result], folder: Path) -> str:
@@ -108,19 +116,17 @@ def underfitting(both: Sequence[Result], parts: Mapping[str, Sequence[Result]], 
         lines += [
             f"![Gain in gold per prompt at a KL of {UNIFORMITY_KL:g} nat](paper_improvement.png)",
             "",
-            "| gold, objective | raw: share not improved | LSC minus raw | worst tenth, nats, LSC minus raw | "
-            "best tenth, nats, LSC minus raw |",
-            "| --- | --- | --- | --- | --- |",
         ]
+        rows: list[list[str]] = []
         compared: list[Compared] = []
         for title, results in panels.items():
             name, (raw, lsc) = title.split(",")[0], list(labels[title])[:2]
             cases = _uniformity(results, raw, lsc, name)
             known = [v for c in arm_curves(results, raw, _not_improved(name)) if (v := c.at(UNIFORMITY_KL)) is not None]
             cells = [mean_with_interval(known) if known else "-", *(shown(case.found) for case in cases)]
-            lines.append(f"| {title} | " + " | ".join(cells) + " |")
+            rows.append([title, *cells])
             compared += [Compared(f"{case.words} of {title}", case.found, case.sign) for case in cases]
-        lines += ["", verdict(compared), ""]
+        lines += [*markdown_table(UNIFORMITY_COLUMNS, rows), "", verdict(compared), ""]
         lines += [
             f"Arms are interpolated per seed to {UNIFORMITY_KL:g} nat; a seed whose arms do not reach it is left out. "
             "The gain of a prompt is a mean over few samples, so that tenths and shares also hold the spread of "

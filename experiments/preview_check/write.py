@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from actors.tables import markdown_table
 from allgood.errors import DataError
 from experiments.preview_check import figures
 from experiments.preview_check.analysis import (
@@ -25,6 +26,10 @@ from pipelines.output.files import atomic_path
 Entry = dict[str, Any]
 PAGE, DATA = "preview_vs_training.md", "preview_vs_training.json"
 FIGURE, CONVERGENCE = "preview_vs_training.png", "preview_vs_training_convergence.png"
+COLUMNS = (
+    *("target KL", "setting", "γ", "KL predicted", "achieved", "gold win rate predicted", "achieved"),
+    *("both good predicted", "achieved", "efficiency", "gold gain / predicted", "change of KL, of utility"),
+)
 
 
 def stored_results(folder: Path) -> list[Entry]:
@@ -116,11 +121,7 @@ def _errors(entries: Sequence[Entry], metric: str) -> tuple[float, float]:
 
 
 def _table(entries: Sequence[Entry]) -> list[str]:
-    rows = [
-        "| target KL | setting | γ | KL predicted | achieved | gold win rate predicted | achieved | both good "
-        "predicted | achieved | efficiency | gold gain / predicted | change of KL, of utility |",
-        "| ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
-    ]
+    rows = []
     for entry in entries:
         predicted, achieved, matched = entry["predicted"]["mean"], entry["achieved"]["mean"], entry["at_measured_kl"]
         cells = [f"{entry['target_kl']:g}", entry["label"], f"{entry['gamma']:.3g}"]
@@ -130,8 +131,8 @@ def _table(entries: Sequence[Entry]) -> list[str]:
         unsupported = "" if matched.get("reliable", True) else " !"
         cells += [_ratio(matched["efficiency"]) + unsupported, _ratio(matched["gold_gain_ratio"]) + unsupported]
         cells.append(_change(entry) + ("" if is_flat(entry["change"]) else " (not flat)"))
-        rows.append("| " + " | ".join(cells) + " |")
-    return rows
+        rows.append(cells)
+    return markdown_table(COLUMNS, rows, align="rl" + "r" * 9 + "l")
 
 
 def _efficiency(entries: Sequence[Entry]) -> str:
@@ -153,19 +154,18 @@ def _efficiency(entries: Sequence[Entry]) -> str:
 def _spread(entries: Sequence[Entry]) -> list[str]:
     num_resamples = int(entries[0]["scale"]["bootstrap"])
     achieved, predicted = (grid_of(entries, side, "gold_win_rate") for side in ("achieved", "predicted"))
-    rows = [
-        "| target KL | spread of achieved | of predicted | noise of achieved | share of variance not noise |",
-        "| ---: | ---: | ---: | ---: | ---: |",
-    ]
+    header = ["target KL", "spread of achieved", "of predicted", "noise of achieved", "share of variance not noise"]
+    rows = []
     for index, target in enumerate(sorted({entry["target_kl"] for entry in entries})):
         found = spread_of(achieved[index], num_resamples=num_resamples)
         other = float(predicted[index].mean(-1).std(ddof=1))
-        rows.append(f"| {target:g} | {found.spread:.4f} | {other:.4f} | {found.noise:.4f} | {found.reliability:.2f} |")
+        spreads = [f"{value:.4f}" for value in (found.spread, other, found.noise)]
+        rows.append([f"{target:g}", *spreads, f"{found.reliability:.2f}"])
     return [
         "Spread: standard deviation over the settings of one target. Noise: the spread that settings of one true win "
         "rate would show, from resampled test prompts; another seed of RL would add to it. On average a perfect "
         "prediction would correlate with the achieved rates by about the square root of the last column.\n",
-        *rows,
+        *markdown_table(header, rows, align="rrrrr"),
     ]
 
 

@@ -7,10 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from actors.tables import markdown_table
 from allgood.intervals import t_interval
 from experiments.study.flatness import MAX_CHANGE, is_flat
 
 Result = Mapping[str, Any]
+CHANGES = ("change of KL [95 %]", "change of utility gain [95 %]")
+COLUMNS = ("objective", "target KL", "gamma", "KL", *CHANGES, "efficiency")
 EFFICIENCY = (
     "*Efficiency* is the achieved over the possible gain in utility at the measured KL, on validation prompts. *!*: "
     "the samples of at least one seed are too few for that KL, so that the possible gain reads too low."
@@ -19,10 +22,7 @@ EFFICIENCY = (
 
 def convergence_table(results: Sequence[Result], objectives: Mapping[str, str]) -> list[str]:
     """Per objective and target KL, over seeds: coefficient, measured KL, changes in the last quarter, efficiency."""
-    rows = [
-        "| objective | target KL | gamma | KL | change of KL [95 %] | change of utility gain [95 %] | efficiency |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
-    ]
+    rows = []
     targets = sorted({arm["target_kl"] for arm in results[0]["arms"]})
     for objective, label in objectives.items():
         for target in targets:
@@ -33,8 +33,8 @@ def convergence_table(results: Sequence[Result], objectives: Mapping[str, str]) 
                 if (arm["objective"], arm["target_kl"]) == (objective, target)
             ]
             if arms:
-                rows.append(f"| {label} | {target:g} | " + " | ".join(_cells(arms)) + " |")
-    return rows
+                rows.append([label, f"{target:g}", *_cells(arms)])
+    return markdown_table(COLUMNS, rows, align="lrrrrrr")
 
 
 def convergence_in_words(arms: Sequence[Mapping[str, Any]]) -> str:

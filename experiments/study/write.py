@@ -9,6 +9,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from actors.tables import markdown_table
 from allgood.errors import DataError
 from experiments.study.analysis import Curve, Difference, curve, matched_difference
 from experiments.study.convergence import EFFICIENCY, convergence_in_words, convergence_table
@@ -139,27 +140,28 @@ def _in_short(results: Sequence[Result], metrics: Mapping[str, Metric]) -> list[
 
 
 def _level_table(results: Sequence[Result], objectives: Mapping[str, str], metrics: Mapping[str, Metric]) -> list[str]:
-    rows = ["| objective | KL | " + " | ".join(metrics) + " |", "| --- |" + " ---: |" * (len(metrics) + 1)]
+    rows = []
     for objective, label in objectives.items():
         for kl in MATCHED_KLS:
             cells = [_mean([c.at(kl) for c in curves(results, objective, metric)]) for metric in metrics.values()]
-            rows.append(f"| {label} | {kl:g} | " + " | ".join(cells) + " |")
-    return rows
+            rows.append([label, f"{kl:g}", *cells])
+    return markdown_table(["objective", "KL", *metrics], rows, align="lr" + "r" * len(metrics))
 
 
 def _difference_table(results: Sequence[Result], objective: str, metrics: Mapping[str, Metric]) -> list[str]:
-    rows = ["| KL | metric | difference [95 %] | detectable | seeds |", "| ---: | --- | --- | ---: | ---: |"]
+    rows = []
     for kl in MATCHED_KLS:
         for name, metric in metrics.items():
             found = matched_difference(curves(results, objective, metric), curves(results, "raw_sum", metric), kl)
-            rows.append(f"| {kl:g} | {name} | {_shown(found)} |")
-    return rows
+            rows.append([f"{kl:g}", name, *_shown(found)])
+    return markdown_table(["KL", "metric", "difference [95 %]", "detectable", "seeds"], rows, align="rllrr")
 
 
-def _shown(found: Difference | None) -> str:
+def _shown(found: Difference | None) -> tuple[str, str, str]:
     if found is None:
-        return "fewer than two seeds reach this KL | | "
-    return f"{found.mean:+.3f} [{found.low:+.3f}, {found.high:+.3f}] | {found.detectable:.3f} | {found.num_seeds}"
+        return "fewer than two seeds reach this KL", "", ""
+    difference = f"{found.mean:+.3f} [{found.low:+.3f}, {found.high:+.3f}]"
+    return difference, f"{found.detectable:.3f}", str(found.num_seeds)
 
 
 def _mean(values: Sequence[float | None]) -> str:

@@ -17,6 +17,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
+from actors.tables import markdown_table
 from pipelines.config.data import BARS, WorldConfig
 from pipelines.objective.gold import over_every_bar
 from pipelines.world import gold
@@ -117,10 +118,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=5)
     numbers = [world_numbers(WorldConfig(seed=seed)) for seed in range(parser.parse_args().seeds)]
-    print("| number | " + " | ".join(f"seed {seed}" for seed in range(len(numbers))) + " |")
-    print("| --- |" + " --- |" * len(numbers))
-    for name in numbers[0]:
-        print(f"| {name} | " + " | ".join(f"{row[name]:.3f}" for row in numbers) + " |")
+    rows = [[name, *(f"{row[name]:.3f}" for row in numbers)] for name in numbers[0]]
+    print("\n".join(markdown_table(["number", *(f"seed {seed}" for seed in range(len(numbers)))], rows)))
 
 
 if __name__ == "__main__":

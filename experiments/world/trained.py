@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from actors.tables import markdown_table
 from allgood.errors import AllgoodError, DataError
 from pipelines.config.data import BARS
 from pipelines.evaluation.measure import good_share
@@ -92,9 +93,7 @@ def main() -> None:
         numbers = trained_numbers(RunFolder(parser.parse_args().run_folder))
     except AllgoodError as error:
         sys.exit(f"error: {error}")
-    print("| number | value |\n| --- | --- |")
-    for name, value in numbers.items():
-        print(f"| {name} | {value:.3g} |")
+    print("\n".join(markdown_table(["number", "value"], [[name, f"{value:.3g}"] for name, value in numbers.items()])))
 
 
 if __name__ == "__main__":

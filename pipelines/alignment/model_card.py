@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from actors.tables import markdown_table
 from pipelines.alignment.loop import State
 from pipelines.config.objectives import FormulaObjective, WeightedSumObjective
 from pipelines.config.properties import EnsembleProperty, FunctionProperty
@@ -18,8 +19,10 @@ def write_model_card(path: Path, config: RunConfig, state: State, validation: Ma
 
 def model_card(config: RunConfig, state: State, validation: Mapping[str, float]) -> str:
     """The card's text, metadata block included."""
-    properties = "\n".join(_property_line(name, config) for name in config.properties)
-    measured = "\n".join(f"| {name} | {value:.4f} |" for name, value in validation.items())
+    header = ("property", "scorer", "reference", "transform")
+    properties = "\n".join(markdown_table(header, [_property_row(name, config) for name in config.properties]))
+    rows = [(name, f"{value:.4f}") for name, value in validation.items()]
+    measured = "\n".join(markdown_table(("metric", "value"), rows)) if rows else "Nothing was evaluated."
     ended = f" It ended early: {state.stopped}." if state.stopped else ""
     best = f"The best evaluated step was {state.best.step} (score {state.best.score:.4f})." if state.best else ""
     return f"""---
@@ -44,14 +47,10 @@ These are the weights after step {state.step} of {config.align.steps}.{ended} {b
 * Sampling: temperature 1, at most {config.sampling.max_new_tokens} new tokens,
   prompts of at most {config.sampling.max_prompt_tokens} tokens
 
-| property | scorer | reference | transform |
-|---|---|---|---|
 {properties}
 
 ## Measured on validation prompts
 
-{"| metric | value |" if measured else "Nothing was evaluated."}
-{"|---|---|" if measured else ""}
 {measured}
 
 Prompts are plain text, "\\n\\nHuman: ...\\n\\nAssistant:", or the tokenizer's chat template where it has one.
@@ -69,7 +68,7 @@ def _objective(config: RunConfig) -> str:
     return f"{objective.kind} of {', '.join(config.properties)}" + (f" ({settings})" if settings else "")
 
 
-def _property_line(name: str, config: RunConfig) -> str:
+def _property_row(name: str, config: RunConfig) -> tuple[str, ...]:
     setting = config.properties[name]
     if isinstance(setting, FunctionProperty):
         scorer = setting.function
@@ -77,4 +76,4 @@ def _property_line(name: str, config: RunConfig) -> str:
         scorer = f"{setting.combine.kind} of {', '.join(setting.members)}"
     else:
         scorer = setting.model or "trained with allgood reward"
-    return f"| {name} | {setting.kind}: {scorer} | {setting.reference.kind} | {setting.transform.kind} |"
+    return name, f"{setting.kind}: {scorer}", setting.reference.kind, setting.transform.kind

@@ -9,11 +9,12 @@ sampling.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from actors.tables import text_table
 from allgood.errors import ConfigError, DataError
 from pipelines.answers.judged import ReferencesFrom, utility_of_responses
 from pipelines.answers.missing import Missing, missing_lines, missing_of
@@ -209,7 +210,7 @@ def summary_lines(summary: Summary) -> list[str]:
     last = steps[-1]["k"]
     shown = [step for step in steps if step["k"] in SHOWN_KS or step["k"] == last]
     names = [name for name in steps[0]["values"] if not name.startswith("reward.")]
-    rows = [["k", "prompts", "KL bound", "KL", *names]]
+    rows = []
     for step in shown:
         values = (step["values"].get(name) for name in names)
         rows.append(
@@ -226,7 +227,7 @@ def summary_lines(summary: Summary) -> list[str]:
         f"{summary['prompts_in_curve']} of {summary['prompts']} prompts have the {last} scored answers that the curve "
         f"needs ({low_high[0]} to {low_high[1]} per prompt); {summary['answers_without_utility']} of "
         f"{summary['answers']} answers have no utility",
-        *_aligned(rows),
+        *text_table(["k", "prompts", "KL bound", "KL", *names], rows),
         f"selected: {selected['rows']} responses{_by_split(selected['by_split'])}; "
         f"{selected['prompts_below_min_utility']} prompts had none good enough, "
         f"{selected['prompts_without_choice']} had no choice",
@@ -235,8 +236,3 @@ def summary_lines(summary: Summary) -> list[str]:
 
 def _by_split(counts: dict[str, int]) -> str:
     return f" ({', '.join(f'{split} {count}' for split, count in counts.items())})" if counts else ""
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]

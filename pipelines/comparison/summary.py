@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from actors.tables import text_table
 from pipelines.comparison.arms import ArmRun
 from pipelines.evaluation.entry import policy_entry
 from pipelines.evaluation.measure import Measurement
@@ -44,13 +45,11 @@ def _entry(measurement: Measurement) -> Entry:
 def final_table(summary: Mapping[str, Any]) -> str:
     """SFT and every arm, one line each, as plain text."""
     header = ("", "gamma", "KL", "gold win rate [95 %]", "both good", "gain [95 %]", "lists", "consult")
-    rows = [header, _row("SFT", summary["sft"])]
+    rows = [_row("SFT", summary["sft"])]
     for index, arm in enumerate(summary["arms"]):
         rows.append(_row(arm["objective"] + (" *" if index == summary["chosen_arm"] else ""), arm))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    lines.insert(1, "  ".join("-" * width for width in widths))
-    return "\n".join(["", *lines, "", "* chosen on validation prompts", f"report: {summary['report']}"])
+    ending = ["", "* chosen on validation prompts", f"report: {summary['report']}"]
+    return "\n".join(["", *text_table(header, rows), *ending])
 
 
 def _row(name: str, entry: Mapping[str, Any]) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Any, Literal, Protocol
 from urllib.parse import urlparse
 
+from actors.tables import markdown_table
 from pipelines.config.rl import TrackingConfig
 from pipelines.config.run import RunConfig
 from pipelines.output.progress import say
@@ -220,9 +221,8 @@ class TensorBoardSink:
 
     def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
         """A Markdown table as text."""
-        lines = [columns, ["---"] * len(columns), *rows]
-        markdown = "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
-        self._writer.add_text(name, markdown, self._step)
+        lines = markdown_table(columns, [[str(cell) for cell in row] for row in rows])
+        self._writer.add_text(name, "\n".join(lines), self._step)
 
     def image(self, name: str, path: Path) -> None:
         """An image, height x width x channels."""
@@ -278,10 +278,6 @@ def flat_cells(record: Mapping[str, Any]) -> dict[str, Cell]:
 def flat_numbers(report: Mapping[str, Any]) -> dict[str, float]:
     """Numbers by dotted name; everything else is left out."""
     return {name: cell for name, cell in flat_cells(report).items() if isinstance(cell, int | float)}
-
-
-def _cell(cell: object) -> str:
-    return str(cell).replace("|", "\\|").replace("\n", "<br>")
 
 
 def _one_line(error: Exception) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from actors.cluster.placement import render_table
+from actors.tables import BARS, text_table
 from pipelines.run.folder import RunFolder
 from pipelines.sweep.results import why_none
 
@@ -24,7 +24,7 @@ def _lines(summary: Mapping[str, Any]) -> Iterator[str]:
     for name, reason in summary["failed"].items():
         yield f"  {name} failed: {reason}"
     if summary["front"]:
-        yield render_table(_HEADER, [_row(setting) for setting in summary["front"]])
+        yield from text_table(_HEADER, [_row(setting) for setting in summary["front"]], between=BARS)
     for setting in summary["left_out"]:
         if setting["finished"]:
             seeds = f"{setting['finished']} of {setting['planned']} seeds"
