@@ -98,34 +98,6 @@ def gae(
     return torch.stack(advantages[::-1], dim=1)
 
 
-def whiten(values: Tensor, mask: Tensor | None = None, *, shift_mean: bool = True) -> Tensor:
-    """(values - mean) / std over everything that is kept, 0 elsewhere.
-
-    One number for the whole batch, so it only rescales the step; the KL must already be inside the values.
-
-    Args:
-        values: Any shape, at least 2 kept values that differ.
-        mask: True where a value counts, in the shape of `values`.
-        shift_mean: False keeps the mean, as for rewards of a value function.
-
-    Raises:
-        ValueError: Shapes differ, fewer than 2 values are kept, all are equal, or one is not finite.
-    """
-    values = in_float(values)
-    if mask is None:
-        mask = torch.ones_like(values, dtype=torch.bool)
-    require_same_shape("values", values, "mask", mask)
-    kept = values[mask.bool()]
-    if len(kept) < 2:
-        raise ValueError(f"values must hold at least 2 kept ones, got {len(kept)}")
-    require_finite("values", kept)
-    std = kept.std()
-    if not std.item() > 0:
-        raise ValueError(f"values must differ to be whitened, but all {len(kept)} are {kept[0].item()}")
-    whitened = (values - kept.mean()) / std + (0.0 if shift_mean else kept.mean())
-    return torch.where(mask.bool(), whitened, 0.0)
-
-
 def _in_groups(returns: Tensor, *, at_least: int) -> Tensor:
     require_shape("returns", returns, 2, "[prompts, samples] (or give groups)")
     if returns.shape[1] < at_least:

@@ -65,20 +65,6 @@ def join(prompt: str, response: str) -> str:
     return f"{prompt} {response}" if response else prompt
 
 
-def split_last_response(text: str) -> tuple[str, str]:
-    """The prompt and the response that a conversation ends in.
-
-    Raises:
-        ValueError: The conversation does not end in an assistant turn, or nothing stands before it.
-    """
-    turns = parse(text)
-    if turns[-1].role != "assistant":
-        raise ValueError("the conversation does not end in an 'Assistant:' turn")
-    if len(turns) == 1:
-        raise ValueError("the conversation has no turn before its only 'Assistant:' turn")
-    return as_prompt(turns[:-1]), turns[-1].content
-
-
 def first_human_turn(prompt: str) -> str:
     """What the human says first; empty in a conversation without a human."""
     return next((turn.content for turn in parse(prompt) if turn.role == "human"), "")

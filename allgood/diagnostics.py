@@ -1,168 +1,151 @@
-"""Diagnostics: is the method doing what it promises? Saturation, independence, calibration, improvement, shortcuts.
+"""Diagnostics: is the method doing what it promises? Saturation, independence, agreement, improvement over prompts.
 
-Calibration and shortcut detectors have files of their own and can be imported from here.
+Scores are [prompts, samples]. A failed one (NaN) is left out; where nothing is known the answer is NaN. The
+reward of a prompt is known only up to a constant, so scores are compared within their prompt. Calibration and shortcuts
+have modules of their own.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
-from allgood.calibration import Reliability, expected_calibration_error, fit_temperature, reliability_curve
-from allgood.checks import Number, in_float, require_finite, require_open_unit, require_same_shape, require_shape
-from allgood.intervals import Numbers, prompt_means
-from allgood.shortcuts import has_consult, has_list, is_refusal, num_words, repetition, shortcut_rates
-from allgood.tilting import solve_gamma, tilt
+from allgood.checks import require_same_shape
+from allgood.intervals import Numbers, as_float64
 
-__all__ = [
-    "Improvement",
-    "MarginCorrelation",
-    "Reliability",
-    "expected_calibration_error",
-    "fit_temperature",
-    "has_consult",
-    "has_list",
-    "improvement",
-    "improvement_at_kl",
-    "is_refusal",
-    "margin_correlation",
-    "num_words",
-    "reliability_curve",
-    "repetition",
-    "saturation",
-    "shortcut_rates",
-]
-
-
-def saturation(margins: Tensor, *, threshold: Number = 0.95) -> float:
-    """Share of responses with P(good) = sigma(margin) above `threshold`: there the log-sigmoid is flat.
-
-    Args:
-        margins: Of any shape, at least one.
-        threshold: In (0, 1).
-
-    Raises:
-        ValueError: No margin, one is not finite, or threshold outside (0, 1).
-    """
-    threshold = require_open_unit("threshold", threshold)
-    if margins.numel() == 0:
-        raise ValueError("margins must hold at least one value, got none")
-    require_finite("margins", margins)
-    return float((in_float(margins) > math.log(threshold / (1 - threshold))).double().mean())
+SATURATED = 0.95
+CURVE_PERCENTILES = tuple(range(0, 101, 5))
 
 
 @dataclass(frozen=True)
-class MarginCorrelation:
-    """Correlation of two properties' margins among responses to the same prompt.
+class Saturation:
+    """How much of a property is already won: mean P(good), and the share of samples with P(good) over `SATURATED`."""
 
-    Attributes:
-        pooled: Of deviations from the prompt's mean, over all prompts; NaN when a margin never varies.
-        by_prompt: Per prompt, [prompts]; NaN where a margin does not vary.
-    """
-
-    pooled: float
-    by_prompt: Tensor
+    mean_p_good: float
+    share_saturated: float
 
 
-def margin_correlation(margins: Mapping[str, Tensor]) -> dict[tuple[str, str], MarginCorrelation]:
-    """Is the independence assumption plausible? Correlation given the prompt, for every pair of properties.
-
-    The formula assumes that *judgements* are independent given (x, y). Margins that move together given x do not
-    contradict it (good answers may be good in every way), but where they do, P(all good) hinges on it.
-
-    Args:
-        margins: Per property [prompts, samples], at least 2 properties and 2 samples.
+def saturation(p_good: Numbers) -> Saturation:
+    """Of P(good) in [0, 1]: where it is close to 1, the log-sigmoid is flat.
 
     Raises:
-        ValueError: Fewer than 2 properties or samples, shapes differ, or a margin is not finite.
+        ValueError: Another shape than [prompts, samples].
     """
-    if len(margins) < 2:
-        raise ValueError(f"margins must hold at least 2 properties, got {list(margins)}")
-    names = list(margins)
-    for name in names:
-        require_shape(f"margins[{name!r}]", margins[name], 2, "[prompts, samples]")
-        require_same_shape(f"margins[{name!r}]", margins[name], f"margins[{names[0]!r}]", margins[names[0]])
-        require_finite(f"margins[{name!r}]", margins[name])
-    if margins[names[0]].shape[1] < 2:
-        raise ValueError("margins must hold at least 2 samples per prompt, got 1")
-    deviations = {name: margins[name].detach().double() for name in names}
-    deviations = {name: values - values.mean(-1, keepdim=True) for name, values in deviations.items()}
-    pairs = [(first, second) for index, first in enumerate(names) for second in names[index + 1 :]]
-    return {(first, second): _correlation(deviations[first], deviations[second]) for first, second in pairs}
+    values = _grid("p_good", p_good)
+    known = values[np.isfinite(values)]
+    if not known.size:
+        return Saturation(math.nan, math.nan)
+    return Saturation(float(known.mean()), float((known > SATURATED).mean()))
+
+
+def within_prompt_correlation(first: Numbers, second: Numbers) -> float:
+    """Correlation of two scores given the prompt: of deviations from the prompt's mean. NaN where one never varies.
+
+    The conjunction assumes that *judgements* are independent given prompt and response. Margins that move together
+    within a prompt do not contradict it, but P(all good) then hinges on it; where they oppose each other, the
+    properties are in tension.
+
+    Args:
+        first: [prompts, samples].
+        second: Of the same samples.
+
+    Raises:
+        ValueError: Shapes differ, or are not [prompts, samples].
+
+    >>> within_prompt_correlation([[0.0, 1.0], [5.0, 7.0]], [[1.0, 0.0], [9.0, 7.0]])
+    -1.0
+    """
+    one, other = _same_samples(first, second)
+    known = np.isfinite(one) & np.isfinite(other)
+    one, other = _centred(one, known), _centred(other, known)
+    scale = np.sqrt((one**2).sum() * (other**2).sum())
+    return float((one * other).sum() / scale) if scale > 0 else math.nan
+
+
+def agreement_by_prompt(first: Numbers, second: Numbers) -> NDArray[np.float64]:
+    """Share of pairs of a prompt's samples that both scorers put in the same order, [prompts]; ties are left out.
+
+    Args:
+        first: [prompts, samples].
+        second: Of the same samples.
+
+    Raises:
+        ValueError: Shapes differ, or are not [prompts, samples].
+    """
+    one, other = _same_samples(first, second)
+    rows, columns = np.triu_indices(one.shape[1], k=1)
+    one, other = one[:, rows] - one[:, columns], other[:, rows] - other[:, columns]
+    decided = np.isfinite(one) & np.isfinite(other) & (one != 0) & (other != 0)
+    same = decided & (np.sign(one) == np.sign(other))
+    with np.errstate(invalid="ignore"):  # a prompt without such a pair: NaN
+        share: NDArray[np.float64] = same.sum(axis=1) / decided.sum(axis=1)
+    return share
 
 
 @dataclass(frozen=True)
 class Improvement:
-    """How a policy's gain over pi_0 is spread over prompts; compare policies at matched KL only.
+    """How the gain in a score over pi_0 is spread over prompts, in the score's units; compare at matched KL only.
 
-    Attributes:
-        by_prompt: Mean score of the policy minus that of pi_0, [prompts].
-        quantiles: Of `by_prompt` at 5, 25, 50, 75 and 95 %.
-        share_unimproved: Share of prompts with no gain.
-        uniformity: Mean gain over its standard deviation across prompts; larger is more even. NaN when all are equal.
+    `gains_at` are percentiles 0, 5, ..., 100 of the prompts' gains (`CURVE_PERCENTILES`).
     """
 
-    by_prompt: Tensor
-    quantiles: dict[int, float]
-    share_unimproved: float
-    uniformity: float
+    mean: float
+    share_improved: float
+    share_worse: float
+    worst_decile: float  # mean gain of the worst tenth of the prompts
+    best_decile: float
+    gains_at: tuple[float, ...]
 
 
 def improvement(scores: Numbers, baseline: Numbers) -> Improvement:
-    """Distribution over prompts of the gain in score (reward, gold), the paper's test for underfitting.
+    """The spread over prompts of mean score minus pi_0's mean score: the paper's test for underfitting.
+
+    Prompts without a score of either are left out; without any prompt everything is NaN.
 
     Args:
-        scores: Of the policy, [prompts, samples] or [prompts].
-        baseline: Of pi_0 on the same prompts.
+        scores: Of the policy, [prompts, samples].
+        baseline: Of pi_0 on the same prompts, [prompts, baseline samples].
 
     Raises:
-        ValueError: Another number of prompts, no prompt, or a score is not finite.
+        ValueError: Another number of prompts, or another shape.
     """
-    mine, theirs = prompt_means("scores", scores), prompt_means("baseline", baseline)
+    mine, theirs = _grid("scores", scores), _grid("baseline", baseline)
     if len(mine) != len(theirs):
         raise ValueError(f"scores and baseline must be about the same prompts, got {len(mine)} and {len(theirs)}")
-    return _spread_over_prompts(mine - theirs)
-
-
-def improvement_at_kl(utilities: Tensor, values: Tensor, target_kl: Number) -> Improvement:
-    """How the optimum of these utilities at a given mean KL would spread its gain over prompts, without any training.
-
-    The same `values` and `target_kl` for several utilities (raw sum, log P(good)) compare them at matched KL.
-
-    Args:
-        utilities: [prompts, samples] of samples of pi_0, in nats: what is optimised.
-        values: What is asked for (a reward, gold) of the same samples, [prompts, samples].
-        target_kl: Mean over prompts of the KL to pi_0, in nats, above 0.
-
-    Raises:
-        ValueError: As in `tilting.solve_gamma`, values of another shape, or one is not finite.
-    """
-    utilities, values = utilities.detach().double(), values.detach().double()
-    gains = tilt(utilities, solve_gamma(utilities, target_kl)).expect(values) - values.mean(-1)
-    return _spread_over_prompts(gains.cpu())
-
-
-def _spread_over_prompts(gains: Tensor) -> Improvement:
-    """Gains [prompts] in float64."""
-    percents = (5, 25, 50, 75, 95)
-    found = torch.quantile(gains, torch.tensor(percents, dtype=torch.float64) / 100).tolist()
-    spread = float(gains.std(correction=0))
+    known = np.isfinite(mine).any(axis=1) & np.isfinite(theirs).any(axis=1)
+    gains = np.sort(np.nanmean(mine[known], axis=1) - np.nanmean(theirs[known], axis=1))
+    if not gains.size:
+        nan = math.nan
+        return Improvement(nan, nan, nan, nan, nan, gains_at=(nan,) * len(CURVE_PERCENTILES))
+    tenth = max(1, round(len(gains) / 10))
     return Improvement(
-        by_prompt=gains,
-        quantiles=dict(zip(percents, found, strict=True)),
-        share_unimproved=float((gains <= 0).double().mean()),
-        uniformity=float(gains.mean()) / spread if spread > 0 else math.nan,
+        mean=float(gains.mean()),
+        share_improved=float((gains > 0).mean()),
+        share_worse=float((gains < 0).mean()),
+        worst_decile=float(gains[:tenth].mean()),
+        best_decile=float(gains[-tenth:].mean()),
+        gains_at=tuple(float(value) for value in np.percentile(gains, CURVE_PERCENTILES)),
     )
 
 
-def _correlation(first: Tensor, second: Tensor) -> MarginCorrelation:
-    products = (first * second).sum(-1)
-    squares = first.square().sum(-1), second.square().sum(-1)
-    return MarginCorrelation(
-        pooled=float(products.sum() / (squares[0].sum() * squares[1].sum()).sqrt()),
-        by_prompt=products / (squares[0] * squares[1]).sqrt(),
-    )
+def _grid(name: str, values: Numbers) -> NDArray[np.float64]:
+    numbers = as_float64(values)
+    if numbers.ndim != 2:
+        raise ValueError(f"{name} must be [prompts, samples], got shape {tuple(numbers.shape)}")
+    grid: NDArray[np.float64] = numbers.numpy()
+    return grid
+
+
+def _same_samples(first: Numbers, second: Numbers) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    require_same_shape("first", as_float64(first), "second", as_float64(second))
+    return _grid("first", first), _grid("second", second)
+
+
+def _centred(values: NDArray[np.float64], known: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Deviations from each prompt's mean, 0 where unknown."""
+    kept = np.where(known, values, 0.0)
+    means = kept.sum(axis=1, keepdims=True) / np.maximum(known.sum(axis=1, keepdims=True), 1)
+    return np.where(known, kept - means, 0.0)

@@ -5,13 +5,14 @@ Nothing here fails by itself when left out; that is why the guards exist. Each h
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from allgood.checks import Number, require_same_shape
+from allgood.checks import Number
 from allgood.named_transforms import TRANSFORMS, Expects
 
 _SCALES = ("none", "batch_std", "group_std", "normalise_then_sum")
@@ -110,64 +111,24 @@ def refuse_default_rewards(rewards: Tensor, *, max_share: Number = 0.01) -> None
         )
 
 
-@dataclass(frozen=True)
-class Kept:
-    """Which samples have all their scores.
-
-    Attributes:
-        mask: [rows], True where every property has a score and at least 2 such samples of the prompt are left.
-        num_failed: Samples without a score, per property.
-        num_dropped: Samples left out altogether, those of prompts with fewer than 2 complete samples included.
-    """
-
-    mask: Tensor
-    num_failed: dict[str, int]
-    num_dropped: int
-
-
-def keep_scored(rewards: Mapping[str, Tensor], groups: Tensor) -> Kept:
-    """Drop samples with a missing score, and prompts of which fewer than 2 samples are left; count both.
+def kept_rows(utilities: NDArray[np.floating], groups: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Indices of the rows that an update may use: a finite utility, in a group with at least two such rows.
 
     A missing score (NaN or infinite) never becomes a number: as 0 it would be the best utility, as a mean it would be
-    invented. The baseline is computed again over what is left.
+    invented. So its row is dropped, and its prompt too where fewer than 2 samples are left, which have no baseline.
 
     Args:
-        rewards: Per property [rows].
-        groups: Prompt id of each row, [rows].
+        utilities: Combined utilities [rows], NaN where a needed score is missing.
+        groups: Index of each row's prompt, [rows], from 0.
 
     Raises:
-        ValueError: No property, or shapes differ.
+        ValueError: Shapes differ.
+
+    >>> kept_rows(np.array([1.0, np.nan, 3.0, 4.0, np.nan]), np.array([0, 0, 0, 1, 1]))
+    array([0, 2])
     """
-    if not rewards:
-        raise ValueError("rewards must hold at least one property, got none")
-    mask = torch.ones_like(groups, dtype=torch.bool)
-    num_failed = {}
-    for name, values in rewards.items():
-        require_same_shape(f"rewards[{name!r}]", values, "groups", groups)
-        scored = torch.isfinite(values)
-        num_failed[name] = int((~scored).sum())
-        mask &= scored
-    _, inverse = torch.unique(groups, return_inverse=True)
-    left = torch.zeros_like(inverse).index_add(0, inverse, mask.to(inverse.dtype))
-    mask &= left[inverse] >= 2
-    return Kept(mask, num_failed, int((~mask).sum()))
-
-
-def refuse_foreign_references(table: Mapping[str, str], run: Mapping[str, str]) -> None:
-    """Refuse references that were made by another reward model, tokenizer, policy or way of decoding.
-
-    Rewards are known only up to a constant per model, so another model's reference is an arbitrary bar.
-
-    Args:
-        table: What the reference table was made with: key -> value (hashes, settings).
-        run: The same for this run.
-
-    Raises:
-        ValueError: A key differs or stands on one side only; the message names it with both values.
-    """
-    for key in sorted(set(table) | set(run)):
-        made_with, needed = table.get(key, "nothing"), run.get(key, "nothing")
-        if made_with != needed:
-            raise ValueError(
-                f"references were made with {key} = {made_with}, but this run has {needed}; build the table again"
-            )
+    if utilities.shape != groups.shape or utilities.ndim != 1:
+        raise ValueError(f"utilities and groups must both be [rows], got shapes {utilities.shape} and {groups.shape}")
+    finite = np.isfinite(utilities)
+    sizes = np.bincount(groups[finite], minlength=int(groups.max(initial=-1)) + 1)
+    return np.flatnonzero(finite & (sizes[groups] >= 2))

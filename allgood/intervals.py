@@ -1,4 +1,4 @@
-"""Intervals: Wilson for independent trials, bootstrap over prompts for everything measured on prompts, t over seeds.
+"""Intervals: bootstrap over prompts for everything measured on prompts, t over seeds.
 
 Samples of one prompt are alike, so the prompt is what is resampled, with all its samples.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
 import scipy.stats
@@ -32,28 +31,6 @@ class Interval:
     high: float
     standard_error: float
     confidence: float = 0.95
-
-
-def wilson(successes: Number, trials: int, *, confidence: Number = 0.95) -> Interval:
-    """Wilson's interval of a rate from independent trials; ties may count one half.
-
-    Raises:
-        ValueError: No trial, successes outside 0..trials, or confidence outside (0, 1).
-
-    Source:
-        Wilson 1927.
-    """
-    if trials < 1:
-        raise ValueError(f"trials must be at least 1, got {trials}")
-    if not 0 <= successes <= trials:
-        raise ValueError(f"successes must lie in 0..{trials}, got {successes}")
-    z = NormalDist().inv_cdf(0.5 + require_open_unit("confidence", confidence) / 2)
-    rate, spread = successes / trials, z * z / trials
-    centre = (rate + spread / 2) / (1 + spread)
-    half = z * math.sqrt(rate * (1 - rate) / trials + spread / (4 * trials)) / (1 + spread)
-    # min and max: at 0 and at all successes rounding would leave the rate just outside.
-    low, high = min(max(centre - half, 0.0), rate), max(min(centre + half, 1.0), rate)
-    return Interval(rate, low, high, math.sqrt(rate * (1 - rate) / trials), confidence)
 
 
 def cluster_bootstrap(
@@ -135,6 +112,8 @@ def prompt_means(name: str, values: Numbers) -> Tensor:
 
 def as_float64(values: Numbers) -> Tensor:
     """Measurements as a float64 tensor on the CPU, without gradient."""
+    if isinstance(values, np.ndarray) and not values.flags.writeable:  # as from a table; torch warns of sharing these
+        values = np.array(values)
     return torch.as_tensor(values, dtype=torch.float64).detach().cpu()
 
 

@@ -76,32 +76,6 @@ class ReferenceHead(nn.Module):
         return Prediction(self.reward_mean + self.reward_std * raw[:, 0], std.clamp(min=_SMALLEST_STD))
 
 
-class ReferencePredictor(nn.Module):
-    """A backbone with a `ReferenceHead`: token ids -> Prediction, for training both together.
-
-    Args:
-        backbone: Called with `input_ids` and `attention_mask`, returns an object with `last_hidden_state`
-            [prompts, tokens, features], as every Hugging Face base model does.
-        head: Its number of features is the backbone's hidden size.
-    """
-
-    def __init__(self, backbone: nn.Module, head: ReferenceHead) -> None:
-        super().__init__()
-        self.backbone = backbone
-        self.head = head
-
-    def features(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Mean of the last hidden states over real tokens, [prompts, features]."""
-        hidden = in_float(self.backbone(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state)
-        real = attention_mask.unsqueeze(-1).to(hidden.dtype)
-        return (hidden * real).sum(1) / real.sum(1).clamp(min=1)
-
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Prediction:
-        """Predict for prompts as padded token ids [prompts, tokens]."""
-        prediction: Prediction = self.head(self.features(input_ids, attention_mask))
-        return prediction
-
-
 def gaussian_nll(prediction: Prediction, draws: Tensor) -> Tensor:
     """Mean negative log-likelihood of draws [prompts, draws] under the predicted Gaussians, in nats per draw.
 

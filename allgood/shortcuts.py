@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
 
 _LINE_ITEM = re.compile(r"^[ \t]*(?:\d{1,3}[ ]?[.)]|[-*•–])[ \t]+\S", re.MULTILINE)
 # Inside a line: "1. mix it 2. stir it", "(1) x, (2) y". At most two digits, so that years do not count.
@@ -75,19 +78,31 @@ def repetition(text: str) -> float:
     return (total - len(grams)) / total if total else 0.0
 
 
-def shortcut_rates(texts: Sequence[str]) -> dict[str, float]:
-    """Rates over responses: `list`, `consult`, `refusal` (shares), `length` (mean words), `repetition` (mean share).
+SHORTCUTS: dict[str, Callable[[str], float]] = {
+    "lists": has_list,
+    "consult": has_consult,
+    "refusal": is_refusal,
+    "repetition": repetition,
+    "mean_length_words": num_words,
+}
+
+
+def shortcut_rates(responses: Sequence[Sequence[str]]) -> dict[str, NDArray[np.float64]]:
+    """Per shortcut the mean over each prompt's samples, [prompts]: shares in [0, 1], lengths in words.
+
+    Args:
+        responses: [prompts][samples]. A rate per prompt, so that intervals can resample prompts.
 
     Raises:
-        ValueError: There is no text.
+        ValueError: A prompt has no response.
+
+    >>> shortcut_rates([["1. mix it 2. bake it.", "mix it."]])["lists"]
+    array([0.5])
     """
-    if not texts:
-        raise ValueError("texts must hold at least one response, got none")
-    num_texts = len(texts)
+    empty = [index for index, samples in enumerate(responses) if not samples]
+    if empty:
+        raise ValueError(f"responses must hold at least one response per prompt, got none for prompt {empty[0]}")
     return {
-        "list": sum(map(has_list, texts)) / num_texts,
-        "consult": sum(map(has_consult, texts)) / num_texts,
-        "refusal": sum(map(is_refusal, texts)) / num_texts,
-        "length": sum(map(num_words, texts)) / num_texts,
-        "repetition": sum(map(repetition, texts)) / num_texts,
+        name: np.array([np.mean([measure(text) for text in samples]) for samples in responses])
+        for name, measure in SHORTCUTS.items()
     }

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from allgood.diagnostics import within_prompt_correlation
 from allgood.intervals import cluster_bootstrap
 from experiments.best_of_k.models import MIN_ANSWERS, Scored
 from experiments.best_of_k.rankers import PROPERTIES, rankers, weighted_sum
@@ -22,7 +23,6 @@ from pipelines.answers.reading import Answered
 from pipelines.answers.rewards import RawRewards
 from pipelines.best_of_k.frontier import best_of_every_k
 from pipelines.best_of_k.pool import Pool
-from pipelines.evaluation.scorers import within_prompt_correlation
 
 Floats = NDArray[np.float64]
 

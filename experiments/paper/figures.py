@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from allgood.diagnostics import CURVE_PERCENTILES
 from experiments.paper.stored import (
     Metric,
     Result,
@@ -21,7 +22,6 @@ from experiments.paper.stored import (
     trained_curves,
 )
 from experiments.study.analysis import Curve
-from pipelines.evaluation.measure import CURVE_PERCENTILES
 from pipelines.output.drawing import PALETTE, save_png
 
 COLOURS = (PALETTE[1], PALETTE[0], *PALETTE[2:], "#8C6D1F", "#7F3C8D")  # raw and log-sigmoid as on the study's page

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from allgood.diagnostics import CURVE_PERCENTILES
 from allgood.errors import DataError
 from experiments.study.analysis import Curve, Difference, curve, matched_difference, paired
-from pipelines.evaluation.measure import CURVE_PERCENTILES
 
 Result = Mapping[str, Any]
 Metric = Callable[[Mapping[str, Any]], float]

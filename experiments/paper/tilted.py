@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from allgood.best_of_k import best_of_k, kl_estimate
+from allgood.shortcuts import SHORTCUTS
 from allgood.tilting import solve_gamma, tilt
 from experiments.study.matched import utilities_of
 from pipelines.config.run import RunConfig
-from pipelines.evaluation.shortcuts import SHORTCUTS
 from pipelines.references.cached_samples import CachedSamples
 
 TARGETS = (0.1, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)

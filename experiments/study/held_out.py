@@ -22,8 +22,9 @@ from pipelines.cast.request import EVALUATOR, evaluator_parts, reward_parts
 from pipelines.config.run import RunConfig
 from pipelines.data import Prompt
 from pipelines.evaluation.estimates import PerPrompt
+from pipelines.evaluation.findings import agreements
 from pipelines.evaluation.measure import DEFAULT_QUANTILE, FloatGrid, PolicySamples
-from pipelines.evaluation.scorers import agreements, sft_quantile, sft_share_over, share_over
+from pipelines.evaluation.scorers import sft_quantile, sft_share_over, share_over
 from pipelines.run.folder import RunFolder
 
 SAMPLES_PER_PROMPT = 2  # of each arm; of the SFT policy all, because the bars are quantiles of them

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from actors.learning.sequence_kl import sequence_k1, sequence_k3
 from actors.messages import Batch, Experience, FloatRow, Scores
 from allgood.errors import TrainingError
+from allgood.guards import kept_rows
 from pipelines.alignment.loop import Assembled, State
 from pipelines.cast.experience import groups_of, merged_scores
-from pipelines.objective.combined import CombinedUtility, kept_rows, refuse_too_many_failures
+from pipelines.objective.combined import CombinedUtility, refuse_too_many_failures
 
 
 def assemble(

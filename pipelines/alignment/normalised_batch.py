@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from actors.learning.sequence_kl import sequence_k1
 from actors.messages import Experience, FloatRow
 from allgood.aggregation import normalise_then_sum
+from allgood.guards import kept_rows
 from pipelines.alignment.batch import assemble
 from pipelines.alignment.loop import Assembled, State
 from pipelines.cast.experience import groups_of, merged_scores
-from pipelines.objective.combined import CombinedUtility, kept_rows
+from pipelines.objective.combined import CombinedUtility
 
 
 def assemble_normalised(

@@ -9,24 +9,21 @@ from typing import Any
 
 import numpy as np
 
+from allgood.diagnostics import agreement_by_prompt, improvement, saturation, within_prompt_correlation
+from allgood.winrate import win_rate_by_prompt
 from pipelines.evaluation.estimates import Estimate, PerPrompt, known_estimates
 from pipelines.evaluation.measure import (
     DEFAULT_QUANTILE,
     FloatGrid,
     Measurement,
-    improvement,
     measure,
     quantile_bars,
 )
 from pipelines.evaluation.samples import ScoredSamples
 from pipelines.evaluation.scorers import (
-    agreements,
-    saturation,
     sft_quantile,
     sft_share_over,
     share_over,
-    win_rate,
-    within_prompt_correlation,
 )
 
 
@@ -82,7 +79,7 @@ def evaluator_2(aligned: ScoredSamples, sft: ScoredSamples, name: str, settings:
         {
             "over_quantile": share_over(scores, bars),
             "sft_over_quantile": sft_share_over(baseline, settings.quantile(name)),
-            "win_rate": win_rate(scores, baseline),
+            "win_rate": win_rate_by_prompt(scores, baseline).numpy(),
         }
     )
     return {"quantile": settings.quantile(name), **_plain(found), "improvement": asdict(improvement(scores, baseline))}
@@ -94,7 +91,7 @@ def reward_model(
     """What became of a training reward: gain, saturation, and agreement with evaluator and gold before and after."""
     rewards, baseline = aligned.rewards[name], sft.rewards[name]
     gain = np.nanmean(rewards, axis=1) - np.nanmean(baseline, axis=1)
-    found = settings.estimates({"gain": gain, "win_rate": win_rate(rewards, baseline)})
+    found = settings.estimates({"gain": gain, "win_rate": win_rate_by_prompt(rewards, baseline).numpy()})
     return {
         **_plain(found),
         "num_failed": int(np.isnan(rewards).sum()),
@@ -115,6 +112,11 @@ def scorers_of(samples: ScoredSamples, name: str) -> dict[str, FloatGrid]:
     found = {"reward": samples.rewards[name]}
     found |= {"evaluator": samples.evaluators[name]} if name in samples.evaluators else {}
     return found | ({"gold": samples.policy.gold[name]} if name in samples.policy.gold else {})
+
+
+def agreements(scores: Mapping[str, FloatGrid]) -> dict[str, PerPrompt]:
+    """Agreement per prompt of every two scorers of one property, named "first~second"."""
+    return {f"{one}~{other}": agreement_by_prompt(scores[one], scores[other]) for one, other in combinations(scores, 2)}
 
 
 def margin_correlations(margins: ByPolicy) -> dict[str, dict[str, float]]:

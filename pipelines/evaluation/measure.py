@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from allgood.diagnostics import Improvement, improvement
+from allgood.shortcuts import shortcut_rates
 from allgood.winrate import both_win_rate_by_prompt, win_rate_by_prompt
 from pipelines.evaluation.estimates import Estimate, PerPrompt, estimates
-from pipelines.evaluation.shortcuts import shortcut_values
 from pipelines.objective.gold import over_every_bar
 
 FloatGrid = NDArray[np.float64]
@@ -24,7 +25,6 @@ FloatGrid = NDArray[np.float64]
 
 EVALUATION_QUANTILES = {"helpful": 0.85, "harmless": 0.95}  # of the SFT policy's scores; other properties: DEFAULT
 DEFAULT_QUANTILE = 0.85
-CURVE_PERCENTILES = tuple(range(0, 101, 5))
 
 
 @dataclass(frozen=True)
@@ -48,21 +48,6 @@ class PolicySamples:
             finish_reasons=tuple(row[chosen] for row in self.finish_reasons),
             num_tokens=self.num_tokens[:, chosen],
         )
-
-
-@dataclass(frozen=True)
-class Improvement:
-    """How the gain in a score over the SFT policy is spread over prompts, in the score's units.
-
-    `gains_at` are percentiles 0, 5, ..., 100 of the prompts' gains (`CURVE_PERCENTILES`).
-    """
-
-    mean: float
-    share_improved: float
-    share_worse: float
-    worst_decile: float  # mean gain of the worst tenth of the prompts
-    best_decile: float
-    gains_at: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -99,15 +84,6 @@ class Measurement:
         return asdict(self)
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """Policy A minus policy B, paired by prompt."""
-
-    gold_win_rate: Estimate
-    both_good_rate: Estimate
-    kl: Estimate
-
-
 def measure(
     policy: PolicySamples,
     sft: PolicySamples,
@@ -127,7 +103,7 @@ def measure(
     _check(policy, sft, bars)
     columns: dict[str, PerPrompt] = {"kl": policy.kl.mean(axis=1)}
     columns["share_cut"] = np.array([np.mean([reason == "length" for reason in row]) for row in policy.finish_reasons])
-    columns |= {f"shortcut.{name}": values for name, values in shortcut_values(policy.responses).items()}
+    columns |= {f"shortcut.{name}": values for name, values in shortcut_rates(policy.responses).items()}
     if policy.gold:
         columns |= _gold_columns(policy, sft, bars, quantiles, seed)
     found = estimates(columns, seed=seed, num_bootstrap=num_bootstrap)
@@ -139,26 +115,6 @@ def measure(
         share_cut=found["share_cut"],
         gold=_gold_measurement(found, policy, sft) if policy.gold else None,
     )
-
-
-def compare(
-    policy: PolicySamples,
-    other: PolicySamples,
-    sft: PolicySamples,
-    bars: Mapping[str, float],
-    *,
-    seed: int,
-    num_bootstrap: int,
-) -> Comparison:
-    """Paired differences `policy` - `other`; both meet the same SFT samples."""
-    _check(policy, sft, bars)
-    _check(other, sft, bars)
-    differences = {
-        "gold_win_rate": _mean_win_rate(policy, sft) - _mean_win_rate(other, sft),
-        "both_good_rate": good_share(policy.gold, bars) - good_share(other.gold, bars),
-        "kl": policy.kl.mean(axis=1) - other.kl.mean(axis=1),
-    }
-    return Comparison(**estimates(differences, seed=seed, num_bootstrap=num_bootstrap))
 
 
 def evaluator_1_win_rates(
@@ -183,27 +139,6 @@ def good_share(scores: Mapping[str, FloatGrid], bars: Mapping[str, float]) -> Pe
 def quantile_bars(scores: Mapping[str, FloatGrid], quantiles: Mapping[str, float]) -> dict[str, float]:
     """Bars at quantiles of the scores over all prompts together, linear interpolation."""
     return {name: float(np.nanquantile(grid, quantiles.get(name, DEFAULT_QUANTILE))) for name, grid in scores.items()}
-
-
-def improvement(scores: FloatGrid, sft: FloatGrid) -> Improvement:
-    """The spread over prompts of mean score minus the SFT policy's mean score.
-
-    Prompts without a score of either are left out; without any prompt everything is NaN.
-    """
-    known = np.isfinite(scores).any(axis=1) & np.isfinite(sft).any(axis=1)
-    gains = np.sort(np.nanmean(scores[known], axis=1) - np.nanmean(sft[known], axis=1))
-    if not gains.size:
-        nan = float("nan")
-        return Improvement(nan, nan, nan, nan, nan, gains_at=(nan,) * len(CURVE_PERCENTILES))
-    tenth = max(1, round(len(gains) / 10))
-    return Improvement(
-        mean=float(gains.mean()),
-        share_improved=float((gains > 0).mean()),
-        share_worse=float((gains < 0).mean()),
-        worst_decile=float(gains[:tenth].mean()),
-        best_decile=float(gains[-tenth:].mean()),
-        gains_at=tuple(float(value) for value in np.percentile(gains, CURVE_PERCENTILES)),
-    )
 
 
 def opponents_of(policy: PolicySamples, sft: PolicySamples) -> tuple[PolicySamples, PolicySamples]:
@@ -260,11 +195,6 @@ def _gold_measurement(found: Mapping[str, Estimate], policy: PolicySamples, sft:
         gold_means=_group(found, "mean."),
         improvement={name: improvement(grid, sft.gold[name]) for name, grid in policy.gold.items()},
     )
-
-
-def _mean_win_rate(policy: PolicySamples, sft: PolicySamples) -> PerPrompt:
-    left, right = opponents_of(policy, sft)
-    return _mean_of([win_rate_by_prompt(left.gold[name], right.gold[name]).numpy() for name in left.gold])
 
 
 def _mean_of(rates: Sequence[PerPrompt]) -> PerPrompt:

@@ -1,20 +1,17 @@
 """What learned scorers say: the held-out preference model against its own SFT quantile, and how far to trust both.
 
 A reward model is never called a judge. `rewards` are raw, [prompts, samples], NaN where scoring failed; the reward of a
-prompt is known only up to a constant, so every number here compares samples of one prompt, or uses a reference. What
-`allgood.winrate` and `allgood.diagnostics` refuse, a failed score, is left out here.
+prompt is known only up to a constant, so every number here compares samples of one prompt, or uses a reference.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
-from numpy.typing import NDArray
 
 from allgood.treatment import Treatment, treat
 from pipelines.config.properties import (
@@ -35,15 +32,6 @@ from pipelines.evaluation.measure import FloatGrid
 from pipelines.objective.combinations import p_good
 
 MIN_SAMPLES_PER_QUANTILE = 8
-SATURATED = 0.95
-
-
-@dataclass(frozen=True)
-class Saturation:
-    """How much of a property is already won: mean P(good) and the share of samples with P(good) over `SATURATED`."""
-
-    mean_p_good: float
-    share_saturated: float
 
 
 @contextmanager
@@ -105,56 +93,6 @@ def share_over(scores: FloatGrid, bars: PerPrompt) -> PerPrompt:
     return share
 
 
-def win_rate(scores: FloatGrid, opponents: FloatGrid) -> PerPrompt:
-    """Share of the k x m pairs that `scores` wins, ties one half, [prompts]. Failed scores (NaN)
-    meet nobody.
-    """
-    left, right = scores[:, :, None], opponents[:, None, :]
-    known = np.isfinite(left) & np.isfinite(right)
-    wins = np.where(known, (left > right) + 0.5 * (left == right), 0.0)
-    with np.errstate(invalid="ignore"):  # a prompt without a pair has no win rate: NaN
-        rates: PerPrompt = wins.sum(axis=(1, 2)) / known.sum(axis=(1, 2))
-    return rates
-
-
-def agreement(first: FloatGrid, second: FloatGrid) -> PerPrompt:
-    """Share of pairs of a prompt's samples that both scorers put in the same order, [prompts]; ties are left out."""
-    rows, columns = np.triu_indices(first.shape[1], k=1)
-    one, other = first[:, rows] - first[:, columns], second[:, rows] - second[:, columns]
-    decided = np.isfinite(one) & np.isfinite(other) & (one != 0) & (other != 0)
-    same = decided & (np.sign(one) == np.sign(other))
-    with np.errstate(invalid="ignore"):
-        share: PerPrompt = same.sum(axis=1) / decided.sum(axis=1)
-    return share
-
-
-def within_prompt_correlation(first: FloatGrid, second: FloatGrid) -> float:
-    """Correlation of two scores given the prompt: of their deviations from the prompt's mean. NaN without any spread.
-
-    The conjunction assumes independent judgements given prompt and response; margins that move together within a
-    prompt are no violation by themselves, but where they oppose each other the properties are in tension.
-    """
-    known = np.isfinite(first) & np.isfinite(second)
-    one, other = _centred(first, known), _centred(second, known)
-    scale = np.sqrt((one**2).sum() * (other**2).sum())
-    return float((one * other).sum() / scale) if scale > 0 else float("nan")
-
-
-def _centred(values: FloatGrid, known: NDArray[np.bool_]) -> FloatGrid:
-    """Deviations from each prompt's mean, 0 where unknown."""
-    kept = np.where(known, values, 0.0)
-    means = kept.sum(axis=1, keepdims=True) / np.maximum(known.sum(axis=1, keepdims=True), 1)
-    return np.where(known, kept - means, 0.0)
-
-
-def saturation(p_good: FloatGrid) -> Saturation:
-    """Of P(good) in [0, 1]; NaN, a failed score, is left out."""
-    known = p_good[np.isfinite(p_good)]
-    if not known.size:
-        return Saturation(float("nan"), float("nan"))
-    return Saturation(float(known.mean()), float((known > SATURATED).mean()))
-
-
 def fresh_p_good(
     setting: Property, rewards: FloatGrid, sft: FloatGrid, references: PerPrompt, *, temperature: float
 ) -> FloatGrid:
@@ -211,13 +149,3 @@ def centred(rewards: FloatGrid, references: PerPrompt, *, temperature: float) ->
     """Margins z [prompts, samples]; NaN where a reward or a prompt's reference is missing."""
     margins: FloatGrid = (rewards - references[:, None]) / temperature
     return margins
-
-
-def agreements(scores: Mapping[str, FloatGrid]) -> dict[str, PerPrompt]:
-    """`agreement` of every two scorers of one property, named "first~second"."""
-    names = list(scores)
-    return {
-        f"{one}~{other}": agreement(scores[one], scores[other])
-        for index, one in enumerate(names)
-        for other in names[index + 1 :]
-    }

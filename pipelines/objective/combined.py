@@ -39,7 +39,6 @@ __all__ = [
     "combined_utility",
     "initial_multipliers",
     "is_log_prob",
-    "kept_rows",
     "refuse_too_many_failures",
 ]
 
@@ -160,10 +159,3 @@ def refuse_too_many_failures(scores: Mapping[str, Scores], *, max_nan_share: flo
                 f"step {step}: {share:.0%} of the scores of property {name} are NaN, more than align.max_nan_share = "
                 f"{max_nan_share:.0%}; the scorer fails on these responses"
             )
-
-
-def kept_rows(utilities: FloatRow, groups: np.ndarray) -> np.ndarray:
-    """Indices of the rows that an update may use: a finite utility, in a group with at least two such rows."""
-    finite = np.isfinite(utilities)
-    sizes = np.bincount(groups[finite], minlength=int(groups.max(initial=-1)) + 1)
-    return np.flatnonzero(finite & (sizes[groups] >= 2))

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from allgood.errors import DataError, ReferenceTableError
 from allgood.opponents import NUM_FOLDS, both_win_shares, win_shares
+from allgood.shortcuts import SHORTCUTS
 from pipelines.config.properties import ModelProperty, Property
-from pipelines.evaluation.shortcuts import SHORTCUTS
 from pipelines.objective.combinations import p_good
 from pipelines.references.cached_samples import CachedSamples, PropertyUtilities
 

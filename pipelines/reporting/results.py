@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
-from pipelines.evaluation.measure import CURVE_PERCENTILES
+from allgood.diagnostics import CURVE_PERCENTILES
 from pipelines.reporting.content import Content, Entry, Policy
 from pipelines.reporting.html import Markup, Picture, Section, number, paragraph, table, with_interval
 from pipelines.reporting.plots import Point, bars, forest, frontier, quantile_curves

@@ -12,6 +12,7 @@ import ray
 from actors.cluster.cast import spawn_in_group
 from actors.cluster.named_actors import attach
 from allgood.errors import CheckpointError
+from allgood.winrate import win_rate_by_prompt
 from pipelines.alignment.align import Watch, resume, run_align
 from pipelines.alignment.checkpoints import TABLE_HASH, latest, newest
 from pipelines.alignment.loop import Step
@@ -23,7 +24,6 @@ from pipelines.evaluation.estimates import PerPrompt, known_estimates
 from pipelines.evaluation.measure import good_share
 from pipelines.evaluation.samples import ScoredSamples, load_samples, save_samples
 from pipelines.evaluation.samples import test_prompts as prompts_of_test
-from pipelines.evaluation.scorers import win_rate
 from pipelines.objective.gold import gold_of
 from pipelines.output.hashes import sha256_of
 from pipelines.output.progress import say
@@ -93,7 +93,7 @@ def _test_samples(config: RunConfig, cast: Actors, source: Source, *, policy_ver
 def test_numbers(config: RunConfig, source: Source, samples: ScoredSamples, sft: ScoredSamples) -> dict[str, Any]:
     """Win rates, KL and, by gold, the both-good rate on test prompts, with intervals from resampled prompts."""
     ours, theirs = (s.policy.gold if source == "gold" else s.evaluators for s in (samples, sft))
-    wins = {name: win_rate(scores, theirs[name]) for name, scores in ours.items()}
+    wins = {name: win_rate_by_prompt(scores, theirs[name]).numpy() for name, scores in ours.items()}
     columns: dict[str, PerPrompt] = {f"win_rate.{name}": rates for name, rates in wins.items()}
     columns |= {"win_rate": np.mean(list(wins.values()), axis=0), "kl": samples.policy.kl.mean(axis=1)}
     gold = gold_of(config)

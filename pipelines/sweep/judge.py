@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from actors.messages import Experience
 from allgood.errors import ConfigError, DataError
+from allgood.winrate import win_rate_by_prompt
 from pipelines.alignment.validation import Judge
 from pipelines.cast.actors import Actors
 from pipelines.cast.experience import texts
@@ -23,7 +24,6 @@ from pipelines.cast.request import EVALUATOR
 from pipelines.config.run import RunConfig
 from pipelines.evaluation.estimates import PerPrompt
 from pipelines.evaluation.measure import FloatGrid
-from pipelines.evaluation.scorers import win_rate
 from pipelines.objective.gold import gold_of
 from pipelines.references.table import SAMPLES
 from pipelines.run.folder import RunFolder
@@ -111,9 +111,9 @@ def validation_judge(config: RunConfig, opponents: Opponents, cast: Actors) -> J
         ids = [prompt for chunk in experience for prompt in chunk.rollout.chunk.prompt_ids]
         refuse_unmet(opponents, ids)
         rates = {
-            name: win_rate(
+            name: win_rate_by_prompt(
                 np.reshape(scores[name], (len(ids), -1)), np.array([known[prompt] for prompt in ids], dtype=np.float64)
-            )
+            ).numpy()
             for name, known in opponents.scores.items()
         }
         return mean_win_rates(rates)

@@ -6,7 +6,7 @@ import math
 import random
 from dataclasses import dataclass
 
-from allgood.diagnostics import has_consult, has_list
+from allgood.shortcuts import has_consult, has_list
 from pipelines.world import gold
 from pipelines.world.facts import topics
 from pipelines.world.prompts import WorldPrompt

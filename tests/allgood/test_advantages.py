@@ -88,22 +88,3 @@ def test_bad_input_of_gae_is_refused():
     ]:
         with pytest.raises(ValueError, match=message):
             call()
-
-
-def test_whiten_by_hand_and_with_a_mask():
-    # mean 2, std (ddof 1) sqrt(2)
-    found = advantages.whiten(torch.tensor([1.0, 3.0, 99.0]), torch.tensor([True, True, False]))
-    assert found.tolist() == pytest.approx([-1 / math.sqrt(2), 1 / math.sqrt(2), 0.0])
-    kept = advantages.whiten(torch.tensor([1.0, 3.0]), shift_mean=False)
-    assert kept.tolist() == pytest.approx([2 - 1 / math.sqrt(2), 2 + 1 / math.sqrt(2)])
-
-
-def test_values_that_cannot_be_whitened_are_refused():
-    for values, mask, message in [
-        (torch.ones(3), None, "values must differ to be whitened, but all 3 are 1.0"),
-        (torch.ones(1), None, "at least 2 kept ones, got 1"),
-        (torch.tensor([1.0, math.nan]), None, "values must be finite"),
-        (torch.ones(3), torch.ones(2), "values and mask must have the same shape"),
-    ]:
-        with pytest.raises(ValueError, match=message):
-            advantages.whiten(values, mask)

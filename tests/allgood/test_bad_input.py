@@ -76,8 +76,6 @@ CASES: list[tuple[Callable[..., object], Call, str]] = [
     (advantages.group_mean, lambda: advantages.group_mean(torch.zeros(0, 3)), r"returns must be .* got shape \(0, 3\)"),
     (advantages.gae, lambda: advantages.gae(P23, P24), r"rewards and values .* \(2, 3\) and \(2, 4\)"),
     (advantages.gae, lambda: advantages.gae(P23, P23, discount=1.5), r"discount must lie in \[0, 1\], got 1\.5"),
-    (advantages.whiten, lambda: advantages.whiten(INF23), "values must be finite"),
-    (advantages.whiten, lambda: advantages.whiten(P23), r"values must differ .* all 6 are 0\.0"),
     # aggregation
     (aggregation.raw_sum, lambda: aggregation.raw_sum({}), "rewards must hold at least one property, got none"),
     (aggregation.raw_sum, lambda: aggregation.raw_sum({"a": P23, "b": P24}), r"rewards\['b'\] and rewards\['a'\] must"),
@@ -132,15 +130,18 @@ CASES: list[tuple[Callable[..., object], Call, str]] = [
     ),
     (calibration.fit_temperature, lambda: calibration.fit_temperature([math.inf]), "margins must be finite"),
     # diagnostics
-    (diagnostics.saturation, lambda: diagnostics.saturation(P2, threshold=0), r"threshold must lie in \(0, 1\), got 0"),
-    (diagnostics.margin_correlation, lambda: diagnostics.margin_correlation({"a": P23}), "at least 2 properties, got"),
-    (diagnostics.improvement, lambda: diagnostics.improvement(P23, NAN23), "baseline must be finite"),
-    (diagnostics.improvement_at_kl, lambda: diagnostics.improvement_at_kl(P23, P23, -1), "target_kl must be .* got -1"),
+    (diagnostics.saturation, lambda: diagnostics.saturation(P2), r"p_good must be \[prompts, samples\], got shape"),
     (
-        diagnostics.improvement_at_kl,
-        lambda: diagnostics.improvement_at_kl(torch.randn(2, 4), P23, 0.1),
-        "values and weights must have the same shape",
+        diagnostics.within_prompt_correlation,
+        lambda: diagnostics.within_prompt_correlation(P23, P24),
+        r"first and second must have the same shape, got \(2, 3\) and \(2, 4\)",
     ),
+    (
+        diagnostics.agreement_by_prompt,
+        lambda: diagnostics.agreement_by_prompt(P23, P24),
+        r"first and second must have the same shape, got \(2, 3\) and \(2, 4\)",
+    ),
+    (diagnostics.improvement, lambda: diagnostics.improvement(P23, P23[:1]), "the same prompts, got 2 and 1"),
     # ensembles
     (ensembles.ensemble_mean, lambda: ensembles.ensemble_mean(torch.zeros(0, 2)), r"members .* got shape \(0, 2\)"),
     (ensembles.ensemble_mean, lambda: ensembles.ensemble_mean(torch.zeros(2, 3, 0)), "members must hold at least one"),
@@ -155,15 +156,12 @@ CASES: list[tuple[Callable[..., object], Call, str]] = [
         r"rewards all lie in \[0, 1\] \(40 of them",
     ),
     (guards.refuse_default_rewards, lambda: guards.refuse_default_rewards(P23), "exactly 0 for 6 of 6"),
-    (guards.keep_scored, lambda: guards.keep_scored({}, P2), "rewards must hold at least one property, got none"),
     (
-        guards.refuse_foreign_references,
-        lambda: guards.refuse_foreign_references({"model": "a"}, {"model": "b"}),
-        "made with model = a, but this run has b",
+        guards.kept_rows,
+        lambda: guards.kept_rows(np.zeros(3), np.zeros(2, dtype=int)),
+        r"utilities and groups must both be \[rows\], got shapes \(3,\) and \(2,\)",
     ),
     # intervals
-    (intervals.wilson, lambda: intervals.wilson(4, 3), r"successes must lie in 0\.\.3, got 4"),
-    (intervals.wilson, lambda: intervals.wilson(math.nan, 3), r"successes must lie in 0\.\.3, got nan"),
     (intervals.cluster_bootstrap, lambda: intervals.cluster_bootstrap([], seed=0), "values must be non-empty"),
     (intervals.t_interval, lambda: intervals.t_interval([1.0]), r"at least 2, got shape \(1,\)"),
     (intervals.smallest_detectable, lambda: intervals.smallest_detectable(1, 5, power=1), "power .* got 1"),
@@ -228,7 +226,7 @@ CASES: list[tuple[Callable[..., object], Call, str]] = [
     (resampling.resampled_means, lambda: resampled(np.zeros((0, 2)), 1), r"sums and counts must .* \(0, 2\)"),
     (resampling.resampled_means, lambda: resampled(np.zeros((3, 2)), 0), "num_resamples must be at least 1, got 0"),
     # shortcuts
-    (shortcuts.shortcut_rates, lambda: shortcuts.shortcut_rates([]), "texts must hold at least one response, got none"),
+    (shortcuts.shortcut_rates, lambda: shortcuts.shortcut_rates([[]]), "at least one response per prompt, got none"),
     # tilting
     (tilting.tilt, lambda: tilting.tilt(P23, 0), "gamma must be a finite number above 0, got 0"),
     (tilting.tilt, lambda: tilting.tilt(P23, math.nan), "gamma must be a finite number above 0, got nan"),
@@ -267,9 +265,7 @@ CASES: list[tuple[Callable[..., object], Call, str]] = [
     (transforms.z_score, lambda: transforms.z_score(P2, 0.0, 0.0), r"std must be .* above 0, got 0\.0"),
     # winrate
     (winrate.win_rate_by_prompt, lambda: winrate.win_rate_by_prompt(P23, P23[:1]), "same prompts, got 2 and 1"),
-    (winrate.win_rate, lambda: winrate.win_rate(NAN23, P23, seed=0), "scores must be finite"),
     (winrate.both_win_rate_by_prompt, lambda: winrate.both_win_rate_by_prompt({}, {}), "must hold the same properties"),
-    (winrate.paired_comparison, lambda: winrate.paired_comparison(P2, P3, seed=0), "got 2 and 3 prompts"),
 ]
 
 

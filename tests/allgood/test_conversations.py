@@ -14,7 +14,6 @@ from allgood.conversations import (
     parse,
     prompt_id,
     render,
-    split_last_response,
 )
 
 TWO_ROUNDS = (
@@ -71,20 +70,14 @@ def test_text_without_a_label_is_no_conversation() -> None:
             parse(text)
 
 
-def test_the_last_response_splits_off_and_joins_again() -> None:
-    prompt, response = split_last_response(TWO_ROUNDS)
+def test_a_prompt_and_its_response_join_to_the_conversation() -> None:
+    *asked, answer = parse(TWO_ROUNDS)
+    prompt = as_prompt(asked)
     assert prompt.endswith("\n\nHuman: And mate?\n\nAssistant:")
-    assert response == "Also a drink."
-    assert join(prompt, response) == TWO_ROUNDS
-    assert split_last_response(prompt) == (prompt, "")
+    assert answer.content == "Also a drink."
+    assert join(prompt, answer.content) == TWO_ROUNDS
+    assert parse(prompt)[-1] == Turn("assistant", "")
     assert join(prompt, "") == prompt
-
-
-def test_only_a_conversation_that_ends_in_an_answer_has_a_last_response() -> None:
-    with pytest.raises(ValueError, match="does not end in an 'Assistant:' turn"):
-        split_last_response("\n\nHuman: Hi")
-    with pytest.raises(ValueError, match="no turn before"):
-        split_last_response("\n\nAssistant: Hi")
 
 
 def test_a_prompt_ends_exactly_in_the_assistant_label() -> None:

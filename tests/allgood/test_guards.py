@@ -3,8 +3,11 @@
 import dataclasses
 import math
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from allgood import advantages, aggregation, guards, losses, transforms
 from allgood.formula import Formula
@@ -19,7 +22,8 @@ UTILITIES = {name: transforms.log_sigmoid(margins, 0.0) for name, margins in GRO
 def test_damage_normalise_then_sum_pushes_the_only_good_response_down():
     right = advantages.group_mean(Formula("a & b").log_prob(GROUP))
     assert right[0].tolist() == pytest.approx([-1.80, -0.07, 0.77, 1.10], abs=0.005)
-    wrong = advantages.whiten(aggregation.normalise_then_sum(UTILITIES))  # GDPO whitens the batch at the end
+    summed = aggregation.normalise_then_sum(UTILITIES)
+    wrong = (summed - summed.mean()) / summed.std()  # GDPO whitens the batch at the end
     assert wrong[0].tolist() == pytest.approx([-0.90, 0.79, 0.94, -0.82], abs=0.01)
     assert right.argmax() == 3
     assert wrong.argmax() != 3
@@ -104,8 +108,9 @@ def test_damage_a_failed_score_turned_into_0_wins():
     groups = torch.zeros(4, dtype=torch.int64)
     wrong = advantages.rloo(sum(values.nan_to_num(0.0) for values in utilities.values()), groups)
     assert wrong.argmax() == 2
-    mask = guards.keep_scored(utilities, groups).mask
-    right = advantages.rloo(sum(values[mask] for values in utilities.values()), groups[mask])
+    summed = sum(utilities.values())
+    kept = guards.kept_rows(summed.numpy(), groups.numpy())
+    right = advantages.rloo(summed[kept], groups[kept])
     assert right.tolist() == pytest.approx([-0.9, 2.1, -1.2])  # of the returns -3, -1, -3.2
 
 
@@ -122,23 +127,26 @@ def test_rewards_that_are_often_exactly_0_are_refused():
         guards.refuse_default_rewards(rewards, max_share=2)
 
 
-def test_samples_without_a_score_are_dropped_and_counted_prompts_with_them():
-    rewards = {
-        "a": torch.tensor([1.0, math.nan, 3.0, 4.0, math.inf, 6.0]),
-        "b": torch.tensor([1.0, 2.0, 3.0, math.nan, 5.0, 6.0]),
-    }
-    found = guards.keep_scored(rewards, torch.tensor([7, 7, 7, 2, 2, 2]))
-    # prompt 7 keeps its first and third; prompt 2 has one complete sample left, which has no baseline
-    assert found.mask.tolist() == [True, False, True, False, False, False]
-    assert found.num_failed == {"a": 2, "b": 1}
-    assert found.num_dropped == 4
+def test_a_row_without_a_score_leaves_its_group_and_a_group_of_one_is_dropped():
+    utilities = np.float32([0, np.nan, 1, np.nan, np.nan, 2, 3, 4, 5, np.inf, 6])
+    groups = np.array([0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3])
+    assert guards.kept_rows(utilities, groups).tolist() == [0, 2, 6, 7, 8]
+    assert guards.kept_rows(np.empty(0), np.empty(0, dtype=np.int64)).tolist() == []
 
 
-def test_scores_that_do_not_fit_are_refused():
-    with pytest.raises(ValueError, match="at least one property"):
-        guards.keep_scored({}, torch.zeros(2))
-    with pytest.raises(ValueError, match=r"rewards\['a'\] and groups must have the same shape"):
-        guards.keep_scored({"a": torch.zeros(3)}, torch.zeros(2))
+@given(st.lists(st.tuples(st.integers(0, 4), st.sampled_from([np.nan, 0.0, 1.0])), max_size=20))
+def test_kept_rows_are_scored_and_never_alone_in_their_group(rows):
+    groups, utilities = np.array([row[0] for row in rows], dtype=int), np.array([row[1] for row in rows])
+    kept = guards.kept_rows(utilities, groups)
+    assert np.isfinite(utilities[kept]).all()
+    for group in range(5):
+        scored = np.flatnonzero((groups == group) & np.isfinite(utilities))
+        assert np.isin(scored, kept).all() if len(scored) >= 2 else not np.isin(scored, kept).any()
+
+
+def test_utilities_that_do_not_fit_their_groups_are_refused():
+    with pytest.raises(ValueError, match=r"must both be \[rows\], got shapes \(3,\) and \(2,\)"):
+        guards.kept_rows(np.zeros(3), np.zeros(2, dtype=int))
 
 
 def test_damage_the_reference_of_another_model_freezes_the_policy():
@@ -148,17 +156,6 @@ def test_damage_the_reference_of_another_model_freezes_the_policy():
     wrong = transforms.log_sigmoid(rewards + 20, torch.tensor([1.0]))
     assert (right.max() - right.min()).item() > 0.9
     assert (wrong.max() - wrong.min()).item() < 1e-8
-
-
-def test_references_of_another_model_are_refused_by_key():
-    keys = {"reward_model": "abc", "template": "x"}
-    guards.refuse_foreign_references(keys, dict(keys))
-    with pytest.raises(ValueError, match="made with reward_model = abc, but this run has abd"):
-        guards.refuse_foreign_references(keys, {**keys, "reward_model": "abd"})
-    with pytest.raises(ValueError, match="made with policy = nothing, but this run has p"):
-        guards.refuse_foreign_references(keys, {**keys, "policy": "p"})
-    with pytest.raises(ValueError, match="made with template = x, but this run has nothing"):
-        guards.refuse_foreign_references(keys, {"reward_model": "abc"})
 
 
 def test_an_unknown_scale_is_refused():

@@ -6,17 +6,7 @@ import pytest
 import scipy.stats
 import torch
 
-from allgood.intervals import cluster_bootstrap, smallest_detectable, t_interval, wilson
-
-
-def test_wilson_agrees_with_scipy():
-    for successes, trials in [(0, 10), (3, 10), (10, 10), (512, 1000)]:
-        found = wilson(successes, trials)
-        expected = scipy.stats.binomtest(successes, trials).proportion_ci(method="wilson")
-        assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-12)
-        assert found.value == successes / trials
-    half_a_win = wilson(2.5, 10)
-    assert half_a_win.low < 0.25 < half_a_win.high
+from allgood.intervals import cluster_bootstrap, smallest_detectable, t_interval
 
 
 def test_bootstrap_agrees_with_the_standard_error_of_the_prompt_means():
@@ -94,9 +84,6 @@ def test_the_smallest_detectable_difference_has_the_power_it_says():
 
 def test_bad_input_is_refused():
     for call, message in [
-        (lambda: wilson(0, 0), "trials must be at least 1, got 0"),
-        (lambda: wilson(4, 3), r"successes must lie in 0\.\.3, got 4"),
-        (lambda: wilson(1, 3, confidence=1), r"confidence must lie in \(0, 1\), got 1"),
         (lambda: cluster_bootstrap([], seed=0), "values must be non-empty"),
         (lambda: cluster_bootstrap(torch.zeros(1, 2, 3), seed=0), "values must be non-empty"),
         (lambda: cluster_bootstrap([math.nan], seed=0), "values must be finite"),

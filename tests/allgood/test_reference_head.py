@@ -1,14 +1,11 @@
 import math
-from types import SimpleNamespace
 
 import pytest
 import torch
-from torch import nn
 
 from allgood.reference_head import (
     Prediction,
     ReferenceHead,
-    ReferencePredictor,
     coverage,
     fit,
     gaussian_nll,
@@ -79,55 +76,6 @@ def test_training_is_repeatable_and_leaves_the_random_state_alone():
 def test_constant_rewards_do_not_make_the_likelihood_infinite():
     head = fit(torch.randn(10, 3), torch.full((10, 4), 2.0), seed=0, num_steps=20)
     assert torch.isfinite(head(torch.randn(2, 3)).std).all()
-
-
-class Backbone(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.embedding = nn.Embedding(11, 6)
-
-    def forward(self, input_ids, attention_mask):
-        return SimpleNamespace(last_hidden_state=self.embedding(input_ids))
-
-
-def test_a_backbone_is_pooled_over_real_tokens_and_trained_with_the_head():
-    torch.manual_seed(0)
-    predictor = ReferencePredictor(Backbone(), ReferenceHead(6))
-    ids, mask = torch.tensor([[1, 2, 3], [4, 5, 0]]), torch.tensor([[1, 1, 1], [1, 1, 0]])
-    short = predictor.features(ids[1:, :2], mask[1:, :2])
-    torch.testing.assert_close(predictor.features(ids, mask)[1:], short)
-    draws = torch.tensor([[1.0, 2.0], [-1.0, -2.0]])
-    optimizer = torch.optim.Adam(predictor.parameters(), lr=0.05)
-    before = gaussian_nll(predictor(ids, mask), draws).item()
-    for _ in range(30):
-        optimizer.zero_grad()
-        loss = gaussian_nll(predictor(ids, mask), draws)
-        loss.backward()
-        optimizer.step()
-    assert loss.item() < before - 0.1
-
-
-def test_a_hugging_face_encoder_learns_the_rewards_of_prompts_with_the_head():
-    transformers = pytest.importorskip("transformers")
-    torch.manual_seed(0)
-    config = transformers.BertConfig(
-        vocab_size=11, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16
-    )
-    predictor = ReferencePredictor(transformers.BertModel(config, add_pooling_layer=False), ReferenceHead(8))
-    ids = torch.randint(1, 11, (64, 5))
-    means = 2.0 * (ids[:, :1] > 5) - 1.0  # what the first word says decides the reward
-    draws = means + 0.5 * torch.randn(64, 16)
-    predictor.head.standardise(predictor.features(ids, torch.ones_like(ids)).detach(), draws)
-    optimizer = torch.optim.Adam(predictor.parameters(), lr=0.01)
-    for _ in range(60):
-        optimizer.zero_grad()
-        gaussian_nll(predictor(ids, torch.ones_like(ids)), draws).backward()
-        optimizer.step()
-    predictor.eval()
-    found = predictor(ids, torch.ones_like(ids))
-    assert torch.corrcoef(torch.stack([found.mean, means[:, 0]]))[0, 1] > 0.9
-    assert found.std.mean().item() == pytest.approx(0.5, abs=0.2)
-    assert abs(coverage(found, draws, (0.85,))[0].share_below - 0.85) < 0.05
 
 
 def test_bad_input_is_refused():

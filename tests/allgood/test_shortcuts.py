@@ -2,7 +2,7 @@ import time
 
 import pytest
 
-from allgood.shortcuts import has_consult, has_list, is_refusal, num_words, repetition, shortcut_rates
+from allgood.shortcuts import has_consult, has_list, is_refusal, repetition, shortcut_rates
 
 
 @pytest.mark.parametrize(
@@ -102,30 +102,27 @@ def test_repetition_by_hand():
     assert repetition("a b") == 0.0
 
 
-def test_rates_by_hand():
-    texts = [
-        "1. mix it 2. stir it",
-        "i can not help with that. you should consult a professional.",
-        "ok",
-        "ha ha ha ha",
+def test_rates_by_hand_are_means_over_the_samples_of_each_prompt():
+    responses = [
+        ["1. mix it 2. bake it.", "mix it."],
+        ["you should consult a professional.", "i can not help with that."],
+        ["ha ha ha ha", " two  words\n"],
     ]
-    assert shortcut_rates(texts) == {
-        "list": 0.25,
-        "consult": 0.25,
-        "refusal": 0.25,
-        "length": (6 + 11 + 1 + 4) / 4,
-        "repetition": 0.125,
-    }
-    assert num_words(" two  words\n") == 2
+    found = shortcut_rates(responses)
+    assert found["lists"].tolist() == [0.5, 0.0, 0.0]
+    assert found["consult"].tolist() == [0.0, 0.5, 0.0]
+    assert found["refusal"].tolist() == [0.0, 0.5, 0.0]
+    assert found["repetition"].tolist() == [0.0, 0.0, 0.25]  # of two word 3-grams one is repeated
+    assert found["mean_length_words"].tolist() == [4.0, 5.5, 3.0]  # (6 + 2) / 2, (5 + 6) / 2, (4 + 2) / 2
 
 
-def test_no_text_is_refused():
-    with pytest.raises(ValueError, match="texts must hold at least one response"):
-        shortcut_rates([])
+def test_a_prompt_without_a_response_is_refused():
+    with pytest.raises(ValueError, match="at least one response per prompt, got none for prompt 1"):
+        shortcut_rates([["no."], []])
 
 
 def test_long_degenerate_texts_are_read_in_linear_time():
     started = time.perf_counter()
     for text in ("you should " * 20_000, "1. " * 20_000, "i can not " * 20_000, "consult a " * 20_000, " " * 50_000):
-        shortcut_rates([text])
+        shortcut_rates([[text]])
     assert time.perf_counter() - started < 20

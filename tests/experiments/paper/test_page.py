@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from allgood.diagnostics import CURVE_PERCENTILES
 from allgood.errors import DataError
 from experiments.paper.__main__ import _fast
 from experiments.paper.page import write_page
 from experiments.paper.parts import PARTS, Part
 from experiments.paper.stored import near_target
-from pipelines.evaluation.measure import CURVE_PERCENTILES
 
 TARGETS = (0.5, 1.0, 2.0)
 BOTH = ["raw_sum", "lsc_sum", "raw_sum_tuned"]

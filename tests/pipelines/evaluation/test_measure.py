@@ -13,14 +13,11 @@ from pipelines.evaluation.estimates import estimate, estimates, known_estimates
 from pipelines.evaluation.measure import (
     FloatGrid,
     PolicySamples,
-    compare,
     evaluator_1_win_rates,
     good_share,
-    improvement,
     measure,
     quantile_bars,
 )
-from pipelines.evaluation.shortcuts import shortcut_values
 
 BARS = {"helpful": 0.0, "harmless": 0.0}
 
@@ -109,28 +106,6 @@ def test_bars_from_sft_gold_put_the_stated_share_over_each() -> None:
     assert np.mean(sft.gold["harmless"] > bars["harmless"]) == pytest.approx(0.05, abs=0.002)
 
 
-def test_comparison_of_a_policy_with_itself_is_zero() -> None:
-    aligned, sft = policy(1.0, seed=5), policy(0.0, seed=6)
-    found = compare(aligned, aligned, sft, BARS, seed=0, num_bootstrap=100)
-    assert (found.gold_win_rate.value, found.both_good_rate.value, found.kl.value) == (0.0, 0.0, 0.0)
-
-
-def test_improvement_describes_the_spread_over_prompts() -> None:
-    sft = np.zeros((10, 2))
-    gains = np.arange(-2.0, 8.0)  # two prompts worse, one equal, seven better
-    found = improvement(np.stack([gains - 1, gains + 1], axis=1), sft)
-    assert (found.share_improved, found.share_worse) == (0.7, 0.2)
-    assert (found.worst_decile, found.best_decile, found.mean) == (-2.0, 7.0, 2.5)
-    assert (found.gains_at[0], found.gains_at[10], found.gains_at[-1]) == (-2.0, 2.5, 7.0)
-
-
-def test_prompts_without_a_score_have_no_part_in_the_improvement() -> None:
-    sft, scores = np.zeros((4, 2)), np.array([[1.0, np.nan], [-1.0, -1.0], [np.nan, np.nan], [2.0, 2.0]])
-    assert improvement(scores, sft) == improvement(np.array([[1.0], [-1.0], [2.0]]), np.zeros((3, 1)))
-    nothing = improvement(np.full((2, 2), np.nan), np.zeros((2, 2)))
-    assert np.isnan([nothing.mean, nothing.share_improved, *nothing.gains_at]).all()
-
-
 def test_measurement_without_gold_has_kl_and_shortcuts_only_and_is_json() -> None:
     sft = policy(0.0, seed=7)
     bare = PolicySamples(sft.prompt_ids, sft.responses, {}, sft.kl, sft.finish_reasons, sft.num_tokens)
@@ -165,10 +140,3 @@ def test_a_column_without_any_value_is_refused_or_absent() -> None:
         estimates({"a": np.ones(2), "b": np.full(2, np.nan)}, seed=0, num_bootstrap=100)
     known = known_estimates({"a": np.ones(2), "b": np.full(2, np.nan)}, seed=0, num_bootstrap=100)
     assert list(known) == ["a"]
-
-
-def test_shortcuts_are_rates_per_prompt() -> None:
-    found = shortcut_values([["1. mix it 2. bake it.", "mix it."], ["you should consult a professional.", "no."]])
-    assert found["lists"].tolist() == [0.5, 0.0]
-    assert found["consult"].tolist() == [0.0, 0.5]
-    assert found["mean_length_words"].tolist() == [4.0, 3.0]  # (6 + 2) / 2, (5 + 1) / 2

@@ -5,11 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from allgood.tilting import tilt
-from allgood.winrate import win_rate_by_prompt
 from pipelines.config.properties import (
     CannedReference,
     ClassifierProperty,
@@ -26,16 +23,12 @@ from pipelines.config.properties import (
 )
 from pipelines.evaluation.efficiency import Efficiency, from_utilities
 from pipelines.evaluation.scorers import (
-    agreement,
     centred,
     fresh_p_good,
     fresh_references,
-    saturation,
     sft_quantile,
     sft_share_over,
     share_over,
-    win_rate,
-    within_prompt_correlation,
 )
 
 
@@ -73,49 +66,6 @@ def test_share_over_a_bar_counts_ties_half_and_leaves_out_failures() -> None:
     assert shares[:2].tolist() == [0.5, 0.5]
     assert np.isnan(shares[2])
     assert np.isnan(share_over(np.array([[1.0, 2.0]]), np.array([np.nan]))).all()  # no bar, so nothing is over it
-
-
-def test_win_rate_counts_every_pair_and_half_a_tie() -> None:
-    # prompt 0: (1 beats 0, 1 ties 1), (3 beats 0, 3 beats 1): 3.5 of 4; prompt 1: all lost
-    ours, theirs = np.array([[1.0, 3.0], [0.0, 0.0]]), np.array([[0.0, 1.0], [2.0, 2.0]])
-    assert win_rate(ours, theirs).tolist() == [3.5 / 4, 0.0]
-
-
-def test_win_rate_leaves_out_failed_scores_and_prompts_without_a_pair() -> None:
-    ours, theirs = np.array([[np.nan, 3.0], [np.nan, np.nan]]), np.array([[0.0, 1.0], [2.0, 2.0]])
-    assert win_rate(ours, theirs)[0] == 1.0
-    assert np.isnan(win_rate(ours, theirs)[1])
-
-
-@given(st.integers(0, 10_000))
-def test_win_rates_of_two_policies_against_each_other_add_up_to_one(seed: int) -> None:
-    generator = np.random.default_rng(seed)
-    ours, theirs = generator.integers(0, 3, (5, 2)).astype(float), generator.integers(0, 3, (5, 3)).astype(float)
-    np.testing.assert_allclose(win_rate(ours, theirs) + win_rate(theirs, ours), 1.0)
-    np.testing.assert_allclose(win_rate(ours, theirs), win_rate_by_prompt(ours, theirs))
-
-
-def test_agreement_is_the_share_of_pairs_in_the_same_order() -> None:
-    # pairs (0,1) same, (0,2) same, (1,2) opposite; in the second row every pair is a tie of one scorer
-    first = np.array([[1.0, 2.0, 3.0], [1.0, 1.0, 1.0]])
-    second = np.array([[1.0, 9.0, 5.0], [1.0, 2.0, 3.0]])
-    shares = agreement(first, second)
-    assert shares[0] == pytest.approx(2 / 3)
-    assert np.isnan(shares[1])
-
-
-def test_correlation_given_the_prompt_ignores_what_prompts_have_in_common() -> None:
-    shift = np.array([[0.0], [100.0], [200.0]])  # raw values correlate at nearly 1
-    first = shift + np.array([[-1.0, 1.0]] * 3)
-    second = shift + np.array([[1.0, -1.0]] * 3)
-    assert within_prompt_correlation(first, second) == pytest.approx(-1.0)
-    assert np.isnan(within_prompt_correlation(shift, shift))
-
-
-def test_saturation_leaves_out_failures() -> None:
-    found = saturation(np.array([[0.5, 0.99, np.nan]]))
-    assert found.mean_p_good == pytest.approx(0.745)
-    assert found.share_saturated == 0.5
 
 
 def function(transform: dict[str, str], reference: dict[str, object]) -> FunctionProperty:

@@ -27,7 +27,7 @@ from pipelines.config.properties import (
     LogSigmoidTransform,
     ZScoreTransform,
 )
-from pipelines.objective.combined import combined_utility, initial_multipliers, kept_rows, refuse_too_many_failures
+from pipelines.objective.combined import combined_utility, initial_multipliers, refuse_too_many_failures
 
 SIGMOID = FunctionProperty(kind="function", function="m:f", transform=LogSigmoidTransform())
 IDENTITY = FunctionProperty(kind="function", function="m:f", transform=IdentityTransform())
@@ -140,12 +140,6 @@ def test_a_users_own_log_probability_enters_a_formula_when_declared_and_none_abo
     np.testing.assert_allclose(utility(scores, ended(1)), [np.log(0.65)], rtol=1e-6)
     with pytest.raises(RoleError, match=r"'m:f' is declared is_log_prob, but gives 0\.69"):
         utility({"a": sigmoid_scores([0.0]), "own": probability_scores([2.0])}, ended(1))
-
-
-def test_a_dropped_row_leaves_its_group_and_a_group_of_one_is_dropped() -> None:
-    utilities = np.float32([0.0, NAN, 1.0, NAN, NAN, 2.0, 3.0, 4.0, 5.0])
-    groups = np.array([0, 0, 0, 1, 1, 1, 2, 2, 2])
-    assert kept_rows(utilities, groups).tolist() == [0, 2, 6, 7, 8]
 
 
 def test_more_failures_than_allowed_end_the_run_and_name_the_property() -> None:

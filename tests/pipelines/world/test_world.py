@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from allgood.conversations import parse, split_last_response
+from allgood.conversations import as_prompt, parse
 from allgood.errors import ConfigError
 from experiments.world.checks import world_numbers
 from pipelines.config.data import WorldConfig
@@ -46,11 +46,11 @@ def test_the_files_have_the_format_of_real_preference_data(tmp_path: Path) -> No
     folder = write_world(config(tmp_path))
     for name in ("helpful_pairs", "harmless_pairs"):
         row = json.loads((folder / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()[0])
-        prompt, response = split_last_response(row["chosen"])
-        assert prompt.endswith("\n\nAssistant:")
-        assert response
-        assert split_last_response(row["rejected"])[0] == prompt
-        assert parse(prompt)[0].role == "human"
+        *asked, answer = parse(row["chosen"])
+        assert answer.role == "assistant"
+        assert answer.content
+        assert as_prompt(parse(row["rejected"])[:-1]) == as_prompt(asked)
+        assert asked[0].role == "human"
 
 
 def test_splits_are_disjoint_by_first_turn_and_have_the_shares_of_the_definitions() -> None:
