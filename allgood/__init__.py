@@ -35,7 +35,6 @@ _MODULES = frozenset(
         "references",
         "resampling",
         "scorers",
-        "scoring",
         "shortcuts",
         "tilting",
         "transforms",
@@ -44,8 +43,13 @@ _MODULES = frozenset(
     }
 )
 _NAMES = {
+    "ClassifierSpec": "scorers.spec",
+    "EnsembleSpec": "scorers.spec",
     "Formula": "formula",
+    "FunctionSpec": "scorers.spec",
+    "ModelSpec": "scorers.spec",
     "identity": "transforms",
+    "load_scorer": "scorers.loading",
     "log_prob": "transforms",
     "log_sigmoid": "transforms",
     "rloo": "advantages",

@@ -40,7 +40,8 @@ class Mutation:
         """Path of the tests, from the repository's root."""
         if self.tests:
             return f"tests/oracles/{self.tests}.py"
-        own = f"tests/allgood/test_{self.module}.py"
+        folder, _, name = self.module.rpartition("/")
+        own = str(Path("tests", "allgood", folder, f"test_{name}.py"))
         return own if (ROOT / own).exists() else "tests/allgood/test_formula.py"  # log_space
 
 
@@ -87,7 +88,7 @@ MUTATIONS = (
     Mutation("references", "draws.mean(-1) + z * std", "draws.mean(-1) - z * std"),
     Mutation("references", "(2.0 * (num_draws - 1))", "(2.0 * (num_draws + 1))"),
     Mutation("resampling", "(weights @ sums) / (weights @ counts)", "(weights @ sums) / num_clusters"),
-    Mutation("scoring", "np.isfinite(rewards), rewards", "np.isinf(rewards), rewards"),
+    Mutation("scorers/scorer", "np.isfinite(rewards), rewards", "np.isinf(rewards), rewards"),
     Mutation("shortcuts", "second == first + 1", "second == first"),
     Mutation("tilting", "math.log(exponents.shape[-1])\n    return weights", "0.0\n    return weights"),
     Mutation("tilting", "(1.0 - _MAX_SHORTFALL) * shown", "(1.0 + _MAX_SHORTFALL) * shown"),

@@ -23,9 +23,9 @@ from transformers import PreTrainedTokenizerBase
 
 from allgood.conversations import parse
 from allgood.errors import ModelError
+from allgood.scorers.model_scorer import Encoding
 from allgood.scorers.policy_format import PolicyFormat, Turns, policy_format
 from allgood.scorers.scorer_format import ScorerFormat, scorer_format
-from allgood.scoring import Encoding
 
 Example = tuple[str, str]
 """(prompt, response)."""

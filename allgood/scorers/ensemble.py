@@ -3,56 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
 from allgood import ensembles
-from allgood.scoring import ModelScorer, Scored
-
-
-@dataclass(frozen=True)
-class Mean:
-    """The mean over members."""
-
-    def __call__(self, members: Tensor) -> Tensor:
-        """[members, responses] -> [responses]."""
-        return ensembles.ensemble_mean(members)
-
-
-@dataclass(frozen=True)
-class Median:
-    """The median over members."""
-
-    def __call__(self, members: Tensor) -> Tensor:
-        """[members, responses] -> [responses]."""
-        return ensembles.ensemble_median(members)
-
-
-@dataclass(frozen=True)
-class Min:
-    """The most pessimistic member."""
-
-    def __call__(self, members: Tensor) -> Tensor:
-        """[members, responses] -> [responses]."""
-        return ensembles.ensemble_min(members)
-
-
-@dataclass(frozen=True)
-class LowerBound:
-    """Mean minus `penalty` standard deviations: disagreement costs."""
-
-    penalty: float = 1.0
-
-    def __call__(self, members: Tensor) -> Tensor:
-        """[members, responses] -> [responses]."""
-        return ensembles.ensemble_lower_bound(members, penalty=self.penalty)
-
-
-Combination = Mean | Median | Min | LowerBound
+from allgood.scorers.combination import Combination, LowerBound, Mean, Median, Min
+from allgood.scorers.model_scorer import ModelScorer
+from allgood.scorers.scorer import Scored
 
 
 class EnsembleScorer:
@@ -63,7 +24,7 @@ class EnsembleScorer:
         self._combination = combination
 
     def score(self, prompts: Sequence[str], responses: Sequence[str]) -> Scored:
-        """See `allgood.scoring.Scorer.score`. Prompts that any member had to cut are counted once."""
+        """See `scorer.Scorer.score`. Prompts that any member had to cut are counted once."""
         scored = [member.score(prompts, responses) for member in self.members]
         rewards = self._combined(np.stack([part.rewards for part in scored]))
         return Scored(rewards, num_prompts_cut=max(part.num_prompts_cut for part in scored))
@@ -72,5 +33,22 @@ class EnsembleScorer:
         known = np.isfinite(members).all(axis=0)
         rewards = np.full(members.shape[1], np.nan, dtype=np.float32)
         if known.any():
-            rewards[known] = self._combination(torch.from_numpy(members[:, known])).numpy()
+            rewards[known] = combine(self._combination, torch.from_numpy(members[:, known])).numpy()
         return rewards
+
+
+def combine(combination: Combination, members: Float[Tensor, "members responses"]) -> Float[Tensor, " responses"]:
+    """One reward per response.
+
+    Raises:
+        ValueError: No member, or a value is not finite.
+    """
+    match combination:
+        case Mean():
+            return ensembles.ensemble_mean(members)
+        case Median():
+            return ensembles.ensemble_median(members)
+        case Min():
+            return ensembles.ensemble_min(members)
+        case LowerBound():
+            return ensembles.ensemble_lower_bound(members, penalty=combination.penalty)

@@ -11,20 +11,15 @@ from actors.reference_policy import ReferencePolicySpec
 from actors.reward import RewardSpec
 from actors.rollout import RolloutSpec
 from allgood.errors import ModelError
-from allgood.scorers.ensemble import Combination, LowerBound, Mean, Median, Min
+from allgood.scorers.spec import ClassifierSpec, EnsembleSpec, FunctionSpec, ModelSpec, ScorerSpec
 from pipelines.config.placement import Placement
 from pipelines.config.properties import (
     ClassifierProperty,
     EnsembleProperty,
     FunctionProperty,
-    LowerBoundCombination,
-    MeanCombination,
-    MedianCombination,
-    MinCombination,
     ModelProperty,
     Property,
 )
-from pipelines.config.properties import Combination as CombinationConfig
 from pipelines.config.rl import Algorithm as AlgorithmConfig
 from pipelines.config.rl import GrpoAlgorithm, PpoAlgorithm, ReinforceAlgorithm, RlooAlgorithm
 from pipelines.config.run import RunConfig
@@ -96,27 +91,33 @@ def rollout_part(config: RunConfig) -> Part:
 def reward_parts(config: RunConfig) -> dict[str, Part]:
     """One scorer per property, with its own placement."""
     return {
-        name: Part(_reward_spec(config, name), _resources(setting.placement))
+        name: Part(RewardSpec(name, scorer_spec(config, name), config.threads), _resources(setting.placement))
         for name, setting in config.properties.items()
     }
 
 
 def evaluator_parts(config: RunConfig) -> dict[str, Part]:
     """The held-out preference models that were trained: "evaluator.<property>", placed like the property's scorer."""
-    parts = {}
+    return {
+        f"{EVALUATOR}{name}": Part(
+            RewardSpec(f"{EVALUATOR}{name}", scorer, config.threads), _resources(config.properties[name].placement)
+        )
+        for name, scorer in evaluator_scorers(config).items()
+    }
+
+
+def evaluator_scorers(config: RunConfig) -> dict[str, ModelSpec]:
+    """By property, the held-out preference models that were trained."""
+    scorers = {}
     for name, setting in config.properties.items():
         folder = RunFolder(config.base_folder).evaluator(name) / "best"
         if isinstance(setting, ModelProperty) and setting.evaluator is not None and folder.is_dir():
-            spec = RewardSpec(
-                property=f"{EVALUATOR}{name}",
-                kind="model",
-                source=str(folder.absolute()),
+            scorers[name] = ModelSpec(
+                str(folder.absolute()),
                 max_tokens=setting.evaluator.max_tokens,
                 device=_device(config, setting.placement),
-                threads=config.threads,
             )
-            parts[f"{EVALUATOR}{name}"] = Part(spec, _resources(setting.placement))
-    return parts
+    return scorers
 
 
 def sft_model(config: RunConfig) -> str:
@@ -131,48 +132,24 @@ def sft_model(config: RunConfig) -> str:
     return str(folder.absolute())
 
 
-def _reward_spec(config: RunConfig, name: str) -> RewardSpec:
+def scorer_spec(config: RunConfig, name: str) -> ScorerSpec:
+    """What scores a property."""
     setting: Property = config.properties[name]
-    source = absolute_source(scorer_source(config, name))
     if isinstance(setting, FunctionProperty):
-        return RewardSpec(property=name, kind="function", source=source, threads=config.threads)
+        return FunctionSpec(setting.function)
+    device = _device(config, setting.placement)
     if isinstance(setting, EnsembleProperty):
-        return RewardSpec(
-            property=name,
-            kind="ensemble",
-            source=source,
-            max_tokens=setting.max_tokens,
-            device=_device(config, setting.placement),
-            threads=config.threads,
-            members=tuple(map(absolute_source, setting.members)),
-            combination=_combination(setting.combine),
-        )
-    return RewardSpec(
-        property=name,
-        kind=setting.kind,
-        source=source,
-        max_tokens=setting.max_tokens,
-        device=_device(config, setting.placement),
-        threads=config.threads,
-        label=setting.label if isinstance(setting, ClassifierProperty) else 1,
-    )
+        members = tuple(map(absolute_source, setting.members))
+        return EnsembleSpec(members, setting.combine, max_tokens=setting.max_tokens, device=device)
+    source = absolute_source(scorer_source(config, name))
+    if isinstance(setting, ClassifierProperty):
+        return ClassifierSpec(source, setting.label, max_tokens=setting.max_tokens, device=device)
+    return ModelSpec(source, max_tokens=setting.max_tokens, device=device)
 
 
 def absolute_source(source: str) -> str:
     """A model's folder as an absolute path, because actors run elsewhere; a name on the hub as it is."""
     return str(Path(source).absolute()) if Path(source).is_dir() else source
-
-
-def _combination(config: CombinationConfig) -> Combination:
-    match config:
-        case MeanCombination():
-            return Mean()
-        case MedianCombination():
-            return Median()
-        case MinCombination():
-            return Min()
-        case LowerBoundCombination():
-            return LowerBound(config.penalty)
 
 
 def _resources(placement: Placement) -> Resources:

@@ -98,7 +98,7 @@ def _last(key: str) -> str:
 
 def _sentence(item: Any, place: Place) -> str:
     problem = item["type"]
-    if problem == "extra_forbidden":
+    if problem in ("extra_forbidden", "unexpected_keyword_argument"):  # of a section; of one that is a dataclass
         return unknown_key(place.key, place.parent, section=place.parent_key)
     if problem == "missing":
         return f"`{place.key}` is missing; it must be {schema.describe(place.field)}"

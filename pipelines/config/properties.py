@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from allgood.scorers.combination import LowerBound, Mean, Median, Min
+from allgood.scorers.spec import ClassifierSpec, EnsembleSpec, ModelSpec
 from pipelines.config.base import StrictModel
 from pipelines.config.placement import Placement
 from pipelines.config.references import (
@@ -53,13 +55,9 @@ __all__ = [
     "LogMeanSigmoidTransform",
     "LogProbTransform",
     "LogSigmoidTransform",
-    "LowerBoundCombination",
-    "MeanCombination",
     "MeanReference",
     "MeanSigmoidTransform",
-    "MedianCombination",
     "MedianReference",
-    "MinCombination",
     "ModelProperty",
     "NoReference",
     "PowerTransform",
@@ -122,7 +120,9 @@ class ModelProperty(PropertyBase):
     reference: Reference = QuantileReference()
     transform: Transform = LogSigmoidTransform()
     max_tokens: int = Field(
-        512, ge=8, description="scoring limit in tokens; the prompt is cut from the left at a turn boundary"
+        ModelSpec.max_tokens,
+        ge=8,
+        description="scoring limit in tokens; the prompt is cut from the left at a turn boundary",
     )
     calibrate: bool = Field(
         False, description="divide rewards and references by the temperature fitted on validation pairs"
@@ -139,10 +139,10 @@ class ClassifierProperty(PropertyBase):
 
     kind: Literal["classifier"] = "classifier"
     model: str = Field(description="name or folder of the classifier")
-    label: int = Field(1, ge=0, description="index of the label that means good")
+    label: int = Field(ClassifierSpec.label, ge=0, description="index of the label that means good")
     transform: LogProbTransform = LogProbTransform()
     reference: NoReference = NoReference()
-    max_tokens: int = Field(512, ge=8, description="scoring limit in tokens")
+    max_tokens: int = Field(ClassifierSpec.max_tokens, ge=8, description="scoring limit in tokens")
 
 
 class FunctionProperty(PropertyBase):
@@ -165,34 +165,7 @@ class FunctionProperty(PropertyBase):
         return self
 
 
-class MeanCombination(StrictModel):
-    """The mean of the members' rewards."""
-
-    kind: Literal["mean"] = "mean"
-
-
-class MedianCombination(StrictModel):
-    """The median of the members' rewards."""
-
-    kind: Literal["median"] = "median"
-
-
-class MinCombination(StrictModel):
-    """The lowest of the members' rewards."""
-
-    kind: Literal["min"] = "min"
-
-
-class LowerBoundCombination(StrictModel):
-    """Mean minus `penalty` standard deviations of the members' rewards: disagreement costs."""
-
-    kind: Literal["lower_bound"] = "lower_bound"
-    penalty: float = Field(1.0, ge=0, description="standard deviations subtracted from the mean")
-
-
-Combination = Annotated[
-    MeanCombination | MedianCombination | MinCombination | LowerBoundCombination, Field(discriminator="kind")
-]
+Combination = Annotated[Mean | Median | Min | LowerBound, Field(discriminator="kind")]
 
 
 class EnsembleProperty(PropertyBase):
@@ -202,10 +175,10 @@ class EnsembleProperty(PropertyBase):
     members: list[str] = Field(
         min_length=2, description="names or folders, such as <run>/reward/<property>/best of runs with other seeds"
     )
-    combine: Combination = MeanCombination()
+    combine: Combination = EnsembleSpec.combination
     reference: Reference = QuantileReference()
     transform: Transform = LogSigmoidTransform()
-    max_tokens: int = Field(512, ge=8, description="scoring limit in tokens, of every member")
+    max_tokens: int = Field(EnsembleSpec.max_tokens, ge=8, description="scoring limit in tokens, of every member")
 
     @model_validator(mode="after")
     def _transform_fits_reference(self) -> EnsembleProperty:

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from actors.reward import RewardSpec
 from allgood.errors import ReferenceTableError
-from pipelines.cast.request import evaluator_parts
+from pipelines.cast.request import EVALUATOR, evaluator_scorers
 from pipelines.config.run import RunConfig
 from pipelines.output.hashes import function_hash, model_hash
 
@@ -22,9 +21,8 @@ JUDGES = "judges"  # in the manifest of a reference table
 def judge_keys(config: RunConfig) -> dict[str, Any]:
     """By judge that exists now, "gold" and "evaluator.<property>": what its scores depend on, as JSON."""
     keys: dict[str, Any] = {}
-    for name, part in evaluator_parts(config).items():
-        assert isinstance(part.spec, RewardSpec)
-        keys[name] = {"model": model_hash(part.spec.source), "max_tokens": part.spec.max_tokens}
+    for name, scorer in evaluator_scorers(config).items():
+        keys[f"{EVALUATOR}{name}"] = {"model": model_hash(scorer.source), "max_tokens": scorer.max_tokens}
     if config.evaluate.gold is not None:
         keys[GOLD] = function_hash(config.evaluate.gold)  # its code, not its name: the samples hold what it said
     elif config.world is not None:

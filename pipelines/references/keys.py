@@ -6,6 +6,7 @@ A reference table carries these keys and a run computes its own; where they diff
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import Any
 
 from allgood.errors import ModelError
@@ -62,7 +63,7 @@ def _property_keys(config: RunConfig, name: str) -> dict[str, Any]:
         return {
             f"reward_model.{name}": [model_hash(member) for member in setting.members],
             f"reward_tokenizer.{name}": [tokenizer_hash(member) for member in setting.members],
-            f"combine.{name}": setting.combine.model_dump(mode="json"),
+            f"combine.{name}": asdict(setting.combine),
             f"max_tokens.{name}": setting.max_tokens,
         }
     return {

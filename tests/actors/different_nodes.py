@@ -20,6 +20,7 @@ from actors.learner import LearnerSpec
 from actors.reward import RewardSpec
 from actors.rollout import RolloutSpec
 from allgood.errors import PlacementError
+from allgood.scorers.spec import FunctionSpec
 
 LABEL = "ray.io/accelerator-type"
 
@@ -77,7 +78,7 @@ def request(policy: str) -> CastRequest:
 
 def reward(name: str, *, accelerator: str, gpus: float) -> Part:
     """A reward worker of a plain function."""
-    spec = RewardSpec(name, "function", "tests.actors.functions:shortness")
+    spec = RewardSpec(name, FunctionSpec("tests.actors.functions:shortness"))
     return Part(spec, Resources(gpus=gpus, accelerator=accelerator))
 
 

@@ -6,13 +6,12 @@ import math
 import numpy as np
 import pytest
 import ray
-import torch
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from actors.messages import Chunk, Rollout
 from actors.reward import RewardSpec, RewardWorker
 from allgood.errors import ConfigError, ModelError, ReferenceTableError, RoleError
-from allgood.scorers.ensemble import LowerBound, Mean, Median, Min
+from allgood.scorers.combination import LowerBound
+from allgood.scorers.spec import ClassifierSpec, EnsembleSpec, FunctionSpec, ModelSpec
 from allgood.treatment import Treatment
 from tests.actors import tiny_models
 
@@ -36,32 +35,7 @@ def two_rewards(prompts, responses):
 
 @pytest.fixture
 def by_length():
-    return RewardWorker(RewardSpec("short", "function", "tests.actors.test_reward:length_reward"))
-
-
-@pytest.mark.parametrize("architecture", ["bert", "llama", "gpt2"])
-def test_raw_rewards_are_those_of_plain_transformers(tmp_path, architecture):
-    folder = tiny_models.save_scorer(tmp_path, architecture)
-    rewards = RewardWorker(RewardSpec("helpful", "model", folder, micro_batch_tokens=100)).score_texts(
-        PROMPTS, RESPONSES
-    )
-    model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    for reward, prompt, response in zip(rewards, PROMPTS, RESPONSES, strict=True):
-        ids = tokenizer(f"{prompt} {response}", return_tensors="pt").input_ids
-        ids = torch.cat([ids, torch.tensor([[tokenizer.eos_token_id]])], dim=1)  # this tokenizer ends nothing itself
-        with torch.no_grad():
-            assert reward == pytest.approx(model(ids).logits.item(), abs=1e-4)
-    assert len(set(rewards.tolist())) == 3
-
-
-def test_a_classifier_gives_the_log_probability_of_its_label(tmp_path):
-    folder = tiny_models.save_scorer(tmp_path, num_labels=3)
-    total = sum(
-        np.exp(RewardWorker(RewardSpec("kind", "classifier", folder, label=label)).score_texts(PROMPTS, RESPONSES))
-        for label in range(3)
-    )
-    np.testing.assert_allclose(total, np.ones(3), rtol=1e-5)
+    return RewardWorker(RewardSpec("short", FunctionSpec("tests.actors.test_reward:length_reward")))
 
 
 def test_scores_hold_reward_reference_margin_and_log_sigmoid_utility(by_length):
@@ -121,7 +95,7 @@ def test_a_failed_score_is_nan_everywhere_and_never_zero(by_length):
 
 def test_log_prob_takes_log_probabilities(tmp_path):
     folder = tiny_models.save_scorer(tmp_path, num_labels=2)
-    worker = RewardWorker(RewardSpec("kind", "classifier", folder))
+    worker = RewardWorker(RewardSpec("kind", ClassifierSpec(folder)))
     worker.set_treatment(Treatment("arm", "log_prob", 0.0))
     scores = worker.score(rollout(), "arm")
     np.testing.assert_array_equal(scores.utilities, scores.rewards)
@@ -144,86 +118,47 @@ def test_an_unknown_key_transform_or_temperature_is_refused(by_length):
 
 
 def test_a_function_with_the_wrong_length_is_refused():
-    worker = RewardWorker(RewardSpec("two", "function", "tests.actors.test_reward:two_rewards"))
+    worker = RewardWorker(RewardSpec("two", FunctionSpec("tests.actors.test_reward:two_rewards")))
     with pytest.raises(RoleError, match="two_rewards"):
         worker.score_texts(PROMPTS, RESPONSES)
 
 
 def test_a_response_over_the_limit_is_nan_and_a_cut_prompt_is_counted(tmp_path):
-    worker = RewardWorker(RewardSpec("helpful", "model", tiny_models.save_scorer(tmp_path), max_tokens=40))
+    worker = RewardWorker(RewardSpec("helpful", ModelSpec(tiny_models.save_scorer(tmp_path), max_tokens=40)))
     worker.set_treatment(Treatment("arm", "identity", 0.0))
     scores = worker.score(rollout(["word " * 100, "yes", "no", "ok", "ok", "ok"]), "arm")
     assert np.isnan(scores.rewards).tolist() == [True, False, False, False, False, False]
     assert scores.num_prompts_cut >= 0
 
 
-@pytest.mark.parametrize("kind", ["model", "ensemble"])
-def test_a_limit_beyond_what_the_model_reads_is_refused_at_the_start(tmp_path, kind):
+def test_what_is_wrong_with_a_model_is_said_with_the_property(tmp_path):
     source = tiny_models.save_scorer(tmp_path, max_position_embeddings=64)
-    members = {"members": (source, source), "combination": Mean()} if kind == "ensemble" else {}
-    RewardWorker(RewardSpec("helpful", kind, source, max_tokens=64, **members))
-    with pytest.raises(ModelError, match=r"'helpful' scores up to max_tokens 65, but .* reads 64 at most"):
-        RewardWorker(RewardSpec("helpful", kind, source, max_tokens=65, **members))
+    RewardWorker(RewardSpec("helpful", ModelSpec(source, max_tokens=64)))
+    with pytest.raises(ModelError, match=r"'helpful': .* up to max_tokens 65, but reads 64 at most"):
+        RewardWorker(RewardSpec("helpful", ModelSpec(source, max_tokens=65)))
 
 
-@pytest.mark.parametrize(
-    ("combination", "expected"),
-    [
-        (Mean(), lambda members: members.mean(0)),
-        (Median(), lambda members: np.median(members, 0)),
-        (Min(), lambda members: members.min(0)),
-        (LowerBound(0.5), lambda members: members.mean(0) - 0.5 * members.std(0)),
-    ],
-    ids=["mean", "median", "min", "lower_bound"],
-)
-def test_an_ensemble_combines_its_members_before_the_reference(tmp_path, combination, expected):
+def test_an_ensemble_combines_its_members_before_the_reference(tmp_path):
     folders = tuple(tiny_models.save_scorer(tmp_path / kind, kind) for kind in ("bert", "llama", "gpt2"))
-    spec = RewardSpec("helpful", "ensemble", "three", members=folders, combination=combination)
-    worker = RewardWorker(spec)
-    alone = [RewardWorker(RewardSpec("helpful", "model", folder)).score_texts(PROMPTS, RESPONSES) for folder in folders]
-    np.testing.assert_allclose(worker.score_texts(PROMPTS, RESPONSES), expected(np.stack(alone)), rtol=1e-5, atol=1e-6)
+    worker = RewardWorker(RewardSpec("helpful", EnsembleSpec(folders, LowerBound(0.5))))
     assert worker.score_parity(PROMPTS, RESPONSES) < 1e-3
     worker.set_treatment(Treatment("arm", "identity", 0.25))
     scores = worker.score(rollout(), "arm")
     np.testing.assert_allclose(scores.utilities, scores.rewards - 0.25, rtol=1e-5)
 
 
-def test_a_response_that_one_member_cannot_score_has_no_reward(tmp_path):
-    folders = tuple(tiny_models.save_scorer(tmp_path / kind, kind) for kind in ("bert", "llama"))
-    spec = RewardSpec("helpful", "ensemble", "two", max_tokens=40, members=folders, combination=Min())
-    rewards = RewardWorker(spec).score_texts(["\n\nHuman: a\n\nAssistant:"] * 2, ["word " * 100, "yes"])
-    assert np.isnan(rewards).tolist() == [True, False]
-
-
-@pytest.mark.parametrize("architecture", ["bert", "llama"])
-def test_batched_and_plain_scores_agree_at_start(tmp_path, architecture):
-    worker = RewardWorker(RewardSpec("helpful", "model", tiny_models.save_scorer(tmp_path, architecture)))
-    assert worker.score_parity(PROMPTS, RESPONSES) < 1e-3
-
-
-def test_a_causal_reward_model_without_a_pad_token_scores_right_one_by_one(tmp_path):
-    folder = tiny_models.save_scorer(tmp_path, "llama", pad_token_id=None)
-    worker = RewardWorker(RewardSpec("helpful", "model", folder))
-    assert worker.score_parity(PROMPTS, RESPONSES) < 1e-6
-    assert np.isfinite(worker.score_texts(PROMPTS, RESPONSES)).all()
-
-
-def test_a_wrong_pad_token_is_found_by_the_parity_check(tmp_path):
+def test_a_model_that_reads_its_padding_is_reported_with_the_property(tmp_path):
     folder = tiny_models.save_scorer(tmp_path, "llama")
     config = json.loads((tmp_path / "config.json").read_text())
-    # A pad token that differs from the one that pads: plain rows are right, batched ones read the padding.
-    worker = RewardWorker(RewardSpec("helpful", "model", folder))
+    worker = RewardWorker(RewardSpec("helpful", ModelSpec(folder)))
+    assert worker.score_parity(PROMPTS, RESPONSES) < 1e-3
     worker._scorer._pad_token = config["pad_token_id"] + 5
-    with pytest.raises(ModelError, match="in a batch but .* check pad_token_id"):
+    with pytest.raises(ModelError, match="'helpful': .* in a batch but .* check pad_token_id"):
         worker.score_parity(PROMPTS, RESPONSES)
 
 
-def test_a_function_needs_no_parity_check(by_length):
-    assert by_length.score_parity(PROMPTS, RESPONSES) == 0.0
-
-
 def test_a_ray_actor_gives_the_bits_of_a_plain_worker(tmp_path, ray_cluster):
-    spec = RewardSpec("helpful", "model", tiny_models.save_scorer(tmp_path))
+    spec = RewardSpec("helpful", ModelSpec(tiny_models.save_scorer(tmp_path)))
     actor = ray.remote(RewardWorker).options(num_cpus=1).remote(spec)
     treatment = Treatment("arm", "log_sigmoid", {"a": 1.0, "b": 2.0, "c": -1.0})
     ray.get(actor.set_treatment.remote(treatment))

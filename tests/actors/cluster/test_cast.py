@@ -25,6 +25,7 @@ from actors.reference_policy import ReferencePolicySpec
 from actors.reward import RewardSpec
 from actors.rollout import RolloutSpec
 from allgood.errors import ModelError, PlacementError, RoleError
+from allgood.scorers.spec import FunctionSpec
 from tests.actors import tiny_models
 
 ROOT = Path(__file__).parents[3]
@@ -39,7 +40,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
 def whole_request(folder: str) -> CastRequest:
     return CastRequest(
         rollout=Part(RolloutSpec(folder, max_new_tokens=8, max_prompt_tokens=64), SMALL),
-        rewards={"short": Part(RewardSpec("short", "function", "tests.actors.functions:shortness"), SMALL)},
+        rewards={"short": Part(RewardSpec("short", FunctionSpec("tests.actors.functions:shortness")), SMALL)},
         reference_policy=Part(ReferencePolicySpec(folder), SMALL),
         learner=Part(LearnerSpec(folder), dataclasses.replace(SMALL, replicas=2, memory_gb=0.1)),
         timeout_s=120,
@@ -102,7 +103,7 @@ def assert_free_again(cpus: float) -> None:
 
 def test_closed_cast_frees_everything_and_the_next_one_may_follow_at_once(ray_cluster: None) -> None:
     before = free_cpus()
-    reward = RewardSpec("short", "function", "tests.actors.functions:shortness")
+    reward = RewardSpec("short", FunctionSpec("tests.actors.functions:shortness"))
     everything = CastRequest(rewards={"short": Part(reward, Resources(cpus=before))})
     with spawn(everything) as cast:
         assert free_cpus() == pytest.approx(0)
@@ -124,7 +125,7 @@ def test_a_model_folder_without_weights_is_the_error_of_spawn(ray_cluster: None,
 
 
 def test_an_actor_that_does_not_start_in_time_is_named(ray_cluster: None) -> None:
-    slow = RewardSpec("slow", "function", "tests.actors.slow_import:score")
+    slow = RewardSpec("slow", FunctionSpec("tests.actors.slow_import:score"))
     with pytest.raises(RoleError, match=r"reward\.slow 0 on [\d.]+ hung in start: no answer within"):
         spawn(CastRequest(rewards={"slow": Part(slow, SMALL)}, timeout_s=1.5))
 

@@ -15,12 +15,13 @@ from actors.cluster.named_actors import attach, names_of
 from actors.cluster.placement import Resources
 from actors.reward import RewardSpec
 from allgood.errors import RoleError
+from allgood.scorers.spec import FunctionSpec
 
 SMALL = Resources(cpus=0.1)
 
 
 def request() -> CastRequest:
-    spec = RewardSpec("short", "function", "tests.actors.functions:shortness")
+    spec = RewardSpec("short", FunctionSpec("tests.actors.functions:shortness"))
     return CastRequest(rewards={"short": Part(spec, SMALL)}, timeout_s=600)
 
 

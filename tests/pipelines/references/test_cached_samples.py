@@ -16,6 +16,7 @@ import torch
 from actors.messages import Chunk, Rollout
 from actors.reward import RewardSpec, RewardWorker
 from allgood.errors import ReferenceTableError
+from allgood.scorers.spec import FunctionSpec
 from pipelines.alignment.setup import set_up
 from pipelines.config.run import RunConfig
 from pipelines.references.cached_samples import (
@@ -54,7 +55,7 @@ def scored_by_workers(config: RunConfig, cached: CachedSamples) -> tuple[dict[st
     setup, rollout = set_up(config), rollout_of(cached)
     scores = {}
     for name, treatment in setup.treatments("arm").items():
-        worker = RewardWorker(RewardSpec(name, "function", config.properties[name].function))
+        worker = RewardWorker(RewardSpec(name, FunctionSpec(config.properties[name].function)))
         worker.set_treatment(treatment)
         scores[name] = worker.score(rollout, "arm")
     return scores, setup.utility(scores, rollout.finish_reasons).reshape(-1, cached.num_samples)

@@ -8,6 +8,7 @@ import pytest
 
 from actors.reward import RewardSpec
 from allgood.errors import ConfigError
+from allgood.scorers.spec import ClassifierSpec, EnsembleSpec
 from pipelines.cast.request import reward_parts
 from pipelines.config.run import RunConfig
 from pipelines.output.hashes import function_hash
@@ -62,7 +63,9 @@ def test_models_reach_their_actors_by_absolute_paths(
     config = with_property(tmp_path, kind="ensemble", members=["scorer", "somebody/on-the-hub"])
     spec = reward_parts(config)["tone"].spec
     assert isinstance(spec, RewardSpec)
-    assert spec.members == (str(model), "somebody/on-the-hub")
+    assert isinstance(spec.scorer, EnsembleSpec)
+    assert spec.scorer.members == (str(model), "somebody/on-the-hub")
     classifier = reward_parts(with_property(tmp_path, kind="classifier", model="scorer"))["tone"].spec
     assert isinstance(classifier, RewardSpec)
-    assert classifier.source == str(model)
+    assert isinstance(classifier.scorer, ClassifierSpec)
+    assert classifier.scorer.source == str(model)

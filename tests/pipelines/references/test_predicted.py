@@ -14,6 +14,7 @@ from actors.cluster.cast import spawn
 from actors.reward import RewardSpec, RewardWorker
 from allgood.errors import DataError, ModelError
 from allgood.reference_head import fit
+from allgood.scorers.spec import FunctionSpec, ModelSpec
 from pipelines.alignment.setup import set_up
 from pipelines.cast.request import reference_request
 from pipelines.config.run import RunConfig
@@ -55,7 +56,7 @@ def test_prompts_that_were_never_sampled_get_a_predicted_quantile(tmp_path: Path
     rewards: dict[str, list[float]] = {}
     for row in rows:
         rewards.setdefault(row["prompt_id"], []).append(row["reward.liked"])
-    worker = RewardWorker(RewardSpec("liked", "model", config.properties["liked"].model, max_tokens=128))
+    worker = RewardWorker(RewardSpec("liked", ModelSpec(config.properties["liked"].model, max_tokens=128)))
     features = torch.from_numpy(worker.prompt_features([prompt.text for prompt in prompts]))
     assert {prompt.id for prompt in prompts if prompt.split == "test"} < rewards.keys()  # sampled, and not learnt from
     sampled = [i for i, prompt in enumerate(prompts) if prompt.id in rewards and prompt.split == "alignment"]
@@ -99,7 +100,7 @@ def test_a_function_stands_on_the_features_of_an_encoder(tmp_path: Path, ray_clu
 
 
 def test_a_function_has_no_features_of_its_own() -> None:
-    worker = RewardWorker(RewardSpec("rule", "function", "tests.pipelines.tiny_rewards:short"))
+    worker = RewardWorker(RewardSpec("rule", FunctionSpec("tests.pipelines.tiny_rewards:short")))
     with pytest.raises(ModelError, match="kind function, which has no features; name an encoder"):
         worker.prompt_features(["x"])
     with pytest.raises(ModelError, match="does not exist"):

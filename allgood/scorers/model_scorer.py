@@ -1,16 +1,9 @@
-"""Scoring responses: texts in, one reward per response out.
-
-A scorer knows nothing about reinforcement learning, Ray or files. `ModelScorer` asks a sequence classifier (whoever
-loads it hands over how it encodes and computes), `FunctionScorer` a Python function. Rewards are float32; a reward that
-could not be computed is NaN, never a number: after the log-sigmoid 0 is the best utility there is.
-"""
+"""A sequence classifier as a scorer. Whoever loads it hands over how it encodes and computes (`pretrained`)."""
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -19,9 +12,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from allgood.batching import token_budget_batches
-from allgood.errors import ConfigError, RoleError
-
-RewardFunction = Callable[[Sequence[str], Sequence[str]], Sequence[float]]
+from allgood.scorers.scorer import Scored, nan_if_infinite
 
 
 @dataclass(frozen=True)
@@ -39,27 +30,11 @@ Logits = Callable[[Tensor, Tensor | None], Tensor]
 """Token ids [rows, tokens] int64 on the CPU and their attention mask (None: all real) -> logits [rows, labels]."""
 
 
-@dataclass(frozen=True)
-class Scored:
-    """One reward per response, [responses] float32, NaN where scoring failed."""
-
-    rewards: NDArray[np.float32]
-    num_prompts_cut: int = 0
-
-
-class Scorer(Protocol):
-    """Anything that gives responses a reward."""
-
-    def score(self, prompts: Sequence[str], responses: Sequence[str]) -> Scored:
-        """Rewards of responses to prompts; row i is `responses[i]` to `prompts[i]`."""
-        ...
-
-
 class ModelScorer:
     """A sequence classifier as a scorer: its single logit, or with `label` the log-probability of that label.
 
     Rows of different length are padded with `pad_token`. Without one (a causal classifier that cannot tell where a row
-    ends) each row goes alone.
+    ends) each row goes alone. `name` is what messages call it.
     """
 
     def __init__(
@@ -67,10 +42,12 @@ class ModelScorer:
         logits: Logits,
         encode: Encode,
         *,
+        name: str,
         pad_token: int | None,
         label: int | None = None,
         micro_batch_tokens: int = 16_384,
     ) -> None:
+        self.name = name
         self._logits = logits
         self._encode = encode
         self._pad_token = pad_token
@@ -78,12 +55,12 @@ class ModelScorer:
         self._micro_batch_tokens = micro_batch_tokens
 
     def score(self, prompts: Sequence[str], responses: Sequence[str]) -> Scored:
-        """See `Scorer.score`. A response that does not fit the model is NaN."""
+        """See `scorer.Scorer.score`. A response that does not fit the model is NaN."""
         rewards, fitting = self._encoded(prompts, responses)
         rows, encodings = list(fitting), list(fitting.values())
         for batch in self._batches([len(encoding.tokens) for encoding in encodings]):
             rewards[[rows[i] for i in batch]] = self._forward([encodings[i].tokens for i in batch])
-        return Scored(_finite(rewards), num_prompts_cut=sum(encoding.cut for encoding in encodings))
+        return Scored(nan_if_infinite(rewards), num_prompts_cut=sum(encoding.cut for encoding in encodings))
 
     def score_one_by_one(self, prompts: Sequence[str], responses: Sequence[str]) -> NDArray[np.float32]:
         """The same rewards with each conversation alone, unpadded and without a mask, [responses]."""
@@ -91,7 +68,7 @@ class ModelScorer:
         with torch.inference_mode():
             for row, encoding in fitting.items():
                 rewards[row] = self._reward(self._logits(torch.tensor([list(encoding.tokens)]), None)).item()
-        return _finite(rewards)
+        return nan_if_infinite(rewards)
 
     def _encoded(
         self, prompts: Sequence[str], responses: Sequence[str]
@@ -126,57 +103,3 @@ class ModelScorer:
         others = torch.arange(logits.shape[1], device=logits.device) != self._label
         odds = logits[:, self._label] - logits[:, others].logsumexp(-1)
         return logsigmoid(odds).where(odds.isfinite(), torch.nan)  # an infinite logit is a failure, not certainty
-
-
-class FunctionScorer:
-    """A Python function as a scorer. It may return NaN for a response that it cannot judge."""
-
-    def __init__(self, function: RewardFunction, *, name: str) -> None:
-        self._function = function
-        self._name = name
-
-    def score(self, prompts: Sequence[str], responses: Sequence[str]) -> Scored:
-        """See `Scorer.score`.
-
-        Raises:
-            RoleError: The function raised, or did not return one number per response.
-        """
-        try:
-            rewards = np.asarray(self._function(list(prompts), list(responses)), dtype=np.float32)
-        except Exception as error:  # whatever a user's function raises becomes one sentence with its name
-            raise RoleError(
-                f"reward function {self._name!r} failed on {len(responses)} responses: {error!r}"
-            ) from error
-        if rewards.shape != (len(responses),):
-            raise RoleError(
-                f"reward function {self._name!r} returned shape {rewards.shape} for {len(responses)} responses; "
-                "it must return one number per response"
-            )
-        return Scored(_finite(rewards))
-
-
-def load_function(path: str) -> RewardFunction:
-    """The function called `module:function`.
-
-    Raises:
-        ConfigError: The path has another form, the module cannot be imported, or has no such function.
-    """
-    module_name, separator, name = path.partition(":")
-    if not separator or not module_name or not name:
-        raise ConfigError(f"reward function {path!r} must have the form 'module:function'")
-    try:
-        target: object = importlib.import_module(module_name)
-    except ImportError as error:
-        raise ConfigError(f"reward function {path!r}: module {module_name!r} cannot be imported ({error})") from error
-    for part in name.split("."):
-        if part not in dir(target):
-            raise ConfigError(f"reward function {path!r}: {module_name!r} has no {name!r}")
-        target = getattr(target, part)
-    if not callable(target):
-        raise ConfigError(f"reward function {path!r} is not callable")
-    return target
-
-
-def _finite(rewards: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The rewards with infinity turned into NaN: both mean that scoring failed."""
-    return np.where(np.isfinite(rewards), rewards, np.float32(np.nan))

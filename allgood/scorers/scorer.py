@@ -1,0 +1,36 @@
+"""Scoring responses: texts in, one reward per response out.
+
+A scorer knows nothing about reinforcement learning, Ray or files. Rewards are float32; a reward that could not be
+computed is NaN, never a number: after the log-sigmoid 0 is the best utility there is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One reward per response, [responses] float32, NaN where scoring failed."""
+
+    rewards: NDArray[np.float32]
+    num_prompts_cut: int = 0
+
+
+@runtime_checkable
+class Scorer(Protocol):
+    """Anything that gives responses a reward."""
+
+    def score(self, prompts: Sequence[str], responses: Sequence[str]) -> Scored:
+        """Rewards of responses to prompts; row i is `responses[i]` to `prompts[i]`."""
+        ...
+
+
+def nan_if_infinite(rewards: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The rewards with infinity turned into NaN: both mean that scoring failed."""
+    return np.where(np.isfinite(rewards), rewards, np.float32(np.nan))
