@@ -45,34 +45,22 @@ class Encoded:
     earlier_replies: tuple[tuple[int, int], ...] = ()
 
 
-def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str, *, max_tokens: int) -> Encoded:
-    """A prompt for generation, in at most `max_tokens` tokens.
+def encode_prompts(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], *, max_tokens: int) -> list[Encoded]:
+    """Prompts for generation, each in at most `max_tokens` tokens. All at once is much faster than one by one.
 
     Raises:
-        ModelError: Nothing of the prompt fits.
+        ModelError: Nothing of a prompt fits.
     """
-    return encode_prompts(tokenizer, [prompt], max_tokens=max_tokens)[0]
-
-
-def encode_prompts(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], *, max_tokens: int) -> list[Encoded]:
-    """`encode_prompt` for many prompts at once (much faster than one by one)."""
     policy = policy_format(tokenizer)
     conversations = [parse(prompt) for prompt in prompts]
     policy.prepare(conversations, [])
     return [_encode_prompt(policy, turns, max_tokens) for turns in conversations]
 
 
-def encode_example(
-    tokenizer: PreTrainedTokenizerBase, prompt: str, response: str, *, max_tokens: int
-) -> Encoded | None:
-    """Prompt, response and EOS for training a policy; None when the response alone exceeds `max_tokens`."""
-    return encode_examples(tokenizer, [(prompt, response)], max_tokens=max_tokens)[0]
-
-
 def encode_examples(
     tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example], *, max_tokens: int
 ) -> list[Encoded | None]:
-    """`encode_example` for many examples at once (much faster than one by one)."""
+    """Prompt, response and EOS for training a policy; None where the response alone exceeds `max_tokens`."""
     policy = policy_format(tokenizer)
     conversations = {prompt: parse(prompt) for prompt, _ in examples}
     policy.prepare(conversations.values(), [response for _, response in examples])
@@ -87,17 +75,10 @@ def assistant_mask(encoded: Encoded, *, all_turns: bool) -> list[bool]:
     return mask
 
 
-def encode_for_scoring(
-    tokenizer: PreTrainedTokenizerBase, prompt: str, response: str, *, max_tokens: int
-) -> Encoding | None:
-    """A conversation for a reward model or classifier; None when the response alone exceeds `max_tokens`."""
-    return encode_all_for_scoring(tokenizer, [(prompt, response)], max_tokens=max_tokens)[0]
-
-
 def encode_all_for_scoring(
     tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example], *, max_tokens: int
 ) -> list[Encoding | None]:
-    """`encode_for_scoring` for many conversations at once (much faster than one by one)."""
+    """Conversations for a reward model or classifier; None where the response alone exceeds `max_tokens`."""
     scorer = scorer_format(tokenizer)
     turns = {prompt: parse(prompt) for prompt, _ in examples}
     whole = scorer.conversations([(turns[prompt], response) for prompt, response in examples])

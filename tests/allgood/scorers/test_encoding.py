@@ -8,13 +8,11 @@ from allgood.errors import ModelError
 from allgood.scorers.encoding import (
     assistant_mask,
     encode_all_for_scoring,
-    encode_example,
     encode_examples,
-    encode_for_scoring,
-    encode_prompt,
     encode_prompts,
 )
 from pipelines.data.tokenizer import train_tokenizer
+from tests.allgood.scorers.one_by_one import encode_example, encode_for_scoring, encode_prompt
 
 ONE = "\n\nHuman: What is tea?\n\nAssistant:"
 FIRST, SECOND, THIRD = "\n\nHuman: What is tea?", "\n\nAssistant: A drink.", "\n\nHuman: And mate?\n\nAssistant:"

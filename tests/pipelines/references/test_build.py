@@ -61,8 +61,8 @@ def test_every_prompt_of_the_splits_has_all_samples_with_their_rewards(built: Ru
 
 
 def test_the_sum_of_log_pi_0_is_that_of_the_model(built: RunConfig) -> None:
-    from allgood.scorers.encoding import encode_prompt
     from allgood.scorers.models import load_tokenizer
+    from tests.allgood.scorers.one_by_one import encode_prompt
 
     folder = str(built.base_folder / "sft" / "best")
     model, tokenizer = AutoModelForCausalLM.from_pretrained(folder).eval(), load_tokenizer(folder)

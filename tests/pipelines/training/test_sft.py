@@ -9,10 +9,10 @@ import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from allgood.errors import AllgoodError, ConfigError, DataError, ModelError
-from allgood.scorers.encoding import encode_example
 from pipelines.data import Demonstration
 from pipelines.training.sft import encode_demonstrations, split_demonstrations, train_sft
 from tests.actors import tiny_models
+from tests.allgood.scorers.one_by_one import encode_example
 from tests.pipelines.tiny_training import ARCHITECTURE, demonstration_rows, tiny_run, training, write_jsonl
 
 MULTI_TURN = "\n\nHuman: What is rain?\n\nAssistant: Rain is water.\n\nHuman: And snow?\n\nAssistant:"
