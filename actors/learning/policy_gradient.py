@@ -19,18 +19,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from actors.learning.sequence_kl import sequence_k1
 from actors.learning.specs import Ppo
 from actors.messages import FloatRow
 from allgood import advantages, aggregation, kl, losses
 
 Float64Row = NDArray[np.float64]
 ESTIMATORS = {"k1": kl.k1, "k2": kl.k2, "k3": kl.k3}
-
-
-def sequence_kl_k1(logprobs: Sequence[FloatRow], reference_logprobs: Sequence[FloatRow]) -> Float64Row:
-    """sum_t (log pi - log pi_0) of each response, [rows], in nats."""
-    pairs = zip(logprobs, reference_logprobs, strict=True)
-    return np.array([np.sum(row - ref, dtype=np.float64) for row, ref in pairs], dtype=np.float64)
 
 
 def leave_one_out_advantages(returns: Float64Row, groups: NDArray[np.int64]) -> Float64Row:
@@ -92,7 +87,7 @@ def kl_loss(logprobs: Tensor, rows: Sequence[int], reference_logprobs: Sequence[
 
 def importance_weights(start: Sequence[FloatRow], behaviour: Sequence[FloatRow], *, maximum: float) -> Float64Row:
     """Pi / behaviour of each whole response, truncated at `maximum`, [rows]."""
-    log_ratio = torch.from_numpy(sequence_kl_k1(start, behaviour))
+    log_ratio = torch.from_numpy(sequence_k1(start, behaviour))
     weights: Float64Row = losses.truncated_importance(log_ratio, torch.zeros_like(log_ratio), maximum=maximum).numpy()
     return weights
 

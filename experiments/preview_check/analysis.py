@@ -14,6 +14,8 @@ import numpy as np
 import scipy.stats
 from numpy.typing import NDArray
 
+from allgood.diagnostics import within_prompt_correlation
+
 Floats = NDArray[np.float64]
 
 
@@ -50,9 +52,7 @@ def rank_correlation(predicted: Floats, achieved: Floats) -> float:
     Returns:
         In [-1, 1]; NaN when all settings of every target share one value.
     """
-    centred = [scipy.stats.rankdata(side, axis=1) - (side.shape[1] + 1) / 2 for side in (predicted, achieved)]
-    scale = np.sqrt((centred[0] ** 2).sum() * (centred[1] ** 2).sum())
-    return float((centred[0] * centred[1]).sum() / scale) if scale > 0 else float("nan")
+    return within_prompt_correlation(*(scipy.stats.rankdata(side, axis=1) for side in (predicted, achieved)))
 
 
 def bootstrapped_correlation(

@@ -16,7 +16,6 @@ from actors.learning.policy_gradient import (
     ppo_loss,
     ppo_targets,
     rloo_loss,
-    sequence_kl_k1,
     token_kl,
 )
 from actors.learning.specs import Ppo
@@ -72,10 +71,6 @@ def test_a_kl_loss_adds_tokens_of_its_rows_and_nothing_at_padding(estimator: str
     assert logprobs.grad is not None
     assert logprobs.grad[1, 1] == 0
     assert (logprobs.grad[0] != 0).all()
-
-
-def test_sequence_kl_sums_over_tokens_and_never_averages() -> None:
-    np.testing.assert_allclose(sequence_kl_k1([row(-1, -2), row(-3)], [row(-1.5, -2.5), row(-1)]), [1.0, -2.0])
 
 
 def test_importance_weights_are_truncated_from_above_only() -> None:
