@@ -37,6 +37,7 @@ _MODULES = frozenset(
         "scorers",
         "shortcuts",
         "tilting",
+        "transform_facts",
         "transforms",
         "treatment",
         "winrate",

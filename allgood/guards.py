@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from allgood.checks import Number
-from allgood.named_transforms import TRANSFORMS, Expects
+from allgood.transform_facts import FACTS, Expects
 
 _SCALES = ("none", "batch_std", "group_std", "normalise_then_sum")
-_EXPECTS: dict[str, Expects] = {transform.name: transform.expects for transform in TRANSFORMS}
-_SCALE_MATTERS = frozenset(transform.name for transform in TRANSFORMS if transform.scale_matters)
+_EXPECTS: dict[str, Expects] = {transform.name: transform.expects for transform in FACTS}
+_SCALE_MATTERS = frozenset(transform.name for transform in FACTS if transform.scale_matters)
 _FEWEST_REWARDS = 32  # fewer rewards may all lie in [0, 1] by chance
 
 

@@ -10,17 +10,13 @@ import importlib
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from functools import partial, wraps
-from typing import Literal
 
 from torch import Tensor
 
 from allgood import transforms
 from allgood.checks import Number, require_finite, require_same_shape
-
-Needs = Literal["reference", "draws", "mean_and_std", "nothing"]
-Expects = Literal["logits", "log_probs", "anything"]
+from allgood.transform_facts import TransformFacts, facts_of
 
 
 @dataclass(frozen=True)
@@ -40,24 +36,16 @@ class Anchors:
 
 @dataclass(frozen=True)
 class NamedTransform:
-    """A transform and what its function needs besides the rewards.
+    """A transform as a function, with what is known of it.
 
     Attributes:
-        name: As in the configuration.
-        function: (reward, reference), (reward, draws), (reward, mean, std) or (log-probability), with utilities out.
-        needs: Which of these.
-        is_log_prob: Whether the utility is the logarithm of a probability, so that a sum over properties is an AND.
-        scale_matters: Whether its differences say how far a prompt is from good, so that dividing them by the standard
-            deviation of the prompt's group would erase what it is for.
-        expects: What the rewards must be: anything where only their order or their scaled differences count.
+        facts: Its row of the table.
+        function: (reward, reference), (reward, draws), (reward, mean, std) or (log-probability), with utilities out, as
+            `facts.needs` says.
     """
 
-    name: str
+    facts: TransformFacts
     function: Callable[..., Tensor]
-    needs: Needs
-    is_log_prob: bool = False
-    scale_matters: bool = False
-    expects: Expects = "anything"
 
     def utilities(self, rewards: Tensor, anchors: Anchors) -> Tensor:
         """Utilities in the shape of `rewards` [prompts, samples].
@@ -65,16 +53,18 @@ class NamedTransform:
         Raises:
             ValueError: What the transform needs is absent, or it refuses the values.
         """
-        if self.needs == "nothing":
+        if self.facts.needs == "nothing":
             return self.function(rewards)
-        if self.needs == "reference":
+        if self.facts.needs == "reference":
             return self.function(rewards, anchors.reference)
-        if self.needs == "draws":
+        if self.facts.needs == "draws":
             if anchors.draws is None:
-                raise ValueError(f"transform {self.name!r} needs draws of SFT responses, and there are none")
+                raise ValueError(f"transform {self.facts.name!r} needs draws of SFT responses, and there are none")
             return self.function(rewards, anchors.draws)
         if anchors.moments is None:
-            raise ValueError(f"transform {self.name!r} needs mean and std over all SFT samples, and there are none")
+            raise ValueError(
+                f"transform {self.facts.name!r} needs mean and std over all SFT samples, and there are none"
+            )
         return self.function(rewards, *anchors.moments)
 
     def with_options(self, options: Mapping[str, Number]) -> NamedTransform:
@@ -86,27 +76,8 @@ class NamedTransform:
         known = inspect.signature(self.function).parameters
         unknown = [name for name in options if name not in known or known[name].kind is not known[name].KEYWORD_ONLY]
         if unknown:
-            raise ValueError(f"transform {self.name!r} has no option {unknown[0]!r}")
+            raise ValueError(f"transform {self.facts.name!r} has no option {unknown[0]!r}")
         return replace(self, function=partial(self.function, **options)) if options else self
-
-
-_log = partial(NamedTransform, is_log_prob=True, scale_matters=True)
-
-TRANSFORMS = (
-    NamedTransform("identity", transforms.identity, "reference"),
-    _log("log_sigmoid", transforms.log_sigmoid, "reference", expects="logits"),
-    _log("log_prob", transforms.log_prob, "nothing", expects="log_probs"),
-    NamedTransform("sigmoid", transforms.sigmoid, "reference", expects="logits"),
-    NamedTransform("mean_sigmoid", transforms.mean_sigmoid, "draws", expects="logits"),
-    _log("log_mean_sigmoid", transforms.log_mean_sigmoid, "draws", expects="logits"),
-    NamedTransform("calibrated", transforms.calibrated, "draws"),
-    _log("log_calibrated", transforms.log_calibrated, "draws"),
-    NamedTransform("exp_calibrated", transforms.exp_calibrated, "draws"),
-    NamedTransform("clip", transforms.clip, "reference", expects="logits"),
-    NamedTransform("tanh", transforms.tanh, "reference", expects="logits"),
-    NamedTransform("z_score", transforms.z_score, "mean_and_std"),
-    NamedTransform("power", transforms.power, "reference", scale_matters=True, expects="logits"),
-)
 
 
 def named(name: str) -> NamedTransform:
@@ -115,20 +86,11 @@ def named(name: str) -> NamedTransform:
     Raises:
         ValueError: The name is unknown, or nothing callable is there.
 
-    >>> named("log_sigmoid").needs
+    >>> named("log_sigmoid").facts.needs
     'reference'
     """
-    if ":" in name:
-        return NamedTransform(name, _checked(name, _imported(name)), "reference")
-    for transform in TRANSFORMS:
-        if transform.name == name:
-            return transform
-    known = [transform.name for transform in TRANSFORMS]
-    near = get_close_matches(name, known, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    raise ValueError(
-        f"unknown transform {name!r}: {hint}known are {', '.join(known)}, or your own as 'module:function'"
-    )
+    facts = facts_of(name)
+    return NamedTransform(facts, _checked(name, _imported(name)) if ":" in name else vars(transforms)[name])
 
 
 def _imported(path: str) -> Callable[..., Tensor]:

@@ -76,9 +76,7 @@ MUTATIONS = (
     Mutation("log_space", "torch.log1p(-rest.exp())", "torch.log1p(rest.exp())"),
     Mutation("losses", "torch.minimum(ratio * factor", "torch.maximum(ratio * factor"),
     Mutation("losses", "log_ratio.clamp(max=math.log(maximum))", "log_ratio.clamp(min=math.log(maximum))"),
-    Mutation(
-        "named_transforms", '"log_prob", transforms.log_prob, "nothing"', '"log_prob", transforms.log_prob, "reference"'
-    ),
+    Mutation("named_transforms", "(rewards, anchors.draws)", "(rewards, anchors.reference)"),
     Mutation("reference_head", "self.mean + NormalDist()", "self.mean - NormalDist()"),
     Mutation("opponents", "counts = torch.cat(blocks) * (1.0 - membership)", "counts = torch.cat(blocks)"),
     Mutation(
@@ -95,6 +93,7 @@ MUTATIONS = (
     Mutation(
         "transforms", "return in_float(reward) - in_float(per_prompt)", "return in_float(reward) + in_float(per_prompt)"
     ),
+    Mutation("transform_facts", '"log_prob", "nothing"', '"log_prob", "reference"'),
     Mutation("transforms", ") > 0:\n        raise", ") > 1:\n        raise"),
     Mutation("transforms", "(less + not_above).to(reward.dtype) + 0.5", "(less + not_above).to(reward.dtype) + 1.0"),
     Mutation("winrate", "torch.where(met, theirs, torch.inf)", "torch.where(met, theirs, -torch.inf)"),

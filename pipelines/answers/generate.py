@@ -31,11 +31,9 @@ from pipelines.config.properties import (
     DrawsReference,
     MeanReference,
     Transform,
-    ZScoreTransform,
 )
 from pipelines.config.rl import FormulaObjective
 from pipelines.config.run import RunConfig
-from pipelines.config.transforms import transform_name, transform_options
 from pipelines.evaluation.measure import FloatGrid
 from pipelines.evaluation.scorers import fresh_references
 from pipelines.objective import combinations
@@ -139,11 +137,11 @@ class Generator:
         if isinstance(reference, DrawsReference):
             finite = rewards[np.isfinite(rewards)]
             draws = {prompt_id(prompt): finite[: reference.num].astype(np.float32)}
-        needs_moments = self._table is not None and isinstance(setting.transform, ZScoreTransform)
+        needs_moments = self._table is not None and setting.transform.facts.needs == "mean_and_std"
         return Treatment(
             key=prompt,
-            transform=transform_name(setting.transform),
-            options=transform_options(setting.transform),
+            transform=setting.transform.facts.name,
+            options=setting.transform.options,
             references=float(fresh_references(reference, rewards, canned)[0]),
             temperature=temperature(self._config, name),
             draws=draws,

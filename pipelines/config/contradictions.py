@@ -12,7 +12,7 @@ from pipelines.config.objectives import (
 from pipelines.config.properties import IdentityTransform, Property, ZScoreTransform
 from pipelines.config.rl import GrpoAlgorithm, PpoAlgorithm
 from pipelines.config.run import RunConfig
-from pipelines.config.transforms import CustomTransform, is_log_prob, transform_name
+from pipelines.config.transforms import CustomTransform
 
 
 def refuse_destructive(config: RunConfig) -> None:
@@ -50,7 +50,7 @@ def _refuse_scale(config: RunConfig, scale: str, *, key: str) -> None:
                 f"them; set properties.{name}.transform.is_log_prob to true or false"
             )
     names = [
-        transform_name(transform)
+        transform.facts.name
         for transform in transforms.values()
         if not isinstance(transform, CustomTransform) or transform.is_log_prob
     ]
@@ -62,7 +62,7 @@ def _refuse_scale(config: RunConfig, scale: str, *, key: str) -> None:
 
 def _require_log_prob(names: tuple[str, ...], properties: Mapping[str, Property], kind: str) -> None:
     for name in names:
-        if not is_log_prob(properties[name].transform):
+        if not properties[name].transform.facts.is_log_prob:
             raise ConfigError(
                 f"properties.{name}.transform is {properties[name].transform.kind}, but objective.kind {kind} needs "
                 "log P(good): use log_sigmoid, log_prob, log_mean_sigmoid, calibrated with then: log, or your own that "

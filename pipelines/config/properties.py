@@ -88,7 +88,7 @@ def _refuse_without_features(reference: Reference, why: str) -> None:
 
 def _refuse_mismatch(transform: Transform, reference: Reference) -> None:
     """ValueError when a transform cannot work with a reference."""
-    takes_draws = isinstance(transform, MeanSigmoidTransform | LogMeanSigmoidTransform | CalibratedTransform)
+    takes_draws = transform.facts.needs == "draws"
     if takes_draws and not isinstance(reference, DrawsReference):
         raise ValueError(
             f"transform {transform.kind} compares with random samples of the SFT policy, but reference is "
@@ -99,10 +99,10 @@ def _refuse_mismatch(transform: Transform, reference: Reference) -> None:
             f"transform {transform.kind} takes one r_ref per prompt, but reference draws gives {reference.num}; set "
             "num: 1, or reference mean, or a transform that averages (mean_sigmoid, log_mean_sigmoid, calibrated)"
         )
-    if isinstance(transform, LogProbTransform) and not isinstance(reference, NoReference):
+    if transform.facts.needs == "nothing" and not isinstance(reference, NoReference):
         raise ValueError(
-            f"transform log_prob is a probability already and takes no reference, but reference is {reference.kind}; "
-            "set reference to {kind: none}"
+            f"transform {transform.kind} is a probability already and takes no reference, but reference is "
+            f"{reference.kind}; set reference to {{kind: none}}"
         )
 
 

@@ -2,51 +2,68 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from allgood.named_transforms import named
+from allgood.transform_facts import TransformFacts, facts_of
 from pipelines.config.base import StrictModel
 
 
-class IdentityTransform(StrictModel):
+class TransformBase(StrictModel):
+    """A kind of transform. Its fields are its options, unless the kind says otherwise."""
+
+    kind: str
+
+    @property
+    def facts(self) -> TransformFacts:
+        """What `allgood` knows of it, its name there included."""
+        return facts_of(self.kind)
+
+    @property
+    def options(self) -> dict[str, float]:
+        """Keyword arguments of its function."""
+        return self.model_dump(exclude={"kind"})
+
+
+class IdentityTransform(TransformBase):
     """u = r - r_ref: raw rewards (centring does not move the optimum)."""
 
     kind: Literal["identity"] = "identity"
 
 
-class LogSigmoidTransform(StrictModel):
+class LogSigmoidTransform(TransformBase):
     """u = log sigmoid(r - r_ref), the paper's LSC."""
 
     kind: Literal["log_sigmoid"] = "log_sigmoid"
 
 
-class LogProbTransform(StrictModel):
+class LogProbTransform(TransformBase):
     """u = log P(good), for scorers whose output is a log-probability; takes no reference."""
 
     kind: Literal["log_prob"] = "log_prob"
 
 
-class SigmoidTransform(StrictModel):
+class SigmoidTransform(TransformBase):
     """u = sigmoid(r - r_ref), P(good) itself (PAR with one reference)."""
 
     kind: Literal["sigmoid"] = "sigmoid"
 
 
-class MeanSigmoidTransform(StrictModel):
+class MeanSigmoidTransform(TransformBase):
     """u = mean over draws of sigmoid(r - draw): P(beats a random SFT response), PAR. Needs reference kind draws."""
 
     kind: Literal["mean_sigmoid"] = "mean_sigmoid"
 
 
-class LogMeanSigmoidTransform(StrictModel):
+class LogMeanSigmoidTransform(TransformBase):
     """u = log of mean_sigmoid, a log-probability. Needs reference kind draws."""
 
     kind: Literal["log_mean_sigmoid"] = "log_mean_sigmoid"
 
 
-class CalibratedTransform(StrictModel):
+class CalibratedTransform(TransformBase):
     """The quantile of r among SFT draws, then a function of it (InfAlign). Needs reference kind draws."""
 
     kind: Literal["calibrated"] = "calibrated"
@@ -61,8 +78,18 @@ class CalibratedTransform(StrictModel):
             raise ValueError("t is 0, which makes every response worth the same; give a number above or below 0")
         return self
 
+    @property
+    def facts(self) -> TransformFacts:
+        """Those of the function that `then` names."""
+        return facts_of({"identity": "calibrated", "log": "log_calibrated", "exp": "exp_calibrated"}[self.then])
 
-class ClipTransform(StrictModel):
+    @property
+    def options(self) -> dict[str, float]:
+        """Only exp has one."""
+        return {"t": self.t} if self.then == "exp" else {}
+
+
+class ClipTransform(TransformBase):
     """u = r - r_ref, cut to [low, high]."""
 
     kind: Literal["clip"] = "clip"
@@ -76,27 +103,27 @@ class ClipTransform(StrictModel):
         return self
 
 
-class TanhTransform(StrictModel):
+class TanhTransform(TransformBase):
     """u = scale * tanh((r - r_ref) / scale)."""
 
     kind: Literal["tanh"] = "tanh"
     scale: float = Field(1.0, gt=0, description="bound of |u|, in logits")
 
 
-class ZScoreTransform(StrictModel):
+class ZScoreTransform(TransformBase):
     """u = (r - mean) / std over all SFT samples of the reference table, frozen; r_ref serves the logged margin only."""
 
     kind: Literal["z_score"] = "z_score"
 
 
-class PowerTransform(StrictModel):
+class PowerTransform(TransformBase):
     """Power utility of P(good) = sigmoid(r - r_ref): from sigmoid - 1 (risk_aversion 0) to log_sigmoid (1)."""
 
     kind: Literal["power"] = "power"
     risk_aversion: float = Field(0.5, ge=0, le=1, description="0: the probability itself; 1: its logarithm")
 
 
-class CustomTransform(StrictModel):
+class CustomTransform(TransformBase):
     """Your own: function(rewards [prompts, samples], references [prompts, 1]) -> utilities, torch tensors."""
 
     kind: Literal["custom"] = "custom"
@@ -107,6 +134,16 @@ class CustomTransform(StrictModel):
         None,
         description="whether it gives log P(good), at most 0, as a formula needs; to be said where it matters",
     )
+
+    @property
+    def facts(self) -> TransformFacts:
+        """Those of a user's own function, as far as the user says."""
+        return replace(facts_of(self.function), is_log_prob=self.is_log_prob is True)
+
+    @property
+    def options(self) -> dict[str, float]:
+        """None: what the function needs to know it knows itself."""
+        return {}
 
 
 Transform = Annotated[
@@ -124,26 +161,3 @@ Transform = Annotated[
     | CustomTransform,
     Field(discriminator="kind"),
 ]
-
-
-def transform_name(transform: Transform) -> str:
-    """The name by which `allgood.named_transforms` knows it."""
-    if isinstance(transform, CustomTransform):
-        return transform.function
-    if isinstance(transform, CalibratedTransform):
-        return {"identity": "calibrated", "log": "log_calibrated", "exp": "exp_calibrated"}[transform.then]
-    return transform.kind
-
-
-def transform_options(transform: Transform) -> dict[str, float]:
-    """Keyword arguments of the transform's function."""
-    if isinstance(transform, CalibratedTransform):
-        return {"t": transform.t} if transform.then == "exp" else {}
-    return transform.model_dump(include={"low", "high", "scale", "risk_aversion"})
-
-
-def is_log_prob(transform: Transform) -> bool:
-    """Whether the utility is the logarithm of P(good); of a user's own transform, whether it is declared to be."""
-    if isinstance(transform, CustomTransform):
-        return transform.is_log_prob is True
-    return named(transform_name(transform)).is_log_prob

@@ -26,7 +26,6 @@ from pipelines.config.properties import (
     QuantileReference,
     Reference,
 )
-from pipelines.config.transforms import is_log_prob, transform_name
 from pipelines.evaluation.estimates import PerPrompt
 from pipelines.evaluation.measure import FloatGrid
 from pipelines.objective.combinations import p_good
@@ -109,7 +108,7 @@ def fresh_p_good(
     treatment = Treatment(
         key="evaluation",
         # Of the others only the margins are asked for.
-        transform=transform_name(setting.transform) if is_log_prob(setting.transform) else "identity",
+        transform=setting.transform.facts.name if setting.transform.facts.is_log_prob else "identity",
         references=dict(zip(ids, references.astype(float).tolist(), strict=True)),
         temperature=temperature,
         draws=draws,

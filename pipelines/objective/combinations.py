@@ -23,7 +23,6 @@ from pipelines.config.properties import (
     Property,
     Transform,
 )
-from pipelines.config.transforms import is_log_prob, transform_name
 
 # Log-odds that stand for log P = 0. What is computed here in log space ends at the smallest float32. A log P from
 # outside is that of a rounded probability, the last one below 1 being 1 - 6e-8: larger odds would be made of rounding
@@ -107,7 +106,7 @@ def p_good(transform: Transform, *, margins: FloatArray, utilities: FloatArray) 
 
     Of a classifier the margin is log P itself, and of draws it is taken from their mean: sigma would be another number.
     """
-    if is_log_prob(transform) and not isinstance(transform, LogSigmoidTransform):
+    if transform.facts.is_log_prob and not isinstance(transform, LogSigmoidTransform):
         return np.exp(utilities.astype(np.float64))
     return 0.5 * (1.0 + np.tanh(0.5 * margins.astype(np.float64)))
 
@@ -129,7 +128,7 @@ def _log_odds(
 
 def _odds(view: View, setting: Property) -> Tensor:
     """Log-odds of "good" in float64: the margin, or where the transform itself gives log P, those of P."""
-    if isinstance(setting.transform, LogSigmoidTransform) or not is_log_prob(setting.transform):
+    if isinstance(setting.transform, LogSigmoidTransform) or not setting.transform.facts.is_log_prob:
         # Of the log-sigmoid too: the margin is exact where log P rounds to 0.
         return torch.from_numpy(np.nan_to_num(view.margins.astype(np.float64), nan=0.0))
     is_from_outside = isinstance(setting.transform, LogProbTransform | CustomTransform)
@@ -137,7 +136,7 @@ def _odds(view: View, setting: Property) -> Tensor:
     log_prob = np.nan_to_num(view.utilities.astype(np.float64), nan=-1.0)
     if log_prob.max(initial=0.0) > _ROUNDING:  # only a user's own transform can
         raise RoleError(
-            f"transform {transform_name(setting.transform)!r} is declared is_log_prob, but gives {log_prob.max():.4g}; "
+            f"transform {setting.transform.facts.name!r} is declared is_log_prob, but gives {log_prob.max():.4g}; "
             "log P(good) is at most 0: set is_log_prob: false, or fix the function"
         )
     log_prob = np.minimum(log_prob, 0.0)

@@ -30,7 +30,6 @@ from pipelines.config.objectives import (
     ZScoredSumObjective,
 )
 from pipelines.config.properties import IdentityTransform, Property, ZScoreTransform
-from pipelines.config.transforms import is_log_prob
 from pipelines.objective import combinations
 from pipelines.objective.combinations import Combine, FloatArray, View
 
@@ -38,7 +37,6 @@ __all__ = [
     "CombinedUtility",
     "combined_utility",
     "initial_multipliers",
-    "is_log_prob",
     "refuse_too_many_failures",
 ]
 

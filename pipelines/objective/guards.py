@@ -12,12 +12,10 @@ from actors.messages import FloatRow
 from allgood.errors import RoleError
 from allgood.guards import refuse_default_rewards, refuse_squashed_rewards
 from allgood.kl import choice
-from allgood.named_transforms import named
 from pipelines.config.objectives import LagrangianObjective
 from pipelines.config.properties import FunctionProperty, Property
 from pipelines.config.rl import FixedController, PpoAlgorithm
 from pipelines.config.run import RunConfig
-from pipelines.config.transforms import CustomTransform, transform_name
 
 
 def kl_notice(config: RunConfig) -> str | None:
@@ -57,7 +55,7 @@ def refuse_unfit_rewards(properties: Mapping[str, Property], rewards: Mapping[st
     for name, setting in functions.items():
         values = torch.from_numpy(rewards[name])
         try:
-            refuse_squashed_rewards(values, transform=transform_name(setting.transform))
+            refuse_squashed_rewards(values, transform=setting.transform.facts.name)
             if _zeros_are_suspect(setting):
                 refuse_default_rewards(values)
         except ValueError as error:
@@ -68,5 +66,4 @@ def _zeros_are_suspect(setting: FunctionProperty) -> bool:
     """Not where only order or differences count, nor where the user says that 0 is a score like any other."""
     if setting.zero_is_a_score:
         return False
-    transform = setting.transform
-    return not isinstance(transform, CustomTransform) and named(transform_name(transform)).expects != "anything"
+    return setting.transform.facts.expects != "anything"

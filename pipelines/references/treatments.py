@@ -8,9 +8,8 @@ import numpy as np
 
 from allgood.errors import ReferenceTableError
 from allgood.treatment import Treatment
-from pipelines.config.properties import ConstantReference, DrawsReference, Property, ZScoreTransform
+from pipelines.config.properties import ConstantReference, DrawsReference, Property
 from pipelines.config.run import RunConfig
-from pipelines.config.transforms import transform_name, transform_options
 from pipelines.references.keys import table_keys, temperature
 from pipelines.references.table import ReferenceTable, needs_table
 from pipelines.run.folder import RunFolder
@@ -33,20 +32,25 @@ def treatment_of(
         draws = table.draws(name, setting.reference.num, prompt_ids)
     return Treatment(
         key=key,
-        transform=transform_name(setting.transform),
-        options=transform_options(setting.transform),
+        transform=setting.transform.facts.name,
+        options=setting.transform.options,
         references=_references(name, setting, table, prompt_ids)
         if draws is None
         else {prompt_id: float(np.mean(rewards, dtype=np.float64)) for prompt_id, rewards in draws.items()},
         temperature=temperature(config, name),
         draws=draws,
-        moments=table.moments(name) if table is not None and isinstance(setting.transform, ZScoreTransform) else None,
+        moments=table.moments(name) if table is not None and needs_moments(setting) else None,
     )
 
 
 def tabled(setting: Property) -> bool:
     """Whether a run needs the reference table for this property."""
-    return needs_table(setting.reference) or isinstance(setting.transform, ZScoreTransform)
+    return needs_table(setting.reference) or needs_moments(setting)
+
+
+def needs_moments(setting: Property) -> bool:
+    """Whether its transform takes mean and standard deviation over all SFT samples."""
+    return setting.transform.facts.needs == "mean_and_std"
 
 
 def run_table(config: RunConfig) -> ReferenceTable | None:

@@ -33,6 +33,7 @@ from allgood import (
     resampling,
     shortcuts,
     tilting,
+    transform_facts,
     transforms,
     winrate,
 )
@@ -49,6 +50,7 @@ MODULES = (
         "resampling",
         "shortcuts",
         "tilting",
+        "transform_facts",
         "transforms",
         "winrate",
     ),
@@ -178,7 +180,8 @@ CASES: list[tuple[Callable[..., object], Call, str]] = [
     (losses.clip_fraction, lambda: losses.clip_fraction(P23, P24, P2), "logprobs and old_logprobs"),
     (losses.value_clip, lambda: losses.value_clip(P23, P23, P23, clip=0), "clip must be .* above 0, got 0"),
     (losses.truncated_importance, lambda: losses.truncated_importance(P2, P2, maximum=0.5), r"maximum .* got 0\.5"),
-    # named_transforms
+    # transform_facts, named_transforms
+    (transform_facts.facts_of, lambda: transform_facts.facts_of("tan"), "unknown transform 'tan': did you mean 'tanh'"),
     (named_transforms.named, lambda: named_transforms.named("sigmod"), "unknown transform 'sigmod': did you mean"),
     # reference_head
     (

@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from allgood import transforms
-from allgood.named_transforms import TRANSFORMS, named
+from allgood.named_transforms import named
+from allgood.transform_facts import FACTS
 
 
 def twice(reward, reference):
@@ -21,18 +22,18 @@ NOT_A_FUNCTION = 3
 
 
 def test_every_transform_has_its_own_name():
-    for transform in TRANSFORMS:
-        assert transform.function is vars(transforms)[transform.name]
-        assert named(transform.name) is transform
+    for facts in FACTS:
+        assert named(facts.name).function is vars(transforms)[facts.name]
+        assert named(facts.name).facts is facts
 
 
 def test_log_probabilities_are_never_above_0():
     reward, draws = torch.linspace(-50, 50, 201), torch.zeros(201, 7)
-    for transform in TRANSFORMS:
-        if transform.is_log_prob and transform.needs == "reference":
-            assert (transform.function(reward, 0.0) <= 0).all()
-        if transform.is_log_prob and transform.needs == "draws":
-            assert (transform.function(reward, draws) <= 0).all()
+    for facts in FACTS:
+        if facts.is_log_prob and facts.needs == "reference":
+            assert (named(facts.name).function(reward, 0.0) <= 0).all()
+        if facts.is_log_prob and facts.needs == "draws":
+            assert (named(facts.name).function(reward, draws) <= 0).all()
 
 
 def test_an_unknown_name_is_refused_with_the_nearest_known():
@@ -44,7 +45,7 @@ def test_an_unknown_name_is_refused_with_the_nearest_known():
 
 def test_a_users_function_is_found_by_path():
     transform = named(f"{__name__}:twice")
-    assert transform.needs == "reference"
+    assert transform.facts.needs == "reference"
     assert transform.function(torch.tensor([3.0]), 1.0).tolist() == [4.0]
 
 

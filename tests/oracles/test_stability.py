@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from allgood import aggregation, ensembles, named_transforms, transforms
+from allgood import aggregation, ensembles, transform_facts, transforms
 from allgood.formula import Formula
 from allgood.tilting import tilt
 
@@ -48,7 +48,7 @@ FORMULAS = [
 
 
 def test_no_transform_and_no_aggregator_is_left_out():
-    assert {transform.name for transform in named_transforms.TRANSFORMS} <= set(TRANSFORMS)
+    assert {facts.name for facts in transform_facts.FACTS} <= set(TRANSFORMS)
     others = {"update_multipliers"}  # returns numbers
     ensembles = {name for name in aggregation.__all__ if name.startswith("ensemble_")}
     assert set(aggregation.__all__) - others - ensembles == set(AGGREGATORS)

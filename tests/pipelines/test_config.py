@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -244,6 +246,19 @@ def test_several_problems_are_listed_together(run_file: Path) -> None:
     assert message.startswith("2 problems:\n")
     assert "`kl.coefficient` is 0" in message
     assert "`align.steps` is 0" in message
+
+
+def test_a_wrong_key_is_reported_before_torch_is_loaded(run_file: Path) -> None:
+    run_file.write_text(RUN + "klx: {}\n")
+    program = (
+        "import sys; from pathlib import Path; from allgood.errors import ConfigError; "
+        "from pipelines.config.loading import load_config\n"
+        f"try: load_config(Path({str(run_file)!r}))\n"
+        "except ConfigError as error: print('torch' in sys.modules, error)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("False ")
+    assert "klx" in done.stdout
 
 
 def test_a_missing_file_a_folder_and_a_binary_file_are_named(tmp_path: Path) -> None:
