@@ -11,12 +11,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from allgood.checks import Number, in_float, require_finite, require_open_unit, require_positive, require_shape
+
+Moment = TypeVar("Moment", float, Tensor)
 
 _SMALLEST_STD = 1e-3  # logits; a prompt with constant rewards must not make the likelihood infinite
 
@@ -30,7 +33,19 @@ class Prediction:
 
     def quantile(self, quantile: Number) -> Tensor:
         """mean + z_q * std, [prompts]. ValueError when the quantile is outside (0, 1)."""
-        return self.mean + NormalDist().inv_cdf(require_open_unit("quantile", quantile)) * self.std
+        return normal_quantile(self.mean, self.std, quantile)
+
+
+def normal_quantile(mean: Moment, std: Moment, quantile: Number) -> Moment:
+    """mean + z_q * std, in the units of the moments: one number, or [prompts].
+
+    Raises:
+        ValueError: The quantile is outside (0, 1).
+
+    >>> normal_quantile(1.0, 2.0, 0.5)
+    1.0
+    """
+    return mean + NormalDist().inv_cdf(require_open_unit("quantile", quantile)) * std
 
 
 class ReferenceHead(nn.Module):

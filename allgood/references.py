@@ -11,12 +11,14 @@ be imported from here.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
 import scipy.stats
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from allgood.checks import Number, in_float, require_finite, require_open_unit, require_shape
@@ -27,6 +29,7 @@ from allgood.reference_head import (
     coverage,
     fit,
     gaussian_nll,
+    normal_quantile,
 )
 
 __all__ = [
@@ -42,7 +45,9 @@ __all__ = [
     "gaussian_quantile",
     "mean",
     "median",
+    "normal_quantile",
     "normality",
+    "of_scored",
 ]
 
 
@@ -64,7 +69,8 @@ def mean(draws: Tensor) -> Estimate:
         ValueError: Another shape, no draw, or a value is not finite.
     """
     draws = _checked(draws, at_least=1)
-    return Estimate(draws.mean(-1), _std(draws) / math.sqrt(draws.shape[-1]))
+    centre, std = _moments(draws)
+    return Estimate(centre, std / math.sqrt(draws.shape[-1]))
 
 
 def median(draws: Tensor) -> Estimate:
@@ -89,9 +95,9 @@ def gaussian_quantile(draws: Tensor, quantile: Number) -> Estimate:
     """
     z = NormalDist().inv_cdf(require_open_unit("quantile", quantile))
     draws = _checked(draws, at_least=2)
-    num_draws, std = draws.shape[-1], _std(draws)
+    num_draws, (centre, std) = draws.shape[-1], _moments(draws)
     error = std * math.sqrt(1.0 / num_draws + z * z / (2.0 * (num_draws - 1)))
-    return Estimate(draws.mean(-1) + z * std, error)
+    return Estimate(normal_quantile(centre, std, quantile), error)
 
 
 def empirical_quantile(draws: Tensor, quantile: Number) -> Estimate:
@@ -119,6 +125,29 @@ def empirical_quantile(draws: Tensor, quantile: Number) -> Estimate:
     below = min(int(position), draws.shape[-1] - 2)
     value = torch.lerp(ordered[:, below], ordered[:, below + 1], position - below)
     return Estimate(value, (second - first.square()).clamp(min=0).sqrt())
+
+
+def of_scored(
+    estimate: Callable[[Tensor], Estimate], rewards: NDArray[np.float64], *, at_least: int = 2
+) -> NDArray[np.float64]:
+    """The value of an estimator from each prompt's finite rewards, [prompts]: a failed score (NaN) is left out.
+
+    Args:
+        estimate: `mean`, `median`, or another one with its quantile set.
+        rewards: [prompts, samples], NaN where scoring failed.
+        at_least: Finite rewards that the estimator needs; a prompt with fewer has no reference, NaN.
+
+    >>> of_scored(mean, np.array([[1.0, 3.0, np.nan], [np.nan, np.nan, 5.0]]))
+    array([ 2., nan])
+    """
+    scored = np.isfinite(rewards)
+    counts = scored.sum(axis=1)
+    values = np.full(len(rewards), np.nan)
+    for count in np.unique(counts[counts >= at_least]).tolist():  # usually all prompts have as many
+        rows = counts == count
+        draws = torch.from_numpy(rewards[rows][scored[rows]].reshape(-1, count))
+        values[rows] = estimate(draws).value.numpy()
+    return values
 
 
 @dataclass(frozen=True)
@@ -164,11 +193,12 @@ def _checked(draws: Tensor, *, at_least: int) -> Tensor:
     return in_float(draws)
 
 
-def _std(draws: Tensor) -> Tensor:
-    """Standard deviation with ddof 1, [prompts]; NaN for a single draw."""
-    if draws.shape[-1] == 1:
-        return torch.full_like(draws[:, 0], math.nan)
-    return draws.std(-1)
+def _moments(draws: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation (ddof 1), [prompts]; the latter is NaN for a single draw."""
+    # By numpy, as the reference table has its columns: a quantile from them has the bits of one from the draws.
+    values = draws.detach().cpu().numpy()
+    std = values.std(axis=-1, ddof=1) if values.shape[-1] > 1 else np.full_like(values[:, 0], math.nan)
+    return torch.from_numpy(values.mean(axis=-1)).to(draws), torch.from_numpy(std).to(draws)
 
 
 def _order_weights(num_draws: int, quantile: Number) -> np.ndarray:

@@ -77,13 +77,13 @@ MUTATIONS = (
     Mutation("losses", "torch.minimum(ratio * factor", "torch.maximum(ratio * factor"),
     Mutation("losses", "log_ratio.clamp(max=math.log(maximum))", "log_ratio.clamp(min=math.log(maximum))"),
     Mutation("named_transforms", "(rewards, anchors.draws)", "(rewards, anchors.reference)"),
-    Mutation("reference_head", "self.mean + NormalDist()", "self.mean - NormalDist()"),
+    Mutation("reference_head", "return mean + NormalDist()", "return mean - NormalDist()"),
     Mutation("opponents", "counts = torch.cat(blocks) * (1.0 - membership)", "counts = torch.cat(blocks)"),
     Mutation(
         "opponents", "others = by_prompt @ (1.0 - membership)", "others = by_prompt @ torch.ones_like(membership)"
     ),
     Mutation("pareto", "as_good & better", "as_good | better"),
-    Mutation("references", "draws.mean(-1) + z * std", "draws.mean(-1) - z * std"),
+    Mutation("references", "normal_quantile(centre, std, quantile)", "normal_quantile(centre, -std, quantile)"),
     Mutation("references", "(2.0 * (num_draws - 1))", "(2.0 * (num_draws + 1))"),
     Mutation("resampling", "(weights @ sums) / (weights @ counts)", "(weights @ sums) / num_clusters"),
     Mutation("scorers/scorer", "np.isfinite(rewards), rewards", "np.isinf(rewards), rewards"),

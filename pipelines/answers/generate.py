@@ -25,24 +25,17 @@ from allgood.treatment import Treatment, treat
 from pipelines.answers.side_by_side import Answer, Comparison, Judged, show
 from pipelines.cast.request import reward_parts, rollout_part
 from pipelines.config.loading import load_run
-from pipelines.config.properties import (
-    CannedReference,
-    DatasetReference,
-    DrawsReference,
-    MeanReference,
-    Transform,
-)
+from pipelines.config.properties import Transform
 from pipelines.config.rl import FormulaObjective
 from pipelines.config.run import RunConfig
 from pipelines.evaluation.measure import FloatGrid
-from pipelines.evaluation.scorers import fresh_references
 from pipelines.objective import combinations
 from pipelines.objective.combined import combined_utility
 from pipelines.output.progress import say
 from pipelines.output.quiet import quiet_transformers
 from pipelines.references.keys import temperature
-from pipelines.references.table import ReferenceTable, needs_samples
-from pipelines.references.treatments import run_table, treatment_of
+from pipelines.references.table import ReferenceTable
+from pipelines.references.treatments import fresh_treatment, needs_moments, run_table, treatment_of
 from pipelines.run.folder import RunFolder
 
 NUM_REFERENCE_SAMPLES = 16
@@ -114,7 +107,7 @@ class Generator:
         except ReferenceTableError:
             pass  # a prompt that is not in the table
         settings = self._config.properties
-        sampled = [name for name in names if needs_samples(settings[name].reference)]
+        sampled = [name for name in names if settings[name].reference.needs_samples]
         drawn = self._sample(self._sft, prompt, NUM_REFERENCE_SAMPLES, purpose=2).responses if sampled else ()
         fresh = {name: self._fresh(name, prompt, drawn if name in sampled else ()) for name in names}
         if not sampled:
@@ -127,25 +120,20 @@ class Generator:
     def _fresh(self, name: str, prompt: str, drawn: Sequence[str]) -> Treatment:
         """The treatment of a prompt that is in no table, from samples drawn now."""
         setting = self._config.properties[name]
+        reference = setting.reference.for_any_prompt
         rewards = self._score(name, prompt, drawn) if drawn else np.full((1, 1), np.nan)
-        canned = None
-        if isinstance(setting.reference, CannedReference):
-            canned = self._score(name, prompt, setting.reference.replies).mean(axis=1)
-        # A prompt that was just typed has no response in the data: the SFT policy's mean stands for it.
-        reference = MeanReference() if isinstance(setting.reference, DatasetReference) else setting.reference
-        draws = None
-        if isinstance(reference, DrawsReference):
-            finite = rewards[np.isfinite(rewards)]
-            draws = {prompt_id(prompt): finite[: reference.num].astype(np.float32)}
-        needs_moments = self._table is not None and setting.transform.facts.needs == "mean_and_std"
-        return Treatment(
+        scored = np.isfinite(rewards)
+        of_texts = None
+        if reference.fixed_replies:
+            of_texts = self._score(name, prompt, reference.fixed_replies).mean(axis=1)
+        return fresh_treatment(
+            setting.model_copy(update={"reference": reference}),
+            [prompt_id(prompt)],
+            rewards[:, scored[0]] if scored.any() else rewards,
+            of_texts,
             key=prompt,
-            transform=setting.transform.facts.name,
-            options=setting.transform.options,
-            references=float(fresh_references(reference, rewards, canned)[0]),
             temperature=temperature(self._config, name),
-            draws=draws,
-            moments=self._table.moments(name) if self._table is not None and needs_moments else None,
+            moments=self._table.moments(name) if self._table is not None and needs_moments(setting) else None,
         )
 
 

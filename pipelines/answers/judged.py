@@ -26,7 +26,7 @@ from pipelines.answers.reading import Answered
 from pipelines.answers.rewards import RawRewards
 from pipelines.config.objectives import NormaliseThenSumObjective
 from pipelines.config.properties import Property
-from pipelines.config.references import DatasetReference, PredictedReference
+from pipelines.config.references import canned_column
 from pipelines.config.run import RunConfig
 from pipelines.objective import combinations
 from pipelines.objective.combined import CombinedUtility, combined_utility
@@ -34,7 +34,7 @@ from pipelines.output.files import atomic_path
 from pipelines.output.hashes import sha256_of
 from pipelines.references.build import table_rows
 from pipelines.references.cached_samples import PropertyUtilities
-from pipelines.references.table import MANIFEST, SAMPLES, TABLE, ReferenceTable, canned_column, needs_table
+from pipelines.references.table import MANIFEST, SAMPLES, TABLE, ReferenceTable
 from pipelines.references.treatments import run_table, treatment_of
 
 ReferencesFrom = Literal["table", "answers"]
@@ -108,7 +108,7 @@ def _with_reference(
 ) -> set[str]:
     """Prompts that can have a reference: all, but for those that a table of the answers themselves leaves out."""
     ids = {answered.id for answered in answers}
-    if table is None or not needs_table(setting.reference) or isinstance(setting.reference, PredictedReference):
+    if table is None or setting.reference.needs in ("nothing", "head"):
         return ids
     return ids & table.rows.get(name, {}).keys()
 
@@ -128,7 +128,7 @@ def checked_table(config: RunConfig, answers: Sequence[Answered]) -> ReferenceTa
             treatment_of(config, name, table, ids, key="answers")
         except ReferenceTableError as error:
             missing = [answered for answered in answers if answered.id not in table.rows.get(name, {})]
-            if not missing or not needs_table(setting.reference):
+            if not missing or setting.reference.fixed is not None:
                 raise
             raise ReferenceTableError(
                 f"{len(missing)} of {len(answers)} prompts have no {name} reference in {table.folder}, the first is "
@@ -142,7 +142,7 @@ def checked_table(config: RunConfig, answers: Sequence[Answered]) -> ReferenceTa
 def refuse_what_answers_lack(config: RunConfig) -> None:
     """ConfigError for a reference that needs more than the prompts' own responses."""
     for name, setting in config.properties.items():
-        if isinstance(setting.reference, DatasetReference | PredictedReference):
+        if setting.reference.needs in ("data", "head"):
             raise ConfigError(
                 f"properties.{name}.reference is of kind {setting.reference.kind}, which answers alone cannot give; "
                 "use --references table, or another kind"
@@ -160,7 +160,7 @@ def own_table(config: RunConfig, answers: Sequence[Answered], raw: RawRewards, f
     canned: dict[str, dict[str, dict[str, float]]] = {}
     for name, means in raw.canned.items():
         reference = config.properties[name].reference
-        column = canned_column(reference.replies)  # type: ignore[union-attr]  # raw.canned holds canned ones only
+        column = canned_column(reference.fixed_replies)
         canned[name] = {column: {a.id: float(mean) for a, mean in zip(answers, means, strict=True)}}
     rows = [
         row

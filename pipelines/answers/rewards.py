@@ -29,13 +29,12 @@ from pipelines.answers.reading import Answered, flat
 from pipelines.cast.actors import Actors, cast_for
 from pipelines.cast.lane import PROBE, Lane
 from pipelines.cast.request import reward_parts
-from pipelines.config.references import CannedReference
+from pipelines.config.references import canned_key
 from pipelines.config.run import RunConfig
 from pipelines.output.files import atomic_path, write_json
 from pipelines.output.progress import Bar, say, track
 from pipelines.references.build import mean_of_known
 from pipelines.references.keys import scorer_keys
-from pipelines.references.table import canned_key
 
 ROWS_PER_PART = 256
 KEYS = "keys.json"
@@ -187,7 +186,7 @@ def _check_keys(folder: Path, keys: Mapping[str, Any]) -> None:
 
 def _replies(config: RunConfig) -> dict[str, list[str]]:
     references = {name: setting.reference for name, setting in config.properties.items()}
-    return {name: list(ref.replies) for name, ref in references.items() if isinstance(ref, CannedReference)}
+    return {name: list(ref.fixed_replies) for name, ref in references.items() if ref.needs == "replies"}
 
 
 def _path(folder: Path, index: int) -> Path:

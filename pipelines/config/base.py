@@ -9,3 +9,12 @@ class StrictModel(BaseModel):
     """A frozen configuration section that refuses unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False)
+
+
+def in_words(choice: BaseModel) -> str:
+    """One of a tagged union: its kind, and the values that the user chose."""
+    values = choice.model_dump(mode="json", exclude={"kind"}, exclude_defaults=True)
+    kind = str(choice.model_dump()["kind"])
+    if not values:
+        return kind
+    return f"{kind} ({', '.join(f'{key} {value}' for key, value in values.items())})"

@@ -79,7 +79,7 @@ class PropertyBase(StrictModel):
 
 
 def _refuse_without_features(reference: Reference, why: str) -> None:
-    if isinstance(reference, PredictedReference) and reference.encoder is None:
+    if None in reference.encoders:
         raise ValueError(
             f"reference predicted stands on the features of one reward model, and {why}; name an `encoder` in it, or "
             "set reference to {kind: quantile}"
@@ -89,17 +89,17 @@ def _refuse_without_features(reference: Reference, why: str) -> None:
 def _refuse_mismatch(transform: Transform, reference: Reference) -> None:
     """ValueError when a transform cannot work with a reference."""
     takes_draws = transform.facts.needs == "draws"
-    if takes_draws and not isinstance(reference, DrawsReference):
+    if takes_draws and reference.num_draws is None:
         raise ValueError(
             f"transform {transform.kind} compares with random samples of the SFT policy, but reference is "
             f"{reference.kind}; set reference to {{kind: draws, num: 16}}"
         )
-    if isinstance(reference, DrawsReference) and reference.num > 1 and not takes_draws:
+    if reference.num_draws is not None and reference.num_draws > 1 and not takes_draws:
         raise ValueError(
-            f"transform {transform.kind} takes one r_ref per prompt, but reference draws gives {reference.num}; set "
-            "num: 1, or reference mean, or a transform that averages (mean_sigmoid, log_mean_sigmoid, calibrated)"
+            f"transform {transform.kind} takes one r_ref per prompt, but reference draws gives {reference.num_draws}; "
+            "set num: 1, or reference mean, or a transform that averages (mean_sigmoid, log_mean_sigmoid, calibrated)"
         )
-    if transform.facts.needs == "nothing" and not isinstance(reference, NoReference):
+    if transform.facts.needs == "nothing" and reference.kind != "none":
         raise ValueError(
             f"transform {transform.kind} is a probability already and takes no reference, but reference is "
             f"{reference.kind}; set reference to {{kind: none}}"

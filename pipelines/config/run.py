@@ -12,7 +12,7 @@ from pipelines.config.comparison import ComparisonConfig
 from pipelines.config.data import BARS, DataConfig, PolicyConfig, TokenizerConfig, WorldConfig
 from pipelines.config.placement import PlacementConfig
 from pipelines.config.preview import PreviewConfig
-from pipelines.config.properties import ModelProperty, PredictedReference, Property
+from pipelines.config.properties import ModelProperty, Property
 from pipelines.config.rl import (
     AlignConfig,
     EvaluateConfig,
@@ -70,8 +70,7 @@ class RunConfig(StrictModel):
         for name, references in self.references.also.items():
             self._refuse_unknown(name, key="references.also")
             kind = self.properties[name].kind
-            predicted = [reference for reference in references if isinstance(reference, PredictedReference)]
-            if kind != "model" and any(reference.encoder is None for reference in predicted):
+            if kind != "model" and any(None in reference.encoders for reference in references):
                 raise ValueError(
                     f"references.also asks for predicted references of {name}, but a property of kind {kind} has no "
                     "features to predict from; name an `encoder` in them"

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allgood.errors import ConfigError
-from pipelines.config.properties import ConstantReference, NoReference, PredictedReference
 from pipelines.config.run import RunConfig
 from pipelines.data import Prompt
 from pipelines.data.prepared import Split
@@ -57,13 +56,11 @@ def run_prompts(config: RunConfig, prompts: Sequence[Prompt], split: Split) -> l
         ConfigError: A property asks for all prompts, and another one needs samples of each.
     """
     references = {name: setting.reference for name, setting in config.properties.items()}
-    asking = [
-        name for name, found in references.items() if isinstance(found, PredictedReference) and found.prompts == "all"
-    ]
+    asking = [name for name, found in references.items() if found.takes_every_prompt]
     if not asking:
         return prompts_of(config, prompts, split)
     for name, found in references.items():
-        if not isinstance(found, PredictedReference | NoReference | ConstantReference):
+        if found.needs not in ("nothing", "head"):
             raise ConfigError(
                 f"properties.{asking[0]}.reference.prompts is all, but the {found.kind} reference of {name} needs "
                 "samples of each prompt; leave `prompts` out, or give that property a reference of kind predicted too"

@@ -22,11 +22,12 @@ from pipelines.evaluation.judges import Duel, HttpJudge
 from pipelines.evaluation.measure import FloatGrid
 from pipelines.evaluation.sample_table import ranked_by, sample_table
 from pipelines.evaluation.samples import Drawn, ScoredSamples, draw_samples, save_samples, test_prompts
-from pipelines.evaluation.scorers import centred, fresh_p_good, fresh_references
+from pipelines.evaluation.scorers import centred, fresh_p_good
 from pipelines.objective.gold import gold_of, try_gold
 from pipelines.output.files import write_json
 from pipelines.output.progress import say, track
 from pipelines.references.keys import temperature
+from pipelines.references.treatments import fresh_treatment
 from pipelines.run.folder import RunFolder
 from pipelines.run.session import ray_session
 from pipelines.run.tracking import Tracker, stage_of
@@ -107,9 +108,11 @@ def _seen(config: RunConfig, samples: ScoredSamples, sft: ScoredSamples, canned:
     seen = _Seen({}, {})
     for name, setting in config.properties.items():
         rewards, divisor = samples.rewards[name], temperature(config, name)
-        references = fresh_references(setting.reference, sft.rewards[name], canned.get(name))
+        ids, own, of_texts = samples.policy.prompt_ids, sft.rewards[name], canned.get(name)
+        references = setting.reference.from_samples(own, of_texts)
+        treatment = fresh_treatment(setting, ids, own, of_texts, key="evaluation", temperature=divisor)
         seen.margins[name] = centred(rewards, references, temperature=divisor)
-        seen.p_good[name] = fresh_p_good(setting, rewards, sft.rewards[name], references, temperature=divisor)
+        seen.p_good[name] = fresh_p_good(setting, treatment, rewards, ids)
     return seen
 
 

@@ -25,7 +25,7 @@ from pipelines.cast.collect import collect_all, make_chunks, purpose_seed
 from pipelines.cast.experience import texts
 from pipelines.cast.lane import Lane
 from pipelines.cast.request import EVALUATOR, align_request, evaluator_parts, reward_parts, rollout_part
-from pipelines.config.properties import CannedReference, ClassifierProperty, DatasetReference
+from pipelines.config.properties import ClassifierProperty
 from pipelines.config.run import RunConfig
 from pipelines.data import Prompt, load_prepared
 from pipelines.data.prompt_order import of_split
@@ -34,7 +34,7 @@ from pipelines.evaluation.measure import FloatGrid, PolicySamples
 from pipelines.objective.gold import gold_of
 from pipelines.output.files import atomic_path
 from pipelines.output.progress import say, track
-from pipelines.references.build import dataset_responses, mean_rewards
+from pipelines.references.build import mean_rewards, texts_of
 from pipelines.references.judge_keys import judge_keys
 from pipelines.references.keys import table_keys
 from pipelines.run.folder import SFT_SAMPLES, RunFolder
@@ -146,16 +146,11 @@ async def _canned(config: RunConfig, cast: Actors, prompts: Sequence[Prompt]) ->
     """Mean rewards of the texts that a property's reference names, canned or from the data, [prompts]; NaN = none."""
     lane = Lane(cast, key=_KEY, scorers=list(cast.rewards), deadline_s=config.align.deadline_s)
     canned: dict[str, PerPrompt] = {}
-    responses: Mapping[str, Sequence[str]]
     for name, setting in config.properties.items():
-        if isinstance(setting.reference, CannedReference):
-            responses = {prompt.id: setting.reference.replies for prompt in prompts}
-        elif isinstance(setting.reference, DatasetReference):
-            responses = dataset_responses(load_prepared(RunFolder(config.base_folder).data), name)
-        else:
-            continue
-        means = await mean_rewards(lane, name, prompts, responses)
-        canned[name] = np.array([means.get(prompt.id, np.nan) for prompt in prompts])
+        if setting.reference.column is not None:
+            data = load_prepared(RunFolder(config.base_folder).data)
+            means = await mean_rewards(lane, name, prompts, texts_of(setting.reference, name, prompts, data))
+            canned[name] = np.array([means.get(prompt.id, np.nan) for prompt in prompts])
     return canned
 
 

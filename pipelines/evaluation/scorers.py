@@ -7,25 +7,14 @@ prompt is known only up to a constant, so every number here compares samples of 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from statistics import NormalDist
+from dataclasses import replace
 
 import numpy as np
 
 from allgood.treatment import Treatment, treat
-from pipelines.config.properties import (
-    CannedReference,
-    ConstantReference,
-    DatasetReference,
-    DrawsReference,
-    MeanReference,
-    MedianReference,
-    PredictedReference,
-    Property,
-    QuantileReference,
-    Reference,
-)
+from pipelines.config.properties import Property
 from pipelines.evaluation.estimates import PerPrompt
 from pipelines.evaluation.measure import FloatGrid
 from pipelines.objective.combinations import p_good
@@ -92,56 +81,12 @@ def share_over(scores: FloatGrid, bars: PerPrompt) -> PerPrompt:
     return share
 
 
-def fresh_p_good(
-    setting: Property, rewards: FloatGrid, sft: FloatGrid, references: PerPrompt, *, temperature: float
-) -> FloatGrid:
-    """P(good) of samples on prompts without a reference table, by the property's own transform, [prompts, samples].
-
-    Draws are the prompt's first SFT samples; a prompt with a failed one has no P(good).
-    """
-    ids = [str(index) for index in range(len(rewards))]
-    scored, draws = rewards.astype(np.float32), None
-    if isinstance(setting.reference, DrawsReference):
-        drawn = sft[:, : setting.reference.num].astype(np.float32)
-        scored = np.where(np.isfinite(drawn).all(axis=1, keepdims=True), scored, np.float32(np.nan))
-        draws = dict(zip(ids, np.nan_to_num(drawn), strict=True))
-    treatment = Treatment(
-        key="evaluation",
-        # Of the others only the margins are asked for.
-        transform=setting.transform.facts.name if setting.transform.facts.is_log_prob else "identity",
-        references=dict(zip(ids, references.astype(float).tolist(), strict=True)),
-        temperature=temperature,
-        draws=draws,
-    )
-    found = treat(treatment, scored, ids, property_name="evaluation")
+def fresh_p_good(setting: Property, treatment: Treatment, rewards: FloatGrid, prompt_ids: Sequence[str]) -> FloatGrid:
+    """P(good) of samples on prompts without a reference table, by the property's own transform, [prompts, samples]."""
+    if not setting.transform.facts.is_log_prob:  # then only the margins are asked for
+        treatment = replace(treatment, transform="identity", options={})
+    found = treat(treatment, rewards.astype(np.float32), prompt_ids, property_name="evaluation")
     return p_good(setting.transform, margins=found.margins, utilities=found.utilities)
-
-
-def fresh_references(reference: Reference, sft_rewards: FloatGrid, canned: PerPrompt | None) -> PerPrompt:
-    """r_ref of prompts without a reference table, [prompts]: from SFT samples [prompts, samples] or fixed texts.
-
-    `canned` are the mean rewards of canned replies, or of the data's own responses. A predicted quantile is estimated
-    from the samples: they are here, and it is what the prediction estimates.
-    """
-    num_prompts = len(sft_rewards)
-    if isinstance(reference, CannedReference | DatasetReference):
-        assert canned is not None, "the caller scores the texts"
-        return canned
-    if isinstance(reference, QuantileReference) and reference.method == "empirical":
-        quantiles: PerPrompt = np.nanquantile(sft_rewards, reference.quantile, axis=1)
-        return quantiles
-    if isinstance(reference, QuantileReference | PredictedReference):
-        z = NormalDist().inv_cdf(reference.quantile)
-        gaussian: PerPrompt = np.nanmean(sft_rewards, axis=1) + z * np.nanstd(sft_rewards, axis=1, ddof=1)
-        return gaussian
-    if isinstance(reference, MedianReference):
-        medians: PerPrompt = np.nanmedian(sft_rewards, axis=1)
-        return medians
-    if isinstance(reference, MeanReference | DrawsReference):
-        drawn = sft_rewards[:, : reference.num] if isinstance(reference, DrawsReference) else sft_rewards
-        means: PerPrompt = np.nanmean(drawn, axis=1)
-        return means
-    return np.full(num_prompts, reference.value if isinstance(reference, ConstantReference) else 0.0)
 
 
 def centred(rewards: FloatGrid, references: PerPrompt, *, temperature: float) -> FloatGrid:

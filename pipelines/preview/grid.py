@@ -16,6 +16,7 @@ from typing import TypeVar
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from allgood.errors import ConfigError
+from pipelines.config.base import in_words
 from pipelines.config.objectives import (
     FormulaObjective,
     LogitOfProductObjective,
@@ -57,7 +58,7 @@ class Setting:
     @property
     def transform(self) -> str:
         """The transforms in words; one word where all properties have the same."""
-        each = {name: names.option_name(setting.transform) for name, setting in self.config.properties.items()}
+        each = {name: in_words(setting.transform) for name, setting in self.config.properties.items()}
         if len(set(each.values())) == 1:
             return next(iter(each.values()))
         return ", ".join(f"{name} {transform}" for name, transform in each.items())
@@ -65,7 +66,7 @@ class Setting:
     @property
     def references(self) -> dict[str, str]:
         """The reference of each property in words."""
-        return {name: names.option_name(setting.reference) for name, setting in self.config.properties.items()}
+        return {name: setting.reference.in_words for name, setting in self.config.properties.items()}
 
 
 @dataclass(frozen=True)

@@ -7,18 +7,9 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel
 
-from pipelines.config.properties import CannedReference, QuantileReference
+from pipelines.config.base import in_words
 from pipelines.config.rl import FixedController, FormulaObjective, WeightedSumObjective
 from pipelines.config.run import RunConfig
-
-
-def option_name(option: BaseModel) -> str:
-    """A transform or reference: its kind, and what distinguishes it from others of its kind."""
-    if isinstance(option, QuantileReference):
-        return f"q{100 * option.quantile:g}" + ("" if option.method == "gaussian" else " empirical")
-    if isinstance(option, CannedReference):
-        return f"canned ({len(option.replies)} replies)" if len(option.replies) > 1 else "canned"
-    return _kind_and_values(option)
 
 
 def objective_name(objective: BaseModel, properties: Sequence[str]) -> str:
@@ -28,7 +19,7 @@ def objective_name(objective: BaseModel, properties: Sequence[str]) -> str:
     if isinstance(objective, WeightedSumObjective):
         weights = {name: objective.weights.get(name, 1.0) for name in properties}
         return " + ".join(f"{'' if w == 1 else f'{w:g} '}{name}" for name, w in weights.items() if w)
-    return _kind_and_values(objective)
+    return in_words(objective)
 
 
 def overrides_of(setting: RunConfig, base: RunConfig, coefficient: float | None) -> list[str]:
@@ -50,14 +41,6 @@ def overrides_of(setting: RunConfig, base: RunConfig, coefficient: float | None)
         if not isinstance(base.kl.controller, FixedController):
             found.append("kl.controller.kind=fixed")
     return found
-
-
-def _kind_and_values(option: BaseModel) -> str:
-    values = option.model_dump(mode="json", exclude={"kind"}, exclude_defaults=True)
-    kind = str(option.model_dump()["kind"])
-    if not values:
-        return kind
-    return f"{kind} ({', '.join(f'{key} {value}' for key, value in values.items())})"
 
 
 def _inline(option: BaseModel) -> str:

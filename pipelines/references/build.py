@@ -21,14 +21,14 @@ from numpy.typing import NDArray
 
 from actors.messages import Experience
 from allgood.errors import DataError
-from allgood.references import empirical_quantile, gaussian_quantile, normality
+from allgood.references import empirical_quantile, gaussian_quantile, mean, normality
 from allgood.treatment import Treatment
 from pipelines.cast.actors import Actors, cast_for
 from pipelines.cast.collect import collect_all, make_chunks, purpose_seed
 from pipelines.cast.experience import rewards_of
 from pipelines.cast.lane import PROBE, Lane
 from pipelines.cast.request import EVALUATOR, reference_request
-from pipelines.config.properties import CannedReference, DatasetReference, QuantileReference, Reference
+from pipelines.config.references import QUANTILES, Reference, quantile_column
 from pipelines.config.run import RunConfig
 from pipelines.data import PreparedData, Prompt, load_prepared
 from pipelines.data.prepared import prepared_key
@@ -41,16 +41,7 @@ from pipelines.output.progress import say, track
 from pipelines.references.judge_keys import JUDGES, judge_keys
 from pipelines.references.keys import encoder_keys, table_keys
 from pipelines.references.predicted import Predicted, predict_references
-from pipelines.references.table import (
-    DATASET,
-    MANIFEST,
-    PREDICTED,
-    QUANTILES,
-    SAMPLES,
-    TABLE,
-    canned_column,
-    quantile_column,
-)
+from pipelines.references.table import MANIFEST, PREDICTED, SAMPLES, TABLE
 from pipelines.run.folder import RunFolder
 
 KEY = "references"
@@ -137,12 +128,19 @@ async def _fixed(
     """Mean rewards of texts that are no samples: canned replies, the data's own responses. Column -> prompt id -> r."""
     found = {}
     for reference in wanted_references(config, name):
-        if isinstance(reference, CannedReference):
-            replies = {prompt.id: reference.replies for prompt in prompts}
-            found[canned_column(reference.replies)] = await mean_rewards(lane, name, prompts, replies)
-        if isinstance(reference, DatasetReference):
-            found[DATASET] = await mean_rewards(lane, name, prompts, dataset_responses(data, name))
+        if reference.column is not None:
+            texts = texts_of(reference, name, prompts, data)
+            found[reference.column] = await mean_rewards(lane, name, prompts, texts)
     return found
+
+
+def texts_of(
+    reference: Reference, name: str, prompts: Sequence[Prompt], data: PreparedData
+) -> Mapping[str, Sequence[str]]:
+    """The texts per prompt id whose mean reward a reference of a property is: its own replies, or the data's."""
+    if reference.needs == "replies":
+        return {prompt.id: reference.fixed_replies for prompt in prompts}
+    return dataset_responses(data, name)
 
 
 async def mean_rewards(
@@ -288,8 +286,7 @@ def normality_of(samples: Sequence[Mapping[str, Any]], properties: Sequence[str]
 
 def _shown(found: Mapping[str, float], reference: Reference) -> str:
     line = f"rewards are not normal (p < 0.05) on {found['share_rejected']:.0%} of {found['num_prompts']} prompts"
-    is_gaussian = isinstance(reference, QuantileReference) and reference.method == "gaussian"
-    if is_gaussian and found["share_rejected"] > FAR_FROM_NORMAL:
+    if reference.assumes_normal_rewards and found["share_rejected"] > FAR_FROM_NORMAL:
         return f"{line}, where chance gives 5 %: the Gaussian quantile is doubtful, see reference.method empirical"
     return line
 
@@ -303,8 +300,8 @@ def _columns(draws: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
     rewards = torch.from_numpy(draws)
     estimates = {quantile_column(q): empirical_quantile(rewards, q) for q in QUANTILES}
     estimates["gaussian85"] = gaussian_quantile(rewards, 0.85)
-    std = draws.std(axis=1, ddof=1)
-    columns = {"mean": draws.mean(axis=1), "mean_se": std / np.sqrt(size), "std": std}
+    centre = mean(rewards)
+    columns = {"mean": centre.value.numpy(), "mean_se": centre.standard_error.numpy(), "std": draws.std(axis=1, ddof=1)}
     for name, estimate in estimates.items():
         columns |= {name: estimate.value.numpy(), f"{name}_se": estimate.standard_error.numpy()}
     return columns
@@ -314,7 +311,7 @@ def manifest_of(config: RunConfig, prompts: Sequence[Prompt]) -> dict[str, Any]:
     """Keys of everything that the numbers depend on, and how they were made; the files' checksums come later."""
     keys = table_keys(config, list(config.properties))
     wanted = [reference for name in config.properties for reference in wanted_references(config, name)]
-    if any(isinstance(reference, DatasetReference) for reference in wanted):
+    if any(reference.needs == "data" for reference in wanted):
         keys["data"] = prepared_key(RunFolder(config.base_folder).data)
     for reference in wanted:
         keys |= encoder_keys(reference)
@@ -329,10 +326,10 @@ def manifest_of(config: RunConfig, prompts: Sequence[Prompt]) -> dict[str, Any]:
             "splits": list(config.references.splits),
             "max_prompts": config.references.max_prompts,
             "canned": {
-                name: list(reference.replies)
+                name: list(reference.fixed_replies)
                 for name in config.properties
                 for reference in wanted_references(config, name)
-                if isinstance(reference, CannedReference)
+                if reference.needs == "replies"
             },
         },
     }

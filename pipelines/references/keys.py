@@ -13,11 +13,9 @@ from allgood.errors import ModelError
 from pipelines.cast.request import scorer_source
 from pipelines.config.properties import (
     ClassifierProperty,
-    DatasetReference,
     EnsembleProperty,
     FunctionProperty,
     ModelProperty,
-    PredictedReference,
     Reference,
 )
 from pipelines.config.run import RunConfig
@@ -41,7 +39,7 @@ def table_keys(config: RunConfig, properties: list[str]) -> dict[str, Any]:
     }
     for name in properties:
         keys |= _property_keys(config, name)
-        if isinstance(config.properties[name].reference, DatasetReference):
+        if config.properties[name].reference.needs == "data":
             keys["data"] = prepared_key(RunFolder(config.base_folder).data)
         keys |= encoder_keys(config.properties[name].reference)
     return keys
@@ -49,9 +47,7 @@ def table_keys(config: RunConfig, properties: list[str]) -> dict[str, Any]:
 
 def encoder_keys(reference: Reference) -> dict[str, Any]:
     """The encoder that a predicted reference stands on, where it names one."""
-    if not isinstance(reference, PredictedReference) or reference.encoder is None:
-        return {}
-    return {f"encoder.{reference.encoder}": model_hash(reference.encoder)}
+    return {f"encoder.{encoder}": model_hash(encoder) for encoder in reference.encoders if encoder is not None}
 
 
 def _property_keys(config: RunConfig, name: str) -> dict[str, Any]:

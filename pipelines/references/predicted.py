@@ -20,7 +20,7 @@ from allgood.errors import DataError
 from allgood.reference_head import coverage, fit
 from pipelines.cast.lane import Lane
 from pipelines.cast.request import absolute_source
-from pipelines.config.properties import PredictedReference, Reference
+from pipelines.config.properties import Reference
 from pipelines.config.run import RunConfig
 from pipelines.data import Prompt
 from pipelines.data.prompt_order import permutation
@@ -52,7 +52,7 @@ async def predict_references(
     rows: list[dict[str, Any]] = []
     report: dict[str, Any] = {}
     for name, references in wanted.items():
-        encoders = {reference.encoder for reference in references if isinstance(reference, PredictedReference)}
+        encoders = {encoder for reference in references for encoder in reference.encoders}
         for encoder in sorted(encoders, key=str):
             source = None if encoder is None else absolute_source(encoder)
             features = torch.from_numpy(await lane.prompt_features(name, [prompt.text for prompt in prompts], source))

@@ -11,13 +11,11 @@ Rewards in the table are raw; with `calibrate` they are divided by the temperatu
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -26,45 +24,13 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from allgood.errors import ReferenceTableError
-from pipelines.config.properties import (
-    CannedReference,
-    ConstantReference,
-    DatasetReference,
-    MeanReference,
-    MedianReference,
-    NoReference,
-    PredictedReference,
-    QuantileReference,
-    Reference,
-)
+from pipelines.config.references import Reference
 from pipelines.output.hashes import sha256_of
 
-QUANTILES = (0.05, 0.25, 0.50, 0.75, 0.85, 0.95)
 TABLE, SAMPLES, MANIFEST = "table.parquet", "samples.parquet", "manifest.json"
 PREDICTED = "predicted.parquet"
-DATASET = "dataset"  # the table's column with the mean reward of the data's own responses
 
 Keys = Mapping[str, Any]
-
-
-def quantile_column(quantile: float) -> str:
-    """The table's column of an empirical quantile, "q85" for 0.85."""
-    return f"q{round(100 * quantile):02d}"
-
-
-def canned_key(replies: Sequence[str]) -> str:
-    """Names a set of canned replies: the same texts in the same order have the same key."""
-    return hashlib.sha256(json.dumps(list(replies), ensure_ascii=False).encode()).hexdigest()[:16]
-
-
-def needs_table(reference: Reference) -> bool:
-    """Whether the reference differs by prompt, so that a run needs the table."""
-    return not isinstance(reference, NoReference | ConstantReference)
-
-
-def needs_samples(reference: Reference) -> bool:
-    """Whether a prompt that is in no table needs samples of the SFT policy for it."""
-    return needs_table(reference) and not isinstance(reference, CannedReference)
 
 
 @dataclass(frozen=True)
@@ -109,10 +75,9 @@ class ReferenceTable:
     def reference_values(self, property_name: str, reference: Reference, prompt_ids: Iterable[str]) -> dict[str, float]:
         """r_ref per prompt, raw (not divided by a temperature). ReferenceTableError says how many prompts miss."""
         ids = list(dict.fromkeys(prompt_ids))
-        if isinstance(reference, NoReference | ConstantReference):
-            value = reference.value if isinstance(reference, ConstantReference) else 0.0
-            return dict.fromkeys(ids, value)
-        if isinstance(reference, PredictedReference):
+        if reference.fixed is not None:
+            return dict.fromkeys(ids, reference.fixed)
+        if reference.needs == "head":
             return self._predicted(property_name, reference, ids)
         known = self.rows.get(property_name, {})
         missing = [prompt for prompt in ids if prompt not in known]
@@ -121,13 +86,12 @@ class ReferenceTable:
                 f"{len(missing)} of {len(ids)} prompts have no {property_name} reference in {self.folder}, "
                 f"the first is {missing[0]}; make them with `allgood reference CONFIG`"
             )
-        rows = [known[prompt] for prompt in ids]
-        values = dict(zip(ids, self._values(property_name, reference, rows), strict=True))
+        values = self._values(property_name, reference, {prompt: known[prompt] for prompt in ids})
         failed = [prompt for prompt, value in values.items() if not np.isfinite(value)]
         if failed:
             raise ReferenceTableError(
                 f"{len(failed)} of {len(ids)} prompts have a non-finite {property_name} reference in {self.folder}, "
-                f"the first is {failed[0]}: {_why_failed(reference)}"
+                f"the first is {failed[0]}: {reference.why_failed}"
             )
         return values
 
@@ -163,10 +127,11 @@ class ReferenceTable:
         checksum: str = self.manifest["files"][SAMPLES]
         return checksum
 
-    def _predicted(self, property_name: str, reference: PredictedReference, ids: list[str]) -> dict[str, float]:
+    def _predicted(self, property_name: str, reference: Reference, ids: list[str]) -> dict[str, float]:
         path = self.folder / PREDICTED
         rows = pq.read_table(path).to_pylist() if PREDICTED in self.manifest["files"] else []
-        head = (property_name, reference.encoder)
+        (encoder,) = reference.encoders
+        head = (property_name, encoder)
         known = {row["prompt_id"]: row for row in rows if (row["property"], row.get("encoder")) == head}
         missing = [prompt for prompt in ids if prompt not in known]
         if missing:
@@ -175,55 +140,32 @@ class ReferenceTable:
                 "make them with `allgood reference CONFIG`, with reference predicted in the config, as the property's "
                 f"own or in `references.also.{property_name}`"
             )
-        z = NormalDist().inv_cdf(reference.quantile)
-        return {prompt: known[prompt]["mean"] + z * known[prompt]["std"] for prompt in ids}
+        return self._values(property_name, reference, {prompt: known[prompt] for prompt in ids})
 
-    def _values(self, property_name: str, reference: Reference, rows: list[dict[str, Any]]) -> list[float]:
-        if isinstance(reference, CannedReference):
-            column = canned_column(reference.replies)
-            if any(row.get(column) is None for row in rows):
-                raise ReferenceTableError(
-                    f"{self.folder} holds no rewards of these canned replies for property {property_name} "
-                    f"(set {canned_key(reference.replies)}); make the table again with `allgood reference CONFIG`, "
-                    f"where the property's own reference or `references.also.{property_name}` has these replies"
-                )
-            return [row[column] for row in rows]
-        if isinstance(reference, DatasetReference):
-            return self._dataset(property_name, rows)
-        if isinstance(reference, MeanReference):
-            return [row["mean"] for row in rows]
-        if isinstance(reference, MedianReference):
-            return [row["q50"] for row in rows]
-        assert isinstance(reference, QuantileReference)
-        if reference.method == "gaussian":
-            z = NormalDist().inv_cdf(reference.quantile)
-            return [row["mean"] + z * row["std"] for row in rows]
-        if reference.quantile in QUANTILES:
-            return [row[quantile_column(reference.quantile)] for row in rows]
-        return self._empirical(property_name, reference.quantile, [row["prompt_id"] for row in rows])
-
-    def _dataset(self, property_name: str, rows: list[dict[str, Any]]) -> list[float]:
-        missing = [row["prompt_id"] for row in rows if row.get(DATASET) is None]
-        if missing:
+    def _values(
+        self, property_name: str, reference: Reference, rows: Mapping[str, Mapping[str, Any]]
+    ) -> dict[str, float]:
+        """r_ref per prompt from its row, or from its samples where the rows do not hold such a value."""
+        found = {prompt: reference.from_table(row) for prompt, row in rows.items()}
+        absent = [prompt for prompt, value in found.items() if value is None]
+        if absent and reference.needs == "samples":
+            return self._from_samples(property_name, reference, list(rows))
+        if absent:
             raise ReferenceTableError(
-                f"{len(missing)} of {len(rows)} prompts have no {property_name} reward of a response from the data in "
-                f"{self.folder}, the first is {missing[0]}; run `allgood reference CONFIG` with "
-                "reference dataset in the config, or use another reference where the data hold prompts alone"
+                f"for {len(absent)} of {len(rows)} prompts {self.folder} holds no rewards of "
+                f"{reference.texts_in_words}, as property {property_name} takes for its reference; the first is "
+                f"{absent[0]}; run `allgood reference CONFIG` with this reference in the config, as the property's own "
+                f"or in `references.also.{property_name}`, or use another reference"
             )
-        return [row[DATASET] for row in rows]
+        return {prompt: value for prompt, value in found.items() if value is not None}
 
-    def _empirical(self, property_name: str, quantile: float, prompt_ids: list[str]) -> list[float]:
-        """A quantile that the table does not hold, from the samples."""
+    def _from_samples(self, property_name: str, reference: Reference, prompt_ids: list[str]) -> dict[str, float]:
         rewards = _rewards(self.folder / SAMPLES, f"reward.{property_name}", self._samples_checksum())
-        return [float(np.nanquantile(rewards[prompt], quantile)) for prompt in prompt_ids]
-
-
-def _why_failed(reference: Reference) -> str:
-    if isinstance(reference, CannedReference):
-        return "no canned reply could be scored with them: too long for the property's max_tokens, or failed"
-    if isinstance(reference, DatasetReference):
-        return "none of the data's own responses to them could be scored; raise the property's max_tokens"
-    return "fewer than 2 of their samples could be scored; raise references.num_samples"
+        width = max(len(rewards[prompt]) for prompt in prompt_ids)
+        grid = np.full((len(prompt_ids), width), np.nan)
+        for row, prompt in enumerate(prompt_ids):
+            grid[row, : len(rewards[prompt])] = rewards[prompt]
+        return dict(zip(prompt_ids, reference.from_samples(grid, None).tolist(), strict=True))
 
 
 @lru_cache(maxsize=16)  # preview asks for the same column for thousands of settings
@@ -235,8 +177,3 @@ def _rewards(path: Path, column: str, checksum: str) -> dict[str, NDArray[np.flo
     for row, prompt in enumerate(samples["prompt_id"].to_pylist()):
         rows.setdefault(prompt, []).append(row)
     return {prompt: rewards[indices] for prompt, indices in rows.items()}
-
-
-def canned_column(replies: Sequence[str]) -> str:
-    """The table's column with the mean reward of a set of canned replies."""
-    return f"canned.{canned_key(replies)}"

@@ -8,10 +8,11 @@ import numpy as np
 
 from allgood.errors import ReferenceTableError
 from allgood.treatment import Treatment
-from pipelines.config.properties import ConstantReference, DrawsReference, Property
+from pipelines.config.properties import Property
+from pipelines.config.references import FloatGrid, FloatRow
 from pipelines.config.run import RunConfig
 from pipelines.references.keys import table_keys, temperature
-from pipelines.references.table import ReferenceTable, needs_table
+from pipelines.references.table import ReferenceTable
 from pipelines.run.folder import RunFolder
 
 
@@ -28,8 +29,8 @@ def treatment_of(
     if table is None and tabled(setting):
         raise ReferenceTableError(f"property {name} needs a reference table; make it with `allgood reference CONFIG`")
     draws = None
-    if table is not None and isinstance(setting.reference, DrawsReference):
-        draws = table.draws(name, setting.reference.num, prompt_ids)
+    if table is not None and setting.reference.num_draws is not None:
+        draws = table.draws(name, setting.reference.num_draws, prompt_ids)
     return Treatment(
         key=key,
         transform=setting.transform.facts.name,
@@ -43,9 +44,48 @@ def treatment_of(
     )
 
 
+def fresh_treatment(
+    setting: Property,
+    prompt_ids: Sequence[str],
+    samples: FloatGrid,
+    of_texts: FloatRow | None,
+    *,
+    key: str,
+    temperature: float,
+    moments: tuple[float, float] | None = None,
+) -> Treatment:
+    """The treatment on prompts that are in no table, from samples of the SFT policy that are at hand.
+
+    Args:
+        setting: The property.
+        prompt_ids: [prompts].
+        samples: Raw rewards of the samples, [prompts, samples], NaN where scoring failed. Draws are the first ones; a
+            prompt with a failed one among them has no reference.
+        of_texts: Mean rewards of the texts that the reference names, [prompts], where it names any.
+        key: Of the treatment.
+        temperature: That divides rewards and references.
+        moments: Of a reference table, for a transform that needs them.
+    """
+    reference, draws = setting.reference, None
+    values = reference.from_samples(samples, of_texts)
+    if setting.transform.facts.needs == "draws":
+        drawn = samples[:, : reference.num_draws].astype(np.float32)
+        values = np.where(np.isfinite(drawn).all(axis=1), values, np.nan)
+        draws = dict(zip(prompt_ids, np.nan_to_num(drawn), strict=True))
+    return Treatment(
+        key=key,
+        transform=setting.transform.facts.name,
+        options=setting.transform.options,
+        references=dict(zip(prompt_ids, values.tolist(), strict=True)),
+        temperature=temperature,
+        draws=draws,
+        moments=moments,
+    )
+
+
 def tabled(setting: Property) -> bool:
     """Whether a run needs the reference table for this property."""
-    return needs_table(setting.reference) or needs_moments(setting)
+    return setting.reference.fixed is None or needs_moments(setting)
 
 
 def needs_moments(setting: Property) -> bool:
@@ -70,7 +110,7 @@ def run_table(config: RunConfig) -> ReferenceTable | None:
 def _references(
     name: str, setting: Property, table: ReferenceTable | None, prompt_ids: Sequence[str]
 ) -> float | dict[str, float]:
-    reference = setting.reference
-    if table is not None and needs_table(reference):
-        return table.reference_values(name, reference, prompt_ids)
-    return reference.value if isinstance(reference, ConstantReference) else 0.0
+    if setting.reference.fixed is not None:
+        return setting.reference.fixed
+    assert table is not None, "the caller refuses a run without one"
+    return table.reference_values(name, setting.reference, prompt_ids)

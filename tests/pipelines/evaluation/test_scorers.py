@@ -7,29 +7,16 @@ import pytest
 import torch
 
 from allgood.tilting import tilt
-from pipelines.config.properties import (
-    CannedReference,
-    ClassifierProperty,
-    ConstantReference,
-    DatasetReference,
-    DrawsReference,
-    FunctionProperty,
-    MeanReference,
-    MedianReference,
-    NoReference,
-    PredictedReference,
-    Property,
-    QuantileReference,
-)
+from pipelines.config.properties import ClassifierProperty, FunctionProperty, Property
 from pipelines.evaluation.efficiency import Efficiency, from_utilities
 from pipelines.evaluation.scorers import (
     centred,
     fresh_p_good,
-    fresh_references,
     sft_quantile,
     sft_share_over,
     share_over,
 )
+from pipelines.references.treatments import fresh_treatment
 
 
 def test_the_bar_of_evaluator_2_is_the_prompts_own_quantile() -> None:
@@ -76,8 +63,9 @@ def function(transform: dict[str, str], reference: dict[str, object]) -> Functio
 
 def test_fresh_p_good_is_what_the_property_says_whatever_its_transform() -> None:
     def found(setting: Property, rewards: list[list[float]], sft: list[list[float]]) -> list[float]:
-        references = fresh_references(setting.reference, np.array(sft), None)
-        return fresh_p_good(setting, np.array(rewards), np.array(sft), references, temperature=1.0).ravel().tolist()
+        ids = [f"p{index}" for index in range(len(rewards))]
+        treatment = fresh_treatment(setting, ids, np.array(sft), None, key="evaluation", temperature=1.0)
+        return fresh_p_good(setting, treatment, np.array(rewards), ids).ravel().tolist()
 
     log_p = [[np.log(0.2), np.log(0.9), np.nan]]  # sigma(log p) = p / (1 + p) would say 0.167 and 0.474
     for setting in (
@@ -94,25 +82,6 @@ def test_fresh_p_good_is_what_the_property_says_whatever_its_transform() -> None
     assert found(drawn, [[1.0], [1.0]], [[0.0, 4.0, 9.0], [0.0, np.nan, 9.0]]) == pytest.approx(
         [(0.731059 + 0.047426) / 2, np.nan], nan_ok=True, rel=1e-5
     )
-
-
-def test_fresh_references_follow_the_property() -> None:
-    rewards = np.array([[0.0, 1.0, 2.0]])  # mean 1, std (ddof 1) 1
-    assert fresh_references(QuantileReference(quantile=0.85), rewards, None)[0] == pytest.approx(1 + 1.036433389)
-    assert fresh_references(QuantileReference(quantile=0.5, method="empirical"), rewards, None)[0] == 1.0
-    assert fresh_references(MeanReference(), rewards, None)[0] == 1.0
-    assert fresh_references(ConstantReference(value=3.0), rewards, None)[0] == 3.0
-    assert fresh_references(NoReference(), rewards, None)[0] == 0.0
-    assert fresh_references(CannedReference(replies=["no."]), rewards, np.array([7.0]))[0] == 7.0
-
-
-def test_fresh_references_of_other_kinds() -> None:
-    rewards = np.array([[0.0, 1.0, 5.0]])
-    assert fresh_references(MedianReference(), rewards, None)[0] == 1.0
-    assert fresh_references(DrawsReference(num=2), rewards, None)[0] == 0.5
-    assert fresh_references(DatasetReference(), rewards, np.array([4.0]))[0] == 4.0
-    gaussian = fresh_references(QuantileReference(quantile=0.85), rewards, None)
-    assert fresh_references(PredictedReference(quantile=0.85), rewards, None) == gaussian
 
 
 def test_margins_are_centred_and_divided_and_missing_scores_stay_missing() -> None:

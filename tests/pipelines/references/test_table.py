@@ -21,10 +21,11 @@ from pipelines.config.properties import (
     NoReference,
     QuantileReference,
 )
+from pipelines.config.references import canned_column
 from pipelines.data import Demonstration, Pair, PreparedData
 from pipelines.output.hashes import sha256_of
 from pipelines.references.build import dataset_responses, normality_of, table_rows
-from pipelines.references.table import ReferenceTable, canned_column, needs_table
+from pipelines.references.table import ReferenceTable
 
 REPLIES = ["Sorry.", "No."]
 REWARDS = {"p1": [0.0, 1.0, 2.0, 3.0, 4.0], "p2": [1.0, 1.0, 7.0, float("nan"), 1.0]}
@@ -138,13 +139,6 @@ def test_too_few_scored_samples_are_an_error_not_a_number(tmp_path: Path) -> Non
     table = ReferenceTable(tmp_path, {"keys": {}}, {"kind": {"p": rows[0]}})
     with pytest.raises(ReferenceTableError, match="non-finite kind reference"):
         table.reference_values("kind", QuantileReference(), ["p"])
-
-
-def test_only_references_that_differ_by_prompt_need_the_table() -> None:
-    assert [needs_table(r) for r in (NoReference(), ConstantReference(value=1.0))] == [False, False]
-    assert [needs_table(r) for r in (MeanReference(), QuantileReference(), CannedReference(replies=["a"]))] == [
-        True
-    ] * 3
 
 
 def test_draws_are_the_scored_samples_in_order(tmp_path: Path) -> None:
