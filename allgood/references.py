@@ -137,9 +137,14 @@ def of_scored(
         rewards: [prompts, samples], NaN where scoring failed.
         at_least: Finite rewards that the estimator needs; a prompt with fewer has no reference, NaN.
 
+    Raises:
+        ValueError: Another shape.
+
     >>> of_scored(mean, np.array([[1.0, 3.0, np.nan], [np.nan, np.nan, 5.0]]))
     array([ 2., nan])
     """
+    if rewards.ndim != 2:
+        raise ValueError(f"rewards must be [prompts, samples], got shape {rewards.shape}")
     scored = np.isfinite(rewards)
     counts = scored.sum(axis=1)
     values = np.full(len(rewards), np.nan)

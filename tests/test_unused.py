@@ -33,10 +33,9 @@ def programs() -> Iterator[str]:
     yield from (source_of(block) for _, block in python_of_pages())
 
 
-# Their callers come with objectives as values and references by kind.
+# Their callers come with objectives as values.
 AWAITED = {
     *("allgood.aggregation.raw_sum", "allgood.aggregation.weighted_sum", "allgood.aggregation.z_scored_sum"),
-    *("allgood.references.mean", "allgood.references.median"),
 }
 
 

@@ -153,7 +153,7 @@ class ReferenceTable:
         if absent:
             raise ReferenceTableError(
                 f"for {len(absent)} of {len(rows)} prompts {self.folder} holds no rewards of "
-                f"{reference.texts_in_words}, as property {property_name} takes for its reference; the first is "
+                f"{reference.texts_in_words} for the reference of property {property_name}, the first is "
                 f"{absent[0]}; run `allgood reference CONFIG` with this reference in the config, as the property's own "
                 f"or in `references.also.{property_name}`, or use another reference"
             )

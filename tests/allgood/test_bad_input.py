@@ -189,6 +189,7 @@ CASES: list[tuple[Callable[..., object], Call, str]] = [
         lambda: reference_head.gaussian_nll(PREDICTION, P3[None]),
         r"for 2 prompts .* \(1, 3\)",
     ),
+    (reference_head.normal_quantile, lambda: reference_head.normal_quantile(0.0, 1.0, 1), "quantile must lie .* got 1"),
     (reference_head.fit, lambda: reference_head.fit(NAN23, P23, seed=0), "features must be finite"),
     (reference_head.fit, lambda: reference_head.fit(P23, P23, seed=0, num_steps=0), "num_steps must be .* got 0"),
     (
@@ -224,6 +225,11 @@ CASES: list[tuple[Callable[..., object], Call, str]] = [
     ),
     (references.gaussian_quantile, lambda: references.gaussian_quantile(P23, math.nan), r"quantile .* got nan"),
     (references.empirical_quantile, lambda: references.empirical_quantile(P23, 0), "quantile must lie .* got 0"),
+    (
+        references.of_scored,
+        lambda: references.of_scored(references.mean, np.zeros(3)),
+        r"rewards must be \[prompts, samples\], got shape \(3,\)",
+    ),
     (references.normality, lambda: references.normality(P23), "at least 20 per prompt, got 3"),
     # resampling
     (resampling.resampled_means, lambda: resampled(np.zeros((0, 2)), 1), r"sums and counts must .* \(0, 2\)"),

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from allgood import transforms
-from allgood.named_transforms import named
+from allgood.named_transforms import Anchors, named
 from allgood.transform_facts import FACTS
 
 
@@ -60,3 +60,23 @@ def test_a_users_function_must_return_finite_utilities_in_the_shape_of_the_rewar
         named(f"{__name__}:shapeless").function(torch.ones(2), 0.0)
     with pytest.raises(ValueError, match="infinite.*must be finite"):
         named(f"{__name__}:infinite").function(torch.ones(2), 0.0)
+
+
+def test_a_transform_takes_what_it_needs_from_the_anchors():
+    rewards, draws = torch.tensor([[3.0]]), torch.tensor([[1.0, 5.0]])
+    anchors = Anchors(torch.tensor([1.0]), draws, (1.0, 4.0))
+    assert named("identity").utilities(rewards, anchors).tolist() == [[2.0]]  # 3 - 1
+    assert named("calibrated").utilities(rewards, anchors).tolist() == [[0.5]]  # one draw below, one above
+    assert named("z_score").utilities(rewards, anchors).tolist() == [[0.5]]  # (3 - 1) / 4
+    assert named("log_prob").utilities(-rewards, anchors).tolist() == [[-3.0]]
+    with pytest.raises(ValueError, match="needs draws of SFT responses"):
+        named("calibrated").utilities(rewards, Anchors(0.0))
+    with pytest.raises(ValueError, match="needs mean and std over all SFT samples"):
+        named("z_score").utilities(rewards, Anchors(0.0))
+
+
+def test_options_reach_the_function_and_unknown_ones_are_refused():
+    rewards = torch.tensor([[3.0]])
+    assert named("clip").with_options({"high": 1.0}).utilities(rewards, Anchors(0.0)).tolist() == [[1.0]]
+    with pytest.raises(ValueError, match="transform 'tanh' has no option 'high'"):
+        named("tanh").with_options({"high": 1.0})

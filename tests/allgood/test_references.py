@@ -47,6 +47,28 @@ def test_estimators_follow_a_shift_and_a_scale_of_the_rewards():
         torch.testing.assert_close(moved.standard_error, 2 * plain.standard_error)
 
 
+def test_failed_scores_are_left_out_of_each_prompt():
+    rewards = np.array([[1.0, 3.0, math.nan], [2.0, 4.0, 9.0], [math.nan, math.nan, 5.0], [math.nan] * 3])
+    found = references.of_scored(references.mean, rewards, at_least=1)
+    np.testing.assert_array_equal(found, [2.0, 5.0, 5.0, math.nan])
+    found = references.of_scored(references.median, rewards)  # of 2 scores or more
+    np.testing.assert_array_equal(found, [2.0, 4.0, math.nan, math.nan])
+
+
+def test_without_failures_the_value_is_the_estimators_own():
+    rewards = draws(5, 7)
+    expected = references.gaussian_quantile(rewards, 0.85).value.numpy()
+    found = references.of_scored(lambda r: references.gaussian_quantile(r, 0.85), rewards.numpy())
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_a_quantile_of_moments_is_that_of_the_draws_they_come_from():
+    rewards = draws(3, 16)
+    moments = rewards.numpy().mean(axis=1), rewards.numpy().std(axis=1, ddof=1)
+    found = [references.normal_quantile(float(m), float(s), 0.85) for m, s in zip(*moments, strict=True)]
+    assert found == references.gaussian_quantile(rewards, 0.85).value.tolist()
+
+
 def test_the_error_of_a_single_draw_is_unknown_not_0():
     found = references.mean(torch.tensor([[2.0], [3.0]]))
     assert found.value.tolist() == [2.0, 3.0]
