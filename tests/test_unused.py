@@ -33,10 +33,8 @@ def programs() -> Iterator[str]:
     yield from (source_of(block) for _, block in python_of_pages())
 
 
-# Their callers come with objectives as values.
-AWAITED = {
-    *("allgood.aggregation.raw_sum", "allgood.aggregation.weighted_sum", "allgood.aggregation.z_scored_sum"),
-}
+# Their caller comes with objectives as values.
+AWAITED = {f"allgood.aggregation.{name}" for name in ("raw_sum", "weighted_sum", "z_scored_sum")}
 
 
 def test_every_public_function_of_the_mathematics_is_used() -> None:
