@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
+
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parent.parent
 HEAVY = ("torch", "ray", "transformers", "pydantic", "typer")
@@ -40,6 +44,32 @@ def test_the_mathematics_never_imports_ray_or_the_other_packages() -> None:
     done = python(code)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "[]"
+
+
+def test_the_mathematics_imports_only_what_it_declares_and_models_only_in_scorers() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    plain = {"allgood", *names(project["dependencies"])}
+    with_models = plain | names(project["optional-dependencies"]["scorers"])
+    for path in (ROOT / "allgood").rglob("*.py"):
+        if path.name != "__main__.py":
+            allowed = with_models if "scorers" in path.parts else plain
+            assert imported(path) - set(sys.stdlib_module_names) <= allowed, path
+
+
+def imported(path: Path) -> set[str]:
+    """Top-level names of everything that a module imports, also inside functions."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module.split(".")[0])
+    return found
+
+
+def names(requirements: list[str]) -> set[str]:
+    """Distributions of the mathematics are imported by their own names."""
+    return {Requirement(requirement).name for requirement in requirements}
 
 
 def test_help_answers_within_a_second_and_without_torch() -> None:
