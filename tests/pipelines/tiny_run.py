@@ -17,7 +17,7 @@ from pipelines.cast.request import align_request
 from pipelines.config.run import RunConfig
 from pipelines.data.prepared import PreparedData, Prompt, Split, save_prepared
 from pipelines.references.build import build_references
-from tests.actors.tiny_models import save_policy
+from tests.actors.tiny_models import save_policy, save_scorer
 
 TOPICS = (
     "bread",
@@ -33,6 +33,16 @@ TOPICS = (
     "cake",
     "tea",
 )
+# Properties whose function fails, each in its own way.
+FAILING = {
+    name: {"kind": "function", "function": f"tests.pipelines.tiny_rewards:{function}", "placement": {"cpus": 0.1}}
+    for name, function in (
+        ("rule", "always_broken"),
+        ("patchy", "patchy"),
+        ("hidden", "failed_as_zero"),
+        ("broken", "broken_on_b"),
+    )
+}
 SPLITS: dict[Split, int] = {"alignment": 10, "validation": 4, "test": 4, "sft": 3, "reward": 3}
 
 
@@ -97,13 +107,16 @@ def make_base(folder: Path, sizes: Mapping[Split, int] = SPLITS) -> RunConfig:
     return tiny_config(folder)
 
 
-@contextmanager
-def cast_on_base(config: RunConfig, *, scoring: RunConfig | None = None) -> Iterator[Cast]:
-    """The actors of an alignment, which first build the references of `config`'s base.
+def liked(folder: Path) -> dict[str, Any]:
+    """A property with a reward model, the same in every folder."""
+    model = save_scorer(folder / "scorer")
+    return {"kind": "model", "model": model, "max_tokens": 128, "placement": {"cpus": 0.1}}
 
-    `scoring` is a run with more properties, so that its actors serve other runs too.
-    """
-    with spawn(align_request(scoring or config)) as cast:
+
+@contextmanager
+def cast_on_base(config: RunConfig) -> Iterator[Cast]:
+    """The actors of an alignment, which first build the references of `config`'s base."""
+    with spawn(align_request(config)) as cast:
         build_references(config, cast)
         yield cast
 

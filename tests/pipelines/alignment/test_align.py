@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -21,23 +20,17 @@ from pipelines.config.loading import save_config
 from pipelines.config.rl import FormulaObjective
 from pipelines.config.run import RunConfig
 from pipelines.output.files import claimed, write_json
+from pipelines.references.build import build_references
 from pipelines.run.folder import SFT_SAMPLES
 from tests.pipelines.tiny_run import (
+    FAILING,
     assert_same_run,
-    cast_on_base,
     final_weights,
     logged_rows,
     make_base,
     tiny_config,
 )
 
-BROKEN = {
-    "kind": "function",
-    "function": "tests.pipelines.tiny_rewards:always_broken",
-    "placement": {"cpus": 0.1},
-}
-PATCHY = BROKEN | {"function": "tests.pipelines.tiny_rewards:patchy"}
-HIDDEN = BROKEN | {"function": "tests.pipelines.tiny_rewards:failed_as_zero"}
 GOLD = {"gold": "tests.pipelines.tiny_rewards:gold", "bars": {"short": 0.0, "vowels": 1.0}}
 
 
@@ -49,11 +42,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def cast(folder: Path, ray_cluster: None) -> Iterator[Cast]:
-    sections = tiny_config(folder).model_dump(mode="json")["properties"]
-    everything = tiny_config(folder, properties=sections | {"rule": BROKEN, "patchy": PATCHY, "hidden": HIDDEN})
-    with cast_on_base(tiny_config(folder), scoring=everything) as cast:
-        yield cast
+def cast(folder: Path, tiny_cast: Cast) -> Cast:
+    build_references(tiny_config(folder), tiny_cast)
+    return tiny_cast
 
 
 @pytest.fixture(scope="module")
@@ -210,11 +201,11 @@ def test_overwrite_leaves_no_measurement_of_the_old_run(folder: Path, cast: Cast
 
 def test_failures_that_a_function_hides_as_zeros_are_refused_at_the_first_step(folder: Path, cast: Cast) -> None:
     with pytest.raises(RoleError, match=r"property hidden: rewards are exactly 0 for 12 of 12 .* return NaN instead"):
-        run_align(tiny_config(folder, "hidden", properties={"hidden": HIDDEN}), cast)
+        run_align(tiny_config(folder, "hidden", properties={"hidden": FAILING["hidden"]}), cast)
 
 
 def test_failing_scores_end_the_run_by_name_and_leave_no_checkpoint(folder: Path, cast: Cast) -> None:
-    config = tiny_config(folder, "broken", properties={"rule": BROKEN})
+    config = tiny_config(folder, "broken", properties={"rule": FAILING["rule"]})
     with pytest.raises(TrainingError, match=r"100% of the scores of property rule are NaN"):
         run_align(config, cast)
     assert not (config.folder / "model").exists()
@@ -223,7 +214,7 @@ def test_failing_scores_end_the_run_by_name_and_leave_no_checkpoint(folder: Path
 
 def test_a_few_failed_scores_drop_their_samples_and_are_counted(folder: Path, cast: Cast) -> None:
     short = tiny_config(folder).model_dump(mode="json")["properties"]["short"]
-    config = tiny_config(folder, "patchy", properties={"short": short, "patchy": PATCHY})
+    config = tiny_config(folder, "patchy", properties={"short": short, "patchy": FAILING["patchy"]})
     # One sample in twelve fails; the limit of 10 % is for steps of hundreds of samples, not of 32.
     run_align(with_align(config, steps=4, samples_per_prompt=8, max_nan_share=0.5), cast)
     logged = logged_rows(config)

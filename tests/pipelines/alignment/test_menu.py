@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from actors.cluster.cast import Cast, spawn
+from actors.cluster.cast import Cast
 from pipelines.alignment.align import resume, run_align
-from pipelines.cast.request import align_request
 from pipelines.config.run import RunConfig
 from pipelines.references.build import build_references
 from tests.pipelines.tiny_run import make_base, tiny_config
@@ -28,10 +26,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def cast(folder: Path, ray_cluster: None) -> Iterator[Cast]:
-    with spawn(align_request(tiny_config(folder))) as cast:
-        build_references(tiny_config(folder), cast)
-        yield cast
+def cast(folder: Path, tiny_cast: Cast) -> Cast:
+    build_references(tiny_config(folder), tiny_cast)
+    return tiny_cast
 
 
 def run(folder: Path, name: str, *, transform: dict[str, Any], reference: dict[str, Any], **sections: Any) -> RunConfig:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,10 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from actors.cluster.cast import Cast, CastRequest, spawn
+from actors.cluster.cast import Cast
 from allgood.errors import AllgoodError, ConfigError, DataError, ReferenceTableError
 from pipelines.best_of_k.choose import CachedSplits, CandidateFile, Choosing, choose
-from pipelines.cast.request import reward_parts
 from pipelines.config.objectives import NormaliseThenSumObjective
 from pipelines.config.run import RunConfig
 from pipelines.data import prepare
@@ -34,12 +32,6 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
     config = tiny_config(folder, evaluate=GOLD)
     write_references(config)
     return config
-
-
-@pytest.fixture(scope="module")
-def cast(config: RunConfig, ray_cluster: None) -> Iterator[Cast]:
-    with spawn(CastRequest(rewards=reward_parts(config), timeout_s=config.placement.timeout_s)) as cast:
-        yield cast
 
 
 def selected(path: Path) -> list[dict[str, object]]:
@@ -151,31 +143,33 @@ def test_selecting_from_the_first_answers_ignores_the_others(config: RunConfig, 
     assert max(int(str(row["sample"])) for row in rows) <= 2
 
 
-def test_candidates_with_unlike_numbers_of_answers(config: RunConfig, cast: Cast, tmp_path: Path) -> None:
+def test_candidates_with_unlike_numbers_of_answers(config: RunConfig, tiny_cast: Cast, tmp_path: Path) -> None:
     path = write_candidates(tmp_path / "candidates.jsonl", num_prompts=4)
     lines = path.read_text().splitlines()
     fewer = json.loads(lines[0])
     fewer["responses"] = fewer["responses"][:2]
     single = {"prompt": "Only one?", "responses": ["one"]}
     path.write_text("\n".join([json.dumps(fewer), *lines[1:], json.dumps(single)]))
-    summary = choose(config, CandidateFile(path, "answers"), Choosing(max_k=4), tmp_path / "out", cast)
+    summary = choose(config, CandidateFile(path, "answers"), Choosing(max_k=4), tmp_path / "out", tiny_cast)
     assert summary["prompts"] == 4
     assert summary["prompts_in_curve"] == 3
     assert [step["prompts_with_k_answers"] for step in summary["frontier"]] == [4, 4, 3, 3]
     assert "stars" in summary["frontier"][0]["values"]  # a number that the file has for every answer
     assert summary["selected"]["rows"] == 4
-    again = choose(config, CandidateFile(path, "answers"), Choosing(max_k=6), tmp_path / "out", cast)
+    again = choose(config, CandidateFile(path, "answers"), Choosing(max_k=6), tmp_path / "out", tiny_cast)
     assert len(again["frontier"]) == len(WORDS)
 
 
-def test_what_a_file_says_of_an_earlier_scoring_is_not_reported(config: RunConfig, cast: Cast, tmp_path: Path) -> None:
+def test_what_a_file_says_of_an_earlier_scoring_is_not_reported(
+    config: RunConfig, tiny_cast: Cast, tmp_path: Path
+) -> None:
     plain = write_candidates(tmp_path / "plain.jsonl", num_prompts=2)
-    own = choose(config, CandidateFile(plain, "answers"), Choosing(), tmp_path / "plain", cast)
+    own = choose(config, CandidateFile(plain, "answers"), Choosing(), tmp_path / "plain", tiny_cast)
     stale = {"utility": 9.0, "p_good.short": 9.0, "reward.other": 9.0, "margin.short": 9.0, "words": 9.0, "judge": 9.0}
     rows = [json.loads(line) for line in plain.read_text().splitlines()]
     scored = tmp_path / "scored.jsonl"
     scored.write_text("".join(json.dumps(row | stale) + "\n" for row in rows))
-    found = choose(config, CandidateFile(scored, "answers"), Choosing(), tmp_path / "scored", cast)
+    found = choose(config, CandidateFile(scored, "answers"), Choosing(), tmp_path / "scored", tiny_cast)
     for mine, theirs in zip(found["frontier"], own["frontier"], strict=True):
         assert mine["values"].pop("judge")["value"] == pytest.approx(9.0)
         assert mine["values"] == theirs["values"]

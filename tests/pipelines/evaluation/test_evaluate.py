@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from actors.cluster.cast import Cast
 from allgood.errors import ConfigError
 from pipelines.alignment.align import run_align
 from pipelines.config.run import RunConfig
@@ -25,10 +25,11 @@ from pipelines.evaluation.evaluate import (
     notes,
 )
 from pipelines.evaluation.samples import Drawn, ScoredSamples, load_samples
+from pipelines.references.build import build_references
 from pipelines.run.folder import SFT_SAMPLES
 from tests.pipelines.evaluation.test_judges import judge_server
 from tests.pipelines.offline_wandb import offline_runs
-from tests.pipelines.tiny_run import cast_on_base, make_base, tiny_config
+from tests.pipelines.tiny_run import make_base, tiny_config
 
 GOLD = {
     "gold": "tests.pipelines.tiny_rewards:gold",
@@ -40,12 +41,12 @@ GOLD = {
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory, ray_cluster: None) -> Iterator[RunConfig]:
+def run(tmp_path_factory: pytest.TempPathFactory, tiny_cast: Cast) -> RunConfig:
     folder = tmp_path_factory.mktemp("evaluate")
     make_base(folder)
     config = tiny_config(folder, evaluate=GOLD, tracking={"wandb": "offline"})
-    with cast_on_base(config) as cast:
-        run_align(config, cast)
+    build_references(config, tiny_cast)
+    run_align(config, tiny_cast)
     return config
 
 

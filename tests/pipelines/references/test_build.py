@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from actors.cluster.cast import Cast, spawn
+from actors.cluster.cast import Cast
 from allgood.errors import ReferenceTableError, RoleError
 from pipelines.alignment.setup import set_up
-from pipelines.cast.request import reference_request
 from pipelines.config.run import RunConfig
 from pipelines.references.build import build_references
 from pipelines.references.table import ReferenceTable
@@ -37,14 +34,8 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
 
 
 @pytest.fixture(scope="module")
-def cast(config: RunConfig, ray_cluster: None) -> Iterator[Cast]:
-    with spawn(reference_request(config)) as cast:
-        yield cast
-
-
-@pytest.fixture(scope="module")
-def built(config: RunConfig, cast: Cast) -> RunConfig:
-    build_references(config, cast)
+def built(config: RunConfig, tiny_cast: Cast) -> RunConfig:
+    build_references(config, tiny_cast)
     return config
 
 
@@ -92,10 +83,10 @@ def test_the_table_is_recomputed_from_the_samples(built: RunConfig) -> None:
 
 
 def test_the_same_config_makes_the_same_samples(
-    built: RunConfig, cast: Cast, capsys: pytest.CaptureFixture[str]
+    built: RunConfig, tiny_cast: Cast, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = pq.read_table(built.base_folder / "references" / "samples.parquet")
-    build_references(built, cast)
+    build_references(built, tiny_cast)
     assert "scoring fixed replies: vowels: 28/28 (100 %)" in capsys.readouterr().err  # 2 replies to each of 14 prompts
     assert pq.read_table(built.base_folder / "references" / "samples.parquet").equals(before)
 
@@ -121,15 +112,15 @@ def test_a_run_on_another_policy_is_refused_by_key(built: RunConfig) -> None:
         config_file.write_text(content)
 
 
-def test_prompts_without_a_reference_are_counted(built: RunConfig, cast: Cast) -> None:
+def test_prompts_without_a_reference_are_counted(built: RunConfig, tiny_cast: Cast) -> None:
     limited = built.model_copy(
         update={"references": built.references.model_copy(update={"max_prompts": {"alignment": 3}})}
     )
     assert len(set_up(limited).prompts) == 3
-    build_references(limited, cast)
+    build_references(limited, tiny_cast)
     with pytest.raises(ReferenceTableError, match=r"7 of 13 prompts have no short reference"):
         set_up(built)
-    build_references(built, cast)
+    build_references(built, tiny_cast)
 
 
 def test_a_reward_that_is_no_logit_is_refused_after_the_first_chunk(built: RunConfig) -> None:

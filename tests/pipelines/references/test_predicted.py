@@ -10,42 +10,34 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from actors.cluster.cast import spawn
+from actors.cluster.cast import Cast
 from actors.reward import RewardSpec, RewardWorker
 from allgood.errors import DataError, ModelError
 from allgood.reference_head import fit
 from allgood.scorers.spec import FunctionSpec, ModelSpec
 from pipelines.alignment.setup import set_up
-from pipelines.cast.request import reference_request
 from pipelines.config.run import RunConfig
 from pipelines.data import load_prepared
 from pipelines.references.build import build_references
 from pipelines.run.folder import RunFolder
 from tests.actors.tiny_models import save_scorer
-from tests.pipelines.tiny_run import make_base, tiny_config
+from tests.pipelines.tiny_run import liked, make_base, tiny_config
 
 
 def predicting(folder: Path, *, sampled: int, prompts: str = "all") -> RunConfig:
     make_base(folder, {"alignment": 24, "validation": 4, "test": 4, "sft": 3, "reward": 3})
-    liked = {
-        "kind": "model",
-        "model": save_scorer(folder / "scorer"),
-        "reference": {"kind": "predicted", "quantile": 0.75, "prompts": prompts},
-        "max_tokens": 128,
-        "placement": {"cpus": 0.1},
-    }
+    reference = {"kind": "predicted", "quantile": 0.75, "prompts": prompts}
     references = {
         "num_samples": 4,
         "splits": ["alignment", "validation", "test"],
         "max_prompts": {"alignment": sampled},
     }
-    return tiny_config(folder, properties={"liked": liked}, references=references)
+    return tiny_config(folder, properties={"liked": liked(folder) | {"reference": reference}}, references=references)
 
 
-def test_prompts_that_were_never_sampled_get_a_predicted_quantile(tmp_path: Path, ray_cluster: None) -> None:
+def test_prompts_that_were_never_sampled_get_a_predicted_quantile(tmp_path: Path, tiny_cast: Cast) -> None:
     config = predicting(tmp_path, sampled=20)
-    with spawn(reference_request(config)) as cast:
-        manifest = build_references(config, cast)
+    manifest = build_references(config, tiny_cast)
     setup = set_up(config)
     assert len(setup.prompts) == 24  # though only 20 of them were sampled
     references = setup.treatments("arm")["liked"].references
@@ -72,29 +64,28 @@ def test_prompts_that_were_never_sampled_get_a_predicted_quantile(tmp_path: Path
     assert [entry["quantile"] for entry in coverage["quantiles"]] == [0.5, 0.75, 0.85, 0.95]
 
 
-def test_too_few_sampled_prompts_are_refused(tmp_path: Path, ray_cluster: None) -> None:
+def test_too_few_sampled_prompts_are_refused(tmp_path: Path, tiny_cast: Cast) -> None:
     config = predicting(tmp_path, sampled=19)  # the 8 of the other splits do not count
-    with spawn(reference_request(config)) as cast, pytest.raises(DataError, match="only 19 have all their samples"):
-        build_references(config, cast)
+    with pytest.raises(DataError, match="only 19 have all their samples"):
+        build_references(config, tiny_cast)
 
 
-def test_a_function_stands_on_the_features_of_an_encoder(tmp_path: Path, ray_cluster: None) -> None:
+def test_a_function_stands_on_the_features_of_an_encoder(tmp_path: Path, tiny_cast: Cast) -> None:
     encoder = save_scorer(tmp_path / "encoder")
     config = predicting(tmp_path, sampled=20)
-    rule = {
+    short = {
         "kind": "function",
         "function": "tests.pipelines.tiny_rewards:short",
         "reference": {"kind": "predicted", "encoder": encoder},
         "zero_is_a_score": True,
         "placement": {"cpus": 0.1},
     }
-    properties = {"liked": config.properties["liked"].model_dump(mode="json"), "rule": rule}
+    properties = {"liked": config.properties["liked"].model_dump(mode="json"), "short": short}
     config = RunConfig.model_validate(config.model_dump(mode="json") | {"properties": properties})
-    with spawn(reference_request(config)) as cast:
-        manifest = build_references(config, cast)
-    assert list(manifest["predicted"]) == ["liked", f"rule on {encoder}"]
+    manifest = build_references(config, tiny_cast)
+    assert list(manifest["predicted"]) == ["liked", f"short on {encoder}"]
     setup = set_up(config)
-    references = setup.treatments("arm")["rule"].references
+    references = setup.treatments("arm")["short"].references
     assert {prompt.id for prompt in setup.prompts} < references.keys()
     assert len(set(references.values())) > 5  # another one for each prompt
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from actors.cluster.cast import Cast, spawn
@@ -19,38 +17,32 @@ from tests.pipelines.tiny_run import final_weights, make_base
 
 
 @pytest.fixture(scope="module")
-def trial(tmp_path_factory: pytest.TempPathFactory, ray_cluster: None) -> RunConfig:
-    """A trial whose alignment is finished; the actors that made it are gone."""
+def trial(tmp_path_factory: pytest.TempPathFactory, tiny_cast: Cast) -> RunConfig:
+    """A trial whose alignment is finished."""
     folder = tmp_path_factory.mktemp("trial")
     make_base(folder)
     config = tiny_base(folder)
     write_references(config)
-    with spawn(align_request(config)) as cast:
-        align_trial(config, cast)
+    align_trial(config, tiny_cast)
     return config
 
 
-@pytest.fixture
-def cast(trial: RunConfig) -> Iterator[Cast]:
-    with spawn(align_request(trial)) as cast:
-        yield cast
-
-
-def test_one_that_died_after_its_last_step_is_measured_by_new_actors(trial: RunConfig, cast: Cast) -> None:
+def test_one_that_died_after_its_last_step_is_measured_by_new_actors(trial: RunConfig) -> None:
     before = final_weights(trial)
-    summary = align_trial(trial, cast)
-    samples = sample_policy(trial, cast, prompts_of_test(trial), policy_version=int(summary["policy_version"]))
+    with spawn(align_request(trial)) as cast:
+        summary = align_trial(trial, cast)
+        samples = sample_policy(trial, cast, prompts_of_test(trial), policy_version=int(summary["policy_version"]))
     assert samples.kl.mean() > 0.01  # the aligned policy's, and not the SFT policy's that the actors began with
     assert all((before[name] == weights).all() for name, weights in final_weights(trial).items())
 
 
 def test_one_without_a_whole_checkpoint_starts_anew(
-    trial: RunConfig, cast: Cast, capsys: pytest.CaptureFixture[str]
+    trial: RunConfig, tiny_cast: Cast, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = final_weights(trial)
     folder = RunFolder(trial.folder)
     for manifest in folder.checkpoints.glob("*/manifest.json"):
         manifest.write_text("{}")
-    assert align_trial(trial, cast)["steps"] == trial.align.steps
+    assert align_trial(trial, tiny_cast)["steps"] == trial.align.steps
     assert "is damaged; starting anew" in capsys.readouterr().out
     assert all((before[name] == weights).all() for name, weights in final_weights(trial).items())

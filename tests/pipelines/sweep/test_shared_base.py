@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 
-from actors.cluster.cast import spawn
+from actors.cluster.cast import Cast
 from allgood.errors import ConfigError, ModelError
 from pipelines.alignment.align import run_align
 from pipelines.alignment.setup import set_up
-from pipelines.cast.request import align_request
 from pipelines.config.loading import changed_config, save_config
 from pipelines.config.run import RunConfig
 from pipelines.config.sweep_loading import override_text
@@ -115,19 +114,19 @@ def test_a_second_sweep_on_a_base_waits_for_the_first(tmp_path: Path) -> None:
         pass
 
 
-@pytest.mark.usefixtures("ray_cluster")
-def test_a_table_that_was_built_again_has_the_same_references_and_is_not_that_of_the_checkpoint(tmp_path: Path) -> None:
+def test_a_table_that_was_built_again_has_the_same_references_and_is_not_that_of_the_checkpoint(
+    tmp_path: Path, tiny_cast: Cast
+) -> None:
     make_base(tmp_path)
     base = tiny_base(tmp_path)
     first, second = (
         changed_config(base, [override_text(*change) for change in arm(r).items()]) for r in ("No.", "Yes.")
     )
-    with spawn(align_request(base)) as cast:
-        build_references(with_all_references(base, [first]), cast)
-        references = set_up(first).treatments("arm")["short"].references
-        run_align(first, cast)
-        assert why_anew(first) is None
-        build_references(with_all_references(base, [second]), cast)
+    build_references(with_all_references(base, [first]), tiny_cast)
+    references = set_up(first).treatments("arm")["short"].references
+    run_align(first, tiny_cast)
+    assert why_anew(first) is None
+    build_references(with_all_references(base, [second]), tiny_cast)
     assert "reference table of the base built again" in str(why_anew(first))
     assert set_up(first).treatments("arm")["short"].references == references
 
