@@ -2,6 +2,8 @@
 
 import json
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -170,3 +172,14 @@ def test_a_ray_actor_gives_the_bits_of_a_plain_worker(tmp_path, ray_cluster):
     with pytest.raises(ReferenceTableError):
         ray.get(actor.score.remote(Rollout(**vars(rollout()) | {"chunk": Chunk(0, 0, 0, 0, ("x",), ("y",), 6)}), "arm"))
     ray.kill(actor)
+
+
+def test_an_actor_that_scores_by_a_function_starts_without_transformers():
+    code = (
+        "import sys\n"
+        "from actors.reward import RewardSpec, RewardWorker\n"
+        "from allgood.scorers.spec import FunctionSpec\n"
+        "RewardWorker(RewardSpec('short', FunctionSpec('tests.actors.functions:shortness')))\n"
+        "print('transformers' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
