@@ -24,6 +24,7 @@ from actors.cluster.location import location
 from actors.learning import state as learner_state
 from actors.learning.group import Peers
 from actors.learning.objectives import Loss, MicroBatch, Start, objective
+from actors.learning.optimizer import adamw, learning_rate_at, set_learning_rate
 from actors.learning.specs import (
     ArmSpec,
     LearnerSpec,
@@ -32,7 +33,6 @@ from actors.learning.specs import (
     Rloo,
     arm_from_json,
     arm_to_json,
-    learning_rate_at,
 )
 from actors.learning.token_logprobs import micro_batches, response_logprobs
 from actors.learning.update_metrics import MetricSums
@@ -74,13 +74,7 @@ class Learner:
         if isinstance(arm.algorithm, Ppo):
             self._parameters |= {f"value_head.{name}": p for name, p in self._value_head.named_parameters()}
         self._gradients, self._gradient_parts = _one_buffer(list(self._parameters.values()))
-        self._optimizer = torch.optim.AdamW(
-            self._parameters.values(),
-            lr=arm.optimizer.learning_rate,
-            betas=(arm.optimizer.beta1, arm.optimizer.beta2),
-            eps=arm.optimizer.epsilon,
-            weight_decay=arm.optimizer.weight_decay,
-        )
+        self._optimizer = adamw(self._parameters.values(), arm.optimizer, fused=False)
 
     def update(self, batch: Batch) -> UpdateResult:
         """Take one update on (this learner's shard of) a batch; the policy version rises by one.
@@ -103,8 +97,7 @@ class Learner:
         sums = MetricSums()
         loss = objective(batch, self._start(batch), arm, sums, total=self._total)
         learning_rate = learning_rate_at(arm.optimizer, step=self._version, total_steps=arm.total_steps)
-        for group in self._optimizer.param_groups:
-            group["lr"] = learning_rate
+        set_learning_rate(self._optimizer, learning_rate)
         epochs = arm.algorithm.epochs if isinstance(arm.algorithm, Ppo) else 1
         norms = [self._step(batch, loss, sums, num_rows=num_rows) for _ in range(epochs)]
         self._version += 1

@@ -1,14 +1,18 @@
 """What a learner is told: which model it trains (`LearnerSpec`, once) and how (`ArmSpec`, once per arm).
 
-Plain frozen values, so that they travel to an actor and into a checkpoint's JSON unchanged. Names and defaults follow
-the run configuration (`align.optimizer`, `align.algorithm`).
+Frozen values, so that they travel to an actor and into a checkpoint's JSON unchanged. The sections `align.optimizer`,
+`training.optimizer` and `align.algorithm` of a run file are these classes: pydantic checks what a user writes against
+the types and bounds given here, and the defaults stand nowhere else.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import ConfigDict, Field
+
+_SECTION = ConfigDict(extra="forbid", allow_inf_nan=False)  # where pydantic builds it from a run file
 
 
 @dataclass(frozen=True)
@@ -31,19 +35,30 @@ class LearnerSpec:
 class OptimizerSpec:
     """AdamW with gradient clipping, linear warm-up, and a schedule after it."""
 
-    learning_rate: float = 1e-4
-    weight_decay: float = 0.0
-    beta1: float = 0.9
-    beta2: float = 0.999
-    epsilon: float = 1e-8
-    max_grad_norm: float = 1.0
-    warmup_steps: int = 0
-    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    __pydantic_config__: ClassVar[ConfigDict] = _SECTION
+
+    learning_rate: Annotated[float, Field(gt=0, description="peak, after the warm-up")] = 3e-4
+    weight_decay: Annotated[float, Field(ge=0, description="of AdamW, on matrices; biases and norms do not decay")] = (
+        0.01
+    )
+    beta1: Annotated[float, Field(ge=0, lt=1, description="of AdamW")] = 0.9
+    beta2: Annotated[float, Field(ge=0, lt=1, description="of AdamW")] = 0.999
+    epsilon: Annotated[float, Field(gt=0, description="of AdamW")] = 1e-8
+    max_grad_norm: Annotated[float, Field(gt=0, description="gradients are scaled down to this norm")] = 1.0
+    warmup_steps: Annotated[
+        int, Field(ge=0, description="steps of linear warm-up: step n of them has n / (warmup_steps + 1) of the rate")
+    ] = 0
+    schedule: Annotated[
+        Literal["constant", "linear", "cosine"],
+        Field(description="after the warm-up; linear and cosine would reach 0 one step after the last"),
+    ] = "linear"
 
 
 @dataclass(frozen=True)
 class Rloo:
     """REINFORCE with the leave-one-out baseline; the response is one action."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _SECTION
 
     kind: Literal["rloo"] = "rloo"
 
@@ -52,28 +67,37 @@ class Rloo:
 class Ppo:
     """PPO with value head and GAE: k1 per token, the utility at the last token."""
 
+    __pydantic_config__: ClassVar[ConfigDict] = _SECTION
+
     kind: Literal["ppo"] = "ppo"
-    epochs: int = 2
-    clip: float = 0.2
-    value_clip: float = 0.2
-    value_coefficient: float = 0.5
-    discount: float = 1.0
-    gae_lambda: float = 1.0
+    epochs: Annotated[int, Field(ge=1, description="passes over the responses of a step")] = 2
+    clip: Annotated[float, Field(gt=0, lt=1, description="of the probability ratio, on both sides")] = 0.2
+    value_clip: Annotated[float, Field(gt=0, description="of the change of a value, on both sides")] = 0.2
+    value_coefficient: Annotated[float, Field(gt=0, description="weight of the value loss")] = 0.5
+    discount: Annotated[float, Field(gt=0, le=1, description="per token")] = 1.0
+    gae_lambda: Annotated[float, Field(ge=0, le=1, description="1: no bias, more variance")] = 1.0
 
 
 @dataclass(frozen=True)
 class Reinforce:
-    """REINFORCE with the mean return of the whole batch as baseline."""
+    """REINFORCE with the mean return of the whole batch as baseline: more variance where prompts differ."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _SECTION
 
     kind: Literal["reinforce"] = "reinforce"
 
 
 @dataclass(frozen=True)
 class Grpo:
-    """The baseline is the mean return of the prompt, itself included; `scale` std divides by its standard deviation."""
+    """GRPO without the standard deviation (Dr. GRPO): the baseline is the mean return of the prompt."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _SECTION
 
     kind: Literal["grpo"] = "grpo"
-    scale: Literal["none", "std"] = "none"
+    scale: Annotated[
+        Literal["none", "std"],
+        Field(description="std: divide by the prompt's standard deviation; refused for utilities that are logarithms"),
+    ] = "none"
 
 
 Algorithm = Rloo | Ppo | Reinforce | Grpo
@@ -119,15 +143,3 @@ def arm_from_json(values: dict[str, Any]) -> ArmSpec:
     algorithm = _ALGORITHMS[values["algorithm"]["kind"]](**values["algorithm"])
     optimizer, kl = OptimizerSpec(**values["optimizer"]), Kl(**values.get("kl", {}))
     return ArmSpec(**{**values, "optimizer": optimizer, "algorithm": algorithm, "kl": kl})
-
-
-def learning_rate_at(optimizer: OptimizerSpec, *, step: int, total_steps: int) -> float:
-    """Learning rate of the update after `step` finished ones: linear warm-up, then the schedule, ending at 0."""
-    if step < optimizer.warmup_steps:
-        return optimizer.learning_rate * (step + 1) / optimizer.warmup_steps
-    progress = min(1.0, (step - optimizer.warmup_steps) / max(1, total_steps - optimizer.warmup_steps))
-    if optimizer.schedule == "constant":
-        return optimizer.learning_rate
-    if optimizer.schedule == "linear":
-        return optimizer.learning_rate * (1.0 - progress)
-    return optimizer.learning_rate * 0.5 * (1.0 + math.cos(math.pi * progress))

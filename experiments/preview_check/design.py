@@ -7,7 +7,7 @@ the SFT policy per prompt for both.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from experiments.study.matched import paced_config
@@ -63,7 +63,7 @@ def training_config(chain: RunConfig, folder: Path, scale: Scale) -> RunConfig:
             "evaluation_samples": scale.validation_samples,
             "checkpoint_every": scale.steps,
             "keep_checkpoints": 1,
-            "optimizer": chain.align.optimizer.model_copy(update={"schedule": "cosine"}),
+            "optimizer": replace(chain.align.optimizer, schedule="cosine"),
         }
     )
     evaluate = chain.evaluate.model_copy(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from torch import Tensor
 
@@ -33,7 +34,7 @@ def paced_config(config: RunConfig, target_kl: float) -> RunConfig:
     """`config` with the learning rate for `target_kl`."""
     optimizer = config.align.optimizer
     rate = optimizer.learning_rate * math.sqrt(target_kl / FULL_RATE_KL)
-    optimizer = optimizer.model_copy(update={"learning_rate": rate})
+    optimizer = replace(optimizer, learning_rate=rate)
     return config.model_copy(update={"align": config.align.model_copy(update={"optimizer": optimizer})})
 
 

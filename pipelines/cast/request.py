@@ -6,7 +6,7 @@ from pathlib import Path
 
 from actors.cluster.cast import CastRequest, Part
 from actors.cluster.placement import Resources
-from actors.learning.specs import Algorithm, ArmSpec, Grpo, Kl, LearnerSpec, OptimizerSpec, Ppo, Reinforce, Rloo
+from actors.learning.specs import ArmSpec, Kl, LearnerSpec
 from actors.reference_policy import ReferencePolicySpec
 from actors.reward import RewardSpec
 from actors.rollout import RolloutSpec
@@ -20,8 +20,6 @@ from pipelines.config.properties import (
     ModelProperty,
     Property,
 )
-from pipelines.config.rl import Algorithm as AlgorithmConfig
-from pipelines.config.rl import GrpoAlgorithm, PpoAlgorithm, ReinforceAlgorithm, RlooAlgorithm
 from pipelines.config.run import RunConfig
 from pipelines.run.folder import RunFolder
 
@@ -163,26 +161,13 @@ def _device(config: RunConfig, placement: Placement) -> str:
 
 def arm_spec(config: RunConfig) -> ArmSpec:
     """Optimiser, algorithm, length and seed of one training."""
-    optimizer = OptimizerSpec(**config.align.optimizer.model_dump())
     return ArmSpec(
-        optimizer=optimizer,
-        algorithm=_algorithm(config.align.algorithm),
+        optimizer=config.align.optimizer,
+        algorithm=config.align.algorithm,
         total_steps=config.align.steps,
         seed=config.seed,
         kl=Kl(config.kl.estimator, config.kl.placement),
     )
-
-
-def _algorithm(config: AlgorithmConfig) -> Algorithm:
-    match config:
-        case RlooAlgorithm():
-            return Rloo()
-        case PpoAlgorithm():
-            return Ppo(**config.model_dump())
-        case ReinforceAlgorithm():
-            return Reinforce()
-        case GrpoAlgorithm():
-            return Grpo(scale=config.scale)
 
 
 def scorer_source(config: RunConfig, name: str) -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from actors.learning.specs import Grpo, Ppo
 from allgood.errors import ConfigError
 from allgood.guards import refuse_group_std
 from pipelines.config.objectives import (
     NormaliseThenSumObjective,
 )
 from pipelines.config.properties import IdentityTransform, Property, ZScoreTransform
-from pipelines.config.rl import GrpoAlgorithm, PpoAlgorithm
 from pipelines.config.run import RunConfig
 from pipelines.config.transforms import CustomTransform
 
@@ -20,7 +20,7 @@ def refuse_destructive(config: RunConfig) -> None:
     that changes what it optimises.
     """
     algorithm = config.align.algorithm
-    if isinstance(algorithm, GrpoAlgorithm) and algorithm.scale == "std":
+    if isinstance(algorithm, Grpo) and algorithm.scale == "std":
         _refuse_scale(config, "group_std", key="align.algorithm.scale std")
     if isinstance(config.objective, NormaliseThenSumObjective):
         _refuse_scale(config, "normalise_then_sum", key="objective.kind normalise_then_sum")
@@ -30,7 +30,7 @@ def refuse_destructive(config: RunConfig) -> None:
 def _refuse_normalising(config: RunConfig) -> None:
     """What normalised returns, one number per response with the KL inside, cannot be combined with."""
     for key, conflicts, why in (
-        ("align.algorithm.kind ppo", isinstance(config.align.algorithm, PpoAlgorithm), "spreads the KL over tokens"),
+        ("align.algorithm.kind ppo", isinstance(config.align.algorithm, Ppo), "spreads the KL over tokens"),
         (f"kl.estimator {config.kl.estimator}", config.kl.estimator != "k1", "is not the k1 that is normalised"),
         ("align.missing_eos_penalty", config.align.missing_eos_penalty > 0, "would stand outside the normalisation"),
     ):

@@ -6,12 +6,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from actors.learning.specs import Grpo, OptimizerSpec, Ppo, Reinforce, Rloo
 from pipelines.config.base import StrictModel
 from pipelines.config.objectives import FormulaObjective as FormulaObjective
 from pipelines.config.objectives import Objective as Objective
 from pipelines.config.objectives import WeightedSumObjective as WeightedSumObjective
 from pipelines.config.references import Reference
-from pipelines.config.training import OptimizerConfig
 
 
 class FixedController(StrictModel):
@@ -67,40 +67,7 @@ class KlConfig(StrictModel):
         return self
 
 
-class RlooAlgorithm(StrictModel):
-    """REINFORCE with the leave-one-out baseline; the response is one action."""
-
-    kind: Literal["rloo"] = "rloo"
-
-
-class PpoAlgorithm(StrictModel):
-    """PPO with value head and GAE: k1 per token, the utility at the last token."""
-
-    kind: Literal["ppo"] = "ppo"
-    epochs: int = Field(2, ge=1, description="passes over the responses of a step")
-    clip: float = Field(0.2, gt=0, lt=1, description="of the probability ratio, on both sides")
-    value_clip: float = Field(0.2, gt=0, description="of the change of a value, on both sides")
-    value_coefficient: float = Field(0.5, gt=0, description="weight of the value loss")
-    discount: float = Field(1.0, gt=0, le=1, description="per token")
-    gae_lambda: float = Field(1.0, ge=0, le=1, description="1: no bias, more variance")
-
-
-class ReinforceAlgorithm(StrictModel):
-    """REINFORCE with the mean return of the whole batch as baseline: more variance where prompts differ."""
-
-    kind: Literal["reinforce"] = "reinforce"
-
-
-class GrpoAlgorithm(StrictModel):
-    """GRPO without the standard deviation (Dr. GRPO): the baseline is the mean return of the prompt."""
-
-    kind: Literal["grpo"] = "grpo"
-    scale: Literal["none", "std"] = Field(
-        "none", description="std: divide by the prompt's standard deviation; refused for utilities that are logarithms"
-    )
-
-
-Algorithm = Annotated[RlooAlgorithm | PpoAlgorithm | ReinforceAlgorithm | GrpoAlgorithm, Field(discriminator="kind")]
+Algorithm = Annotated[Rloo | Ppo | Reinforce | Grpo, Field(discriminator="kind")]
 
 
 class SamplingConfig(StrictModel):
@@ -142,8 +109,8 @@ class AlignConfig(StrictModel):
     micro_batch_tokens: int = Field(
         16_384, ge=64, description="padded tokens per forward and backward pass of the learner"
     )
-    optimizer: OptimizerConfig = OptimizerConfig(learning_rate=1e-4, weight_decay=0.0, schedule="constant")
-    algorithm: Algorithm = RlooAlgorithm()
+    optimizer: OptimizerSpec = OptimizerSpec(learning_rate=1e-4, weight_decay=0.0, schedule="constant")
+    algorithm: Algorithm = Rloo()
     missing_eos_penalty: float = Field(
         0.0, ge=0, description="nats subtracted from u when a response is cut at the limit"
     )

@@ -6,23 +6,9 @@ from typing import Literal
 
 from pydantic import Field
 
+from actors.learning.specs import OptimizerSpec
 from pipelines.config.base import StrictModel
 from pipelines.config.placement import Accelerator, Gpus
-
-
-class OptimizerConfig(StrictModel):
-    """AdamW with gradient clipping, linear warm-up, and a schedule after it."""
-
-    learning_rate: float = Field(3e-4, gt=0, description="peak, after the warm-up")
-    weight_decay: float = Field(0.01, ge=0, description="of AdamW")
-    beta1: float = Field(0.9, ge=0, lt=1, description="of AdamW")
-    beta2: float = Field(0.999, ge=0, lt=1, description="of AdamW")
-    epsilon: float = Field(1e-8, gt=0, description="of AdamW")
-    max_grad_norm: float = Field(1.0, gt=0, description="gradients are scaled down to this norm")
-    warmup_steps: int = Field(0, ge=0, description="steps of linear warm-up from 0")
-    schedule: Literal["constant", "linear", "cosine"] = Field(
-        "linear", description="after the warm-up; linear and cosine end at 0"
-    )
 
 
 class LoraConfig(StrictModel):
@@ -52,7 +38,7 @@ class TrainingConfig(StrictModel):
         ge=1,
         description="end after this many evaluations in a row without a better one; absent: train to the end",
     )
-    optimizer: OptimizerConfig = OptimizerConfig()
+    optimizer: OptimizerSpec = OptimizerSpec()
     lora: LoraConfig | None = None
     workers: int = Field(0, ge=0, description="Ray Train workers; 0 trains in this process (Ray Train's local mode)")
     gpus_per_worker: Gpus = Field(0.0, description="reserved in Ray")

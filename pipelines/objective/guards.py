@@ -8,13 +8,14 @@ from collections.abc import Mapping
 
 import torch
 
+from actors.learning.specs import Ppo
 from actors.messages import FloatRow
 from allgood.errors import RoleError
 from allgood.guards import refuse_default_rewards, refuse_squashed_rewards
 from allgood.kl import choice
 from pipelines.config.objectives import LagrangianObjective
 from pipelines.config.properties import FunctionProperty, Property
-from pipelines.config.rl import FixedController, PpoAlgorithm
+from pipelines.config.rl import FixedController
 from pipelines.config.run import RunConfig
 
 
@@ -26,7 +27,7 @@ def kl_notice(config: RunConfig) -> str | None:
     chosen, algorithm = choice(config.kl.estimator, config.kl.placement), config.align.algorithm
     if not chosen.is_exact:
         return f"kl: {chosen.note}; k1 in the reward is exact"
-    if chosen.placement == "loss" and isinstance(algorithm, PpoAlgorithm) and algorithm.epochs > 1:
+    if chosen.placement == "loss" and isinstance(algorithm, Ppo) and algorithm.epochs > 1:
         return (
             f"kl: {chosen.note}, which the policy is in the first of align.algorithm.epochs = {algorithm.epochs} only; "
             "k1 in the reward is exact"

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from actors.learning.optimizer import adamw, learning_rate_at, set_learning_rate
 from allgood.batching import token_budget_batches
 from allgood.errors import ConfigError, TrainingError
 from allgood.scorers.models import resolve_device, resolve_dtype
@@ -28,7 +29,6 @@ from pipelines.output.metrics_log import MetricsLog
 from pipelines.training.best import Best
 from pipelines.training.collate import passes, step_batches
 from pipelines.training.job import Job, Outcome
-from pipelines.training.optim import adamw, learning_rate, set_learning_rate
 from pipelines.training.rows import Rows, Tensors
 from pipelines.training.saving import save_model
 from pipelines.training.sources import max_positions
@@ -74,7 +74,7 @@ class Trainer:
         self.model = model.to(device)
         self.prepared = workers.prepare(self.model, device)
         self.trainable = [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
-        self.optimizer = adamw((p for _, p in self.trainable), job.training.optimizer)
+        self.optimizer = adamw((p for _, p in self.trainable), job.training.optimizer, fused=True)
         self.autocast_dtype = resolve_dtype(job.dtype, device)
         self.lengths, self.units = job.train.lengths, job.train.units
         self.log = MetricsLog(job.metrics)
@@ -111,7 +111,7 @@ class Trainer:
     def _train_on(self, batch: list[int]) -> dict[str, float]:
         began = time.perf_counter()
         optimizer = self.job.training.optimizer
-        rate = learning_rate(optimizer, step=self.step - 1, num_steps=self.job.num_steps)
+        rate = learning_rate_at(optimizer, step=self.step - 1, total_steps=self.job.num_steps)
         set_learning_rate(self.optimizer, rate)
         units = int(self.units[batch].sum())
         sums = self.workers.add(self._backward(batch, units))

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actors.learning.specs import Grpo
 from allgood.errors import ConfigError
 from pipelines.config import schema, yaml12
 from pipelines.config.loading import load_config, load_run, save_config
@@ -17,7 +18,6 @@ from pipelines.config.properties import CannedReference, DrawsReference, ModelPr
 from pipelines.config.rl import (
     AdaptiveController,
     FormulaObjective,
-    GrpoAlgorithm,
     TargetController,
     WeightedSumObjective,
 )
@@ -327,7 +327,7 @@ def test_every_controller_and_algorithm_has_its_keys(run_file: Path) -> None:
         run_file, ["kl.controller={kind: target, target: 2, rate: 0.2}", "align.algorithm={kind: grpo}"]
     )
     assert config.kl.controller == TargetController(target=2.0, rate=0.2)
-    assert config.align.algorithm == GrpoAlgorithm()
+    assert config.align.algorithm == Grpo()
     assert load_config(run_file, ["align.algorithm={kind: reinforce}"]).align.algorithm.kind == "reinforce"
 
 

@@ -1,6 +1,6 @@
 """Runs made by version 0.1 go on, are evaluated and serve as bases: `tests/fixtures/runs_0_1.tar.xz`.
 
-The archive holds `runs/base` (data, SFT policy, a reward model, references), `runs/finished` (aligned and evaluated) and
+The archive holds `runs/base` (data, SFT policy, reward model, references), `runs/finished` (aligned, evaluated) and
 `runs/cut`, the same run ended by an exception in its fifth step, after a checkpoint. The commit before the rooms wrote
 it, with relative paths. Its configuration sets the three keys of `align` that have moved since.
 """
@@ -53,7 +53,8 @@ def test_an_old_run_goes_on_from_its_checkpoint_to_the_end_of_the_run_that_was_n
     resume(runs / "cut", cast)
     expected, rows = (without_wall_clock(loaded(runs, name)) for name in ("finished", "cut"))
     assert [row.keys() for row in rows] == [row.keys() for row in expected]
-    assert rows[-1]["step"] == 6 and rows[-1] == pytest.approx(expected[-1], **NEARLY)
+    assert rows[-1]["step"] == 6
+    assert rows[-1] == pytest.approx(expected[-1], **NEARLY)
     weights = final_weights(loaded(runs, "cut"))
     for name, value in final_weights(loaded(runs, "finished")).items():
         assert weights[name].numpy() == pytest.approx(value.numpy(), **NEARLY)

@@ -21,7 +21,7 @@ from tests.actors import tiny_models
 from tests.actors.batches import ragged_batch
 
 # Adam divides by the gradient's own size: rounding at entries near 0 would show as steps of different sign.
-OPTIMIZER = OptimizerSpec(learning_rate=1e-3, epsilon=1e-3)
+OPTIMIZER = OptimizerSpec(learning_rate=1e-3, weight_decay=0.0, epsilon=1e-3, schedule="constant")
 RLOO, PPO = ArmSpec(OPTIMIZER, Rloo(), 10, 0), ArmSpec(OPTIMIZER, Ppo(), 10, 0)
 REINFORCE = ArmSpec(OPTIMIZER, Reinforce(), 10, 0, kl=Kl("k3", "loss"))  # its baseline runs over all learners
 

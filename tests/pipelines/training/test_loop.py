@@ -14,13 +14,13 @@ from safetensors.torch import load_file
 from torch import nn
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
+from actors.learning.specs import OptimizerSpec
 from allgood.errors import ConfigError, PlacementError, TrainingError
-from pipelines.config.training import LoraConfig, OptimizerConfig, TrainingConfig
+from pipelines.config.training import LoraConfig, TrainingConfig
 from pipelines.training import run
 from pipelines.training.collate import epoch_batches, passes, step_batches
 from pipelines.training.job import Job, Outcome
 from pipelines.training.losses import bradley_terry_loss, next_token_loss
-from pipelines.training.optim import adamw, learning_rate
 from pipelines.training.rows import DemonstrationRows, PairRows, Ragged, spread
 from pipelines.training.run import run_training
 from pipelines.training.sources import new_policy, reward_backbone
@@ -53,7 +53,7 @@ def job(folder: Path, **changes: object) -> Job:
         epochs=100,
         max_steps=6,
         evaluate_every=2,
-        optimizer=OptimizerConfig(learning_rate=1e-2, warmup_steps=1),
+        optimizer=OptimizerSpec(learning_rate=1e-2, warmup_steps=1),
     )
     base = Job(
         name="tiny",
@@ -87,29 +87,6 @@ def largest_difference(first: Path, second: Path) -> float:
     one, two = weights(first), weights(second)
     assert one.keys() == two.keys()
     return max(float((one[name] - two[name]).abs().max()) for name in one)
-
-
-def test_learning_rate_by_hand():
-    linear = OptimizerConfig(learning_rate=1.0, warmup_steps=2, schedule="linear")
-    # Warm-up 1/3, 2/3, then 1 at step 2, falling by 1/4 per step to reach 0 after step 5.
-    rates = [learning_rate(linear, step=step, num_steps=6) for step in range(6)]
-    assert rates == pytest.approx([1 / 3, 2 / 3, 1.0, 0.75, 0.5, 0.25])
-    cosine = linear.model_copy(update={"schedule": "cosine"})
-    assert learning_rate(cosine, step=4, num_steps=6) == pytest.approx(0.5 * (1 + math.cos(math.pi / 2)))
-    constant = linear.model_copy(update={"schedule": "constant"})
-    assert learning_rate(constant, step=5, num_steps=6) == 1.0
-
-
-def test_a_warmup_longer_than_the_training_still_rises():
-    config = OptimizerConfig(learning_rate=1.0, warmup_steps=9)
-    assert [learning_rate(config, step=step, num_steps=3) for step in range(3)] == pytest.approx([0.1, 0.2, 0.3])
-
-
-def test_biases_and_norms_do_not_decay():
-    model = nn.Sequential(nn.Linear(3, 2), nn.LayerNorm(2))
-    groups = adamw(model.parameters(), OptimizerConfig(weight_decay=0.5)).param_groups
-    decays = {tuple(p.shape): group["weight_decay"] for group in groups for p in group["params"]}
-    assert decays == {(2, 3): 0.5, (2,): 0.0}
 
 
 def test_every_row_comes_once_per_epoch_in_another_order():
@@ -226,7 +203,7 @@ def test_patience_ends_a_training_that_got_worse(tmp_path):
 
 
 def test_a_training_that_diverges_names_the_step_and_saves_nothing(tmp_path):
-    wild = OptimizerConfig(learning_rate=1e30)
+    wild = OptimizerSpec(learning_rate=1e30)
     with pytest.raises(TrainingError, match=r"training tiny: the .* is (nan|inf) at step \d of 6; nothing was saved"):
         run_training(with_training(job(tmp_path), optimizer=wild), show_progress=False)
     assert [path.name for path in tmp_path.iterdir()] == ["metrics.jsonl"]
