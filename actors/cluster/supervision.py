@@ -90,7 +90,7 @@ def explain(error: BaseException, *, who: Who, phase: str, deadline_s: float) ->
         return _own_error(error, who, phase)
     if isinstance(error, GetTimeoutError | TimeoutError):
         return RoleError(
-            f"{who} hung in {phase}: no answer within {deadline_s:g} s; see its log, or raise the deadline"
+            f"{who} hung in {phase}: no answer within {deadline_s:g} s; see its log, or raise placement.deadline_s"
         )
     if isinstance(error, RayActorError):
         return _actor_error(error, who, phase)

@@ -127,7 +127,7 @@ def trained_samples(run: ArmRun, like: CachedSamples, lane: Actors, prompts: Seq
 async def _rewards(run: ArmRun, actors: Actors, prompts: Sequence[Prompt]) -> dict[str, Tensor]:
     config, responses = run.arm.config, run.samples.responses
     names = list(config.properties)
-    lane = Lane(actors, key="preview_check", scorers=names, deadline_s=config.align.deadline_s)
+    lane = Lane(actors, key="preview_check", scorers=names, deadline_s=config.placement.deadline_s)
     asked = [prompt.text for prompt, row in zip(prompts, responses, strict=True) for _ in row]
     flat = [text for row in responses for text in row]
     found = {name: await lane.score_texts(name, asked, flat) for name in names}

@@ -117,7 +117,7 @@ async def _score(
     asked, responses = [prompt for prompt, _ in texts], [response for _, response in texts]
     prefixes = {REWARD: "", HELD_OUT: EVALUATOR, CLEAN: f"{CLEAN}.{EVALUATOR}"}
     with spawn(CastRequest(rewards=parts, timeout_s=config.placement.timeout_s)) as cast:
-        lane = Lane(cast, key=KEY, scorers=list(parts), deadline_s=config.align.deadline_s)
+        lane = Lane(cast, key=KEY, scorers=list(parts), deadline_s=config.placement.deadline_s)
         return {
             scorer: {name: await lane.score_texts(f"{prefix}{name}", asked, responses) for name in config.properties}
             for scorer, prefix in prefixes.items()

@@ -78,7 +78,7 @@ def resume(run_folder: Path, cast: Actors | None = None, *, watch: Watch | None 
         checkpoint = checkpoints.latest(folder.checkpoints, say)
         if cast is None and folder.model.is_dir() and folder.summary.is_file():
             if checkpoint is not None:
-                checkpoints.refuse_other_run(checkpoint, {CONFIG_HASH: config_hash(config)})
+                checkpoints.refuse_other_run(checkpoint, {CONFIG_HASH: config_hash(config)}, config)
             say(f"{run_folder} is finished: {folder.model}")
             summary: dict[str, Any] = json.loads(folder.summary.read_text(encoding="utf-8"))
             return summary
@@ -86,7 +86,7 @@ def resume(run_folder: Path, cast: Actors | None = None, *, watch: Watch | None 
         if checkpoint is None:
             say(f"{run_folder} has no checkpoint yet; starting at step 0")
         else:
-            checkpoints.refuse_other_run(checkpoint, setup.hashes)
+            checkpoints.refuse_other_run(checkpoint, setup.hashes, config)
             say(f"continuing {run_folder} after step {checkpoint.state.step}")
         return _run(setup, folder, cast, checkpoint=checkpoint, watch=watch)
 
@@ -128,7 +128,7 @@ class _Arm:
     async def run(self, checkpoint: Checkpoint | None) -> State:
         setup, config = self.setup, self.setup.config
         key = str(self.folder.path)
-        lane = Lane(self.cast, key=key, scorers=list(config.properties), deadline_s=config.align.deadline_s)
+        lane = Lane(self.cast, key=key, scorers=list(config.properties), deadline_s=config.placement.deadline_s)
         await lane.treat(setup.treatments(key))
         if self.is_own_cast:  # kept actors were checked by whoever made them
             await lane.check_scores([setup.prompts[0].text] * len(PROBE), PROBE)
@@ -162,7 +162,7 @@ class _Arm:
             gold=self.setup.gold,
             seed=self.setup.validation_seed,
             samples_per_prompt=config.align.evaluation_samples,
-            prompts_per_chunk=config.align.prompts_per_chunk,
+            prompts_per_chunk=config.sampling.prompts_per_chunk,
             judge=self.watch.judge if self.watch else None,
         )
 

@@ -20,6 +20,8 @@ from typing import Any
 
 from allgood.errors import CheckpointError
 from pipelines.alignment.loop import Best, State
+from pipelines.config.earlier import first_form
+from pipelines.config.placement import PlacementConfig
 from pipelines.config.run import RunConfig
 from pipelines.output.files import atomic_path
 from pipelines.output.hashes import sha256_of
@@ -123,9 +125,12 @@ def load(folder: Path) -> Checkpoint:
     return Checkpoint(folder, _state(content["state"]), content["hashes"])
 
 
-def refuse_other_run(checkpoint: Checkpoint, hashes: dict[str, str]) -> None:
+def refuse_other_run(checkpoint: Checkpoint, hashes: dict[str, str], config: RunConfig) -> None:
     """CheckpointError when the config or the reference table is not the one that the checkpoint was made with."""
-    for name, value in hashes.items():
+    known = hashes
+    if checkpoint.hashes.get(CONFIG_HASH) == first_hash(config):
+        known = {**hashes, CONFIG_HASH: first_hash(config)}
+    for name, value in known.items():
         if checkpoint.hashes.get(name) != value:
             raise CheckpointError(
                 f"{checkpoint.folder} was made with another {name}; put the old one back, "
@@ -173,7 +178,12 @@ def _steps(checkpoints: Path) -> list[int]:
 
 def config_hash(config: RunConfig) -> str:
     """sha256 of everything in the config that decides the result."""
-    content = config.model_dump(mode="json")
+    return first_hash(config.model_copy(update={"placement": PlacementConfig()}))
+
+
+def first_hash(config: RunConfig) -> str:
+    """The same as version 0.1 computed it: with the deadline, which did not belong to `placement` then."""
+    content = first_form(config)
     content = {name: section for name, section in content.items() if name not in _NOT_THE_RESULT}
     for setting in content["properties"].values():
         del setting["placement"]

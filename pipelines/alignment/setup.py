@@ -89,7 +89,7 @@ class Setup:
             step=state.step,
             policy_version=state.policy_version,
             samples_per_prompt=config.align.samples_per_prompt,
-            prompts_per_chunk=config.align.prompts_per_chunk,
+            prompts_per_chunk=config.sampling.prompts_per_chunk,
         )
 
 
@@ -100,9 +100,7 @@ def set_up(config: RunConfig) -> Setup:
         ConfigError, DataError, ModelError, ReferenceTableError: What is missing or belongs to another run, by name.
     """
     refuse_destructive(config)
-    utility = combined_utility(
-        config.objective, config.properties, missing_eos_penalty=config.align.missing_eos_penalty
-    )
+    utility = combined_utility(config.objective, config.properties, missing_eos_penalty=config.missing_eos_penalty)
     all_prompts = load_prepared(RunFolder(config.base_folder).data).prompts
     prompts = run_prompts(config, all_prompts, "alignment")
     validation = run_prompts(config, all_prompts, "validation")[: config.align.max_evaluation_prompts]

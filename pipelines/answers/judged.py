@@ -81,7 +81,7 @@ def utility_of_responses(config: RunConfig) -> CombinedUtility:
             "objective.kind normalise_then_sum is a rule for advantages and gives no utility to a response; "
             "choose another objective to score and select with"
         )
-    return combined_utility(config.objective, config.properties, missing_eos_penalty=config.align.missing_eos_penalty)
+    return combined_utility(config.objective, config.properties, missing_eos_penalty=config.missing_eos_penalty)
 
 
 def _property(

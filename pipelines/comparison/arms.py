@@ -134,7 +134,7 @@ def sample_policy(
 async def _sample_policy(
     config: RunConfig, actors: Actors, prompts: Sequence[Prompt], *, policy_version: int, is_reference: bool
 ) -> PolicySamples:
-    lane = Lane(actors, key="evaluation", scorers=(), deadline_s=config.align.deadline_s)
+    lane = Lane(actors, key="evaluation", scorers=(), deadline_s=config.placement.deadline_s)
     if is_reference:
         await lane.hold_reference_policy()
     crew: Crew = lane.crew_of_reference_policy() if is_reference else lane.crew()

@@ -32,7 +32,7 @@ def _refuse_normalising(config: RunConfig) -> None:
     for key, conflicts, why in (
         ("align.algorithm.kind ppo", isinstance(config.align.algorithm, Ppo), "spreads the KL over tokens"),
         (f"kl.estimator {config.kl.estimator}", config.kl.estimator != "k1", "is not the k1 that is normalised"),
-        ("align.missing_eos_penalty", config.align.missing_eos_penalty > 0, "would stand outside the normalisation"),
+        ("missing_eos_penalty", config.missing_eos_penalty > 0, "would stand outside the normalisation"),
     ):
         if conflicts:
             raise ConfigError(

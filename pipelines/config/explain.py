@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from pipelines.config import schema
+from pipelines.config.earlier import MOVED
 
 Source = Callable[[str], str]
 """Dotted key -> where it was set: the file, or the override."""
@@ -68,6 +69,8 @@ def _field(node: schema.Node, step: int | str) -> schema.Node:
 
 def unknown_key(key: str, parent: schema.Node, *, section: str) -> str:
     """The sentence for a key that the section `parent` does not have, with the nearest one that exists."""
+    if key in MOVED:
+        return f"`{key}` has moved; write `{MOVED[key]}`"
     siblings = schema.fields(parent)
     kind = schema.kind_of(parent)
     of_kind = f" of kind {kind!r}" if kind else ""

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from allgood.errors import ConfigError
 from pipelines.config import explain, schema, yaml12
+from pipelines.config.earlier import migrated
 from pipelines.config.run import RunConfig
 from pipelines.output.files import atomic_path
 
@@ -28,10 +29,12 @@ CONFIG = "config.yaml"  # of a run's folder
 def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     """Read a run file, apply `key.sub=value` overrides from left to right, check everything.
 
+    A configuration that an earlier version has stored may have keys that have moved since; a file of the user may not.
+
     Raises:
         ConfigError: names the file (or the override), the key, the value, and what is allowed.
     """
-    raw = read_yaml(path)
+    raw = migrated(read_yaml(path))
     origin: dict[str, str] = {}
     for override in overrides:
         key = _apply(raw, override)
@@ -52,6 +55,15 @@ def load_run(folder: Path, overrides: Sequence[str] = ()) -> RunConfig:
     parent = folder.parent if folder.name == here.name else here.parent  # the latter for `.` and for links
     place = {"output_dir": str(parent), "name": here.name}
     return load_config(path, [*(f"{key}={json.dumps(value)}" for key, value in place.items()), *overrides])
+
+
+def stored_config(raw: Raw, *, source: str) -> RunConfig:
+    """The run configuration that lies inside another stored file, `source`, such as that of a sweep.
+
+    Raises:
+        ConfigError: As `load_config`.
+    """
+    return _validate(migrated(raw), source=lambda key: source)
 
 
 def save_config(config: RunConfig, path: Path) -> None:

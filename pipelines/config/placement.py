@@ -42,9 +42,10 @@ class Placement(StrictModel):
 
 
 class PlacementConfig(StrictModel):
-    """Placement of every role that is not a reward model (those carry their own)."""
+    """Placement of every role that is not a reward model (those carry their own), and how long to wait for actors."""
 
     rollout: Placement = Placement()
     reference_policy: Placement = Placement()
     learner: Placement = Placement()
+    deadline_s: float = Field(1800.0, gt=0, description="longest wait for one answer of one actor, in seconds")
     timeout_s: float = Field(180.0, gt=0, description="longest wait for the admitted actors to start, in seconds")

@@ -78,6 +78,11 @@ class SamplingConfig(StrictModel):
     stop: list[Annotated[str, Field(min_length=1)]] = Field(
         default_factory=lambda: ["\n\nHuman:"], description="texts that end a response; trimmed before scoring"
     )
+    prompts_per_chunk: int = Field(
+        16,
+        ge=1,
+        description="prompts that travel and are generated together, in alignment and evaluation; part of the result",
+    )
     temperature: float = Field(1.0, description="must be 1")
     top_p: float = Field(1.0, description="must be 1")
     top_k: int = Field(0, description="must be 0")
@@ -103,17 +108,11 @@ class AlignConfig(StrictModel):
     steps: int = Field(100, ge=1, description="optimiser updates of RLOO; PPO makes `epochs` passes in each")
     prompts_per_step: int = Field(16, ge=1, description="prompts per step")
     samples_per_prompt: int = Field(4, ge=2, description="responses per prompt")
-    prompts_per_chunk: int = Field(
-        16, ge=1, description="prompts that travel and are generated together; part of the result"
-    )
     micro_batch_tokens: int = Field(
         16_384, ge=64, description="padded tokens per forward and backward pass of the learner"
     )
     optimizer: OptimizerSpec = OptimizerSpec(learning_rate=1e-4, weight_decay=0.0, schedule="constant")
     algorithm: Algorithm = Rloo()
-    missing_eos_penalty: float = Field(
-        0.0, ge=0, description="nats subtracted from u when a response is cut at the limit"
-    )
     max_nan_share: float = Field(
         0.10, ge=0, le=1, description="a step with a larger share of failed scores ends the run"
     )
@@ -123,7 +122,6 @@ class AlignConfig(StrictModel):
     checkpoint_every: int = Field(50, ge=1, description="steps between checkpoints")
     keep_checkpoints: int = Field(2, ge=1, description="how many of the latest are kept, alongside the best")
     stop_at_kl: float | None = Field(None, gt=0, description="end the run when the evaluated KL passes this many nats")
-    deadline_s: float = Field(1800.0, gt=0, description="longest wait for one answer of one actor, in seconds")
 
 
 Split = Literal["sft", "reward", "alignment", "validation", "test"]

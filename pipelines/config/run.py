@@ -45,6 +45,9 @@ class RunConfig(StrictModel):
     sft: SftConfig = SftConfig()
     properties: dict[str, Property] = Field(min_length=1)
     objective: Objective = FormulaObjective()
+    missing_eos_penalty: float = Field(
+        0.0, ge=0, description="nats subtracted from the utility of a response that is cut at the limit"
+    )
     sampling: SamplingConfig = SamplingConfig()
     references: ReferencesConfig = ReferencesConfig()
     kl: KlConfig = KlConfig()

@@ -118,7 +118,7 @@ def _sft(config: RunConfig, cast: Actors, prompts: Sequence[Prompt]) -> ScoredSa
 
 
 async def _draw(config: RunConfig, cast: Actors, prompts: Sequence[Prompt], *, is_reference: bool) -> ScoredSamples:
-    lane = Lane(cast, key=_KEY, scorers=list(cast.rewards), deadline_s=config.align.deadline_s)
+    lane = Lane(cast, key=_KEY, scorers=list(cast.rewards), deadline_s=config.placement.deadline_s)
     await lane.treat({name: Treatment(_KEY, _transform(config, name), 0.0) for name in cast.rewards})
     chunks = evaluation_chunks(config, prompts, policy_version=0, is_reference=is_reference)
     crew = lane.crew_of_reference_policy() if is_reference else lane.crew()
@@ -138,13 +138,13 @@ def evaluation_chunks(
         step=0 if is_reference else 1,  # other random numbers: a win rate compares independent samples
         policy_version=policy_version,
         samples_per_prompt=evaluate.sft_samples_per_prompt if is_reference else evaluate.samples_per_prompt,
-        prompts_per_chunk=config.align.prompts_per_chunk,
+        prompts_per_chunk=config.sampling.prompts_per_chunk,
     )
 
 
 async def _canned(config: RunConfig, cast: Actors, prompts: Sequence[Prompt]) -> dict[str, PerPrompt]:
     """Mean rewards of the texts that a property's reference names, canned or from the data, [prompts]; NaN = none."""
-    lane = Lane(cast, key=_KEY, scorers=list(cast.rewards), deadline_s=config.align.deadline_s)
+    lane = Lane(cast, key=_KEY, scorers=list(cast.rewards), deadline_s=config.placement.deadline_s)
     canned: dict[str, PerPrompt] = {}
     for name, setting in config.properties.items():
         if setting.reference.column is not None:
@@ -259,7 +259,7 @@ def sft_key(config: RunConfig, prompts: Sequence[Prompt], judges: Mapping[str, A
         "judges": dict(judges),
         "seed": config.seed,
         "num_samples": config.evaluate.sft_samples_per_prompt,
-        "prompts_per_chunk": config.align.prompts_per_chunk,
+        "prompts_per_chunk": config.sampling.prompts_per_chunk,
         "prompts": [prompt.id for prompt in prompts],
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest().encode()

@@ -176,7 +176,7 @@ def _with_objective(treated: Sequence[RunConfig], objective: Objective) -> tuple
         return fitting, reasons
     for config in treated:
         try:
-            combined_utility(objective, config.properties, missing_eos_penalty=config.align.missing_eos_penalty)
+            combined_utility(objective, config.properties, missing_eos_penalty=config.missing_eos_penalty)
         except ConfigError as error:
             reasons[str(error)] += 1
         else:

@@ -96,7 +96,7 @@ async def _measure(
 ) -> tuple[list[dict[str, Any]], dict[str, dict[str, dict[str, float]]], Predicted]:
     """Sample rows; per property and column of fixed texts the mean reward per prompt; predicted references."""
     scorers = [name for name in cast.rewards if name in config.properties or name.startswith(EVALUATOR)]
-    lane = Lane(cast, key=KEY, scorers=scorers, deadline_s=config.align.deadline_s)
+    lane = Lane(cast, key=KEY, scorers=scorers, deadline_s=config.placement.deadline_s)
     await lane.treat({name: Treatment(KEY, "identity", 0.0) for name in scorers})
     await lane.check_scores([prompts[0].text] * len(PROBE), PROBE)
     await lane.hold_reference_policy()

@@ -179,9 +179,7 @@ def combine_utilities(config: RunConfig, cached: CachedSamples, parts: Mapping[s
             "objective.kind normalise_then_sum is a rule for advantages and has no utility that samples could be "
             "reweighted by; leave it out of previews"
         )
-    utility = combined_utility(
-        config.objective, config.properties, missing_eos_penalty=config.align.missing_eos_penalty
-    )
+    utility = combined_utility(config.objective, config.properties, missing_eos_penalty=config.missing_eos_penalty)
     return torch.from_numpy(utility.of(parts, cached.was_cut.numpy()).astype(np.float64))
 
 

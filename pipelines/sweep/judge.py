@@ -130,7 +130,7 @@ async def scored(
         assert gold is not None
         return {name: np.asarray(values, dtype=np.float64) for name, values in gold.score(prompts, responses).items()}
     names = [name for name in cast.rewards if name.startswith(EVALUATOR)]
-    lane = Lane(cast, key="judge", scorers=names, deadline_s=config.align.deadline_s)
+    lane = Lane(cast, key="judge", scorers=names, deadline_s=config.placement.deadline_s)
     return {
         name.removeprefix(EVALUATOR): (await lane.score_texts(name, prompts, responses)).astype(np.float64)
         for name in names

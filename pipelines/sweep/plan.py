@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from actors.cluster.supervision import ActorNames
+from pipelines.config.earlier import renamed
 from pipelines.config.run import RunConfig
 from pipelines.sweep.score import Source
 from pipelines.sweep.space import Point, Space, point_config
@@ -47,6 +48,11 @@ def trial_config(point: Point, plan: TrialPlan) -> RunConfig:
 def point_entry(point: Point) -> dict[str, Any]:
     """A point as JSON."""
     return {"name": point.name, "choice": point.choice, "labels": point.labels, "changes": point.changes}
+
+
+def stored_choice(content: Mapping[str, Any]) -> dict[str, int | float]:
+    """The choice in a trial's `point.json` or `result.json`; an axis may be a key that has moved since."""
+    return renamed(content["choice"])
 
 
 def trial_folders(sweep: Path) -> Sequence[Path]:

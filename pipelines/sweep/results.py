@@ -24,7 +24,7 @@ from allgood.intervals import t_interval
 from allgood.pareto import hypervolume, pareto_front
 from pipelines.config.sweep import SweepConfig
 from pipelines.run.folder import RunFolder
-from pipelines.sweep.plan import FAILED, POINT, PRUNED, RESULT, trial_folders
+from pipelines.sweep.plan import FAILED, POINT, PRUNED, RESULT, stored_choice, trial_folders
 from pipelines.sweep.space import SEED, Space
 
 Row = Mapping[str, Any]  # of the table of trials
@@ -75,7 +75,7 @@ def trial_table(sweep: Path, space: Space) -> pd.DataFrame:
 
 def _trial_row(folder: Path, space: Space) -> dict[str, Any]:
     entry = _read(folder / POINT)
-    point = space.point(entry["choice"])
+    point = space.point(stored_choice(entry))
     row: dict[str, Any] = {
         "name": point.name,
         "setting": point.setting,
@@ -161,7 +161,7 @@ def _is_finished(row: Row) -> bool:
 
 def _setting(name: str, trials: Sequence[Path], space: Space) -> Setting:
     results = [_read(trial / RESULT) for trial in trials]
-    point = space.point(results[0]["choice"])
+    point = space.point(stored_choice(results[0]))
     validation = {"win_rate": "win_rate", "kl": "kl_k1_mean", "both_good": "both_good", "utility": "utility.mean"}
     validation |= {key: key for key in results[0]["validation"] if key.startswith("win_rate.")}
     shown = {ours: key for ours, key in validation.items() if all(key in result["validation"] for result in results)}

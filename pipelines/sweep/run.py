@@ -22,6 +22,8 @@ import pyarrow.parquet as pq
 
 from allgood.errors import ConfigError
 from pipelines.config import yaml12
+from pipelines.config.earlier import renamed
+from pipelines.config.loading import stored_config
 from pipelines.config.run import RunConfig
 from pipelines.config.sweep import OptunaSearch, SweepConfig
 from pipelines.data import load_prepared
@@ -214,7 +216,7 @@ def _content(sweep: SweepConfig, run: RunConfig) -> dict[str, Any]:
 
 
 def _refuse_other_sweep(path: Path, content: dict[str, Any]) -> None:
-    earlier = yaml12.parse(path.read_text(encoding="utf-8"), source=str(path))
+    earlier = _stored_content(path)
     ends_early = content["sweep"]["mode"]["early_stopping"]["kind"] != "none"
     if ends_early and earlier["sweep"]["kl_budget"] != content["sweep"]["kl_budget"]:
         raise ConfigError(
@@ -229,6 +231,15 @@ def _refuse_other_sweep(path: Path, content: dict[str, Any]) -> None:
                     f"{path.parent} was started with another `{key}` of the {part} file; put it back, "
                     "or choose another `name`"
                 )
+
+
+def _stored_content(path: Path) -> dict[str, Any]:
+    """What the sweep file of a sweep's folder holds, in today's form."""
+    stored = yaml12.parse(path.read_text(encoding="utf-8"), source=str(path))
+    sweep, run = stored["sweep"], stored_config(stored["run"], source=str(path))
+    by_key = {"overrides": renamed(sweep["overrides"]), "space": renamed(sweep["space"])}
+    arms = {name: renamed(changes) for name, changes in sweep["arms"].items()}
+    return {"sweep": {**sweep, **by_key, "arms": arms}, "run": run.model_dump(mode="json")}
 
 
 @contextlib.contextmanager

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from allgood.errors import ConfigError
+from pipelines.config.earlier import first_names
 from pipelines.config.loading import changed_config
 from pipelines.config.run import RunConfig
 from pipelines.config.sweep import Axis, GridSearch, LogUniformAxis, RandomSearch, SweepConfig, ValuesAxis
@@ -27,7 +28,9 @@ from pipelines.config.sweep_loading import override_text
 Choice = Mapping[str, int | float]
 
 ARM, SEED, GAMMA = "arm", "seed", "kl.coefficient"
-_SEARCHABLE = re.compile(r"seed|(kl|align|objective)(\..+)?|properties\.[^.]+\.(reference|transform)(\..+)?")
+_SEARCHABLE = re.compile(
+    r"seed|(kl|align|objective)(\..+)?|missing_eos_penalty|properties\.[^.]+\.(reference|transform)(\..+)?"
+)
 _MAX_CORNERS = 512
 _MAX_NAME = 60
 
@@ -44,7 +47,7 @@ class Point:
     def name(self) -> str:
         """Of its run folder: readable, and different for every point."""
         words = "_".join(f"s{label}" if axis == SEED else label for axis, label in self.labels.items())
-        digest = hashlib.sha256(json.dumps(self.changes, sort_keys=True).encode()).hexdigest()[:6]
+        digest = hashlib.sha256(json.dumps(first_names(self.changes), sort_keys=True).encode()).hexdigest()[:6]
         return f"{re.sub(r'[^A-Za-z0-9._]+', '-', words).strip('-._')[:_MAX_NAME] or 'trial'}-{digest}"
 
     @property
@@ -242,8 +245,8 @@ def _refuse(key: str, run: RunConfig) -> None:
     if plain in known and key.split(".")[0] in RunConfig.model_fields:
         raise ConfigError(
             f"`{key}` cannot be searched: all trials share data, models, sampling and placement. Put it under "
-            "`overrides` for all of them; a trial may differ in seed, kl, align, objective, and in the reference and "
-            "transform of a property"
+            "`overrides` for all of them; a trial may differ in seed, kl, align, objective, missing_eos_penalty, and in the "
+            "reference and transform of a property"
         )
     if key.rsplit(".", 1)[-1] == "gamma":
         raise ConfigError(f"`{key}` in the search space: gamma, the KL coefficient, is `{GAMMA}`")

@@ -19,7 +19,7 @@ from typing import Any
 from allgood.errors import AllgoodError
 from pipelines.config.sweep import Asha, MultiObjective, OptunaSearch, SweepConfig, UniformAxis, ValuesAxis
 from pipelines.sweep.placement import trial_group
-from pipelines.sweep.plan import POINT, TrialPlan, trial_folders
+from pipelines.sweep.plan import POINT, TrialPlan, stored_choice, trial_folders
 from pipelines.sweep.space import Point, Space
 from pipelines.sweep.trial import run_trial
 
@@ -124,7 +124,7 @@ def searcher(sweep: SweepConfig, earlier: Sequence[Mapping[str, Any]]) -> Any:
 
 
 def _earlier(sweep: Path) -> list[Mapping[str, Any]]:
-    return [_read(folder / POINT)["choice"] for folder in trial_folders(sweep)]
+    return [stored_choice(_read(folder / POINT)) for folder in trial_folders(sweep)]
 
 
 def scheduler(sweep: SweepConfig, longest: int) -> Any:

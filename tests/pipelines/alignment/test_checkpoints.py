@@ -12,6 +12,7 @@ import pytest
 from allgood.errors import AllgoodError, CheckpointError
 from pipelines.alignment import checkpoints
 from pipelines.alignment.loop import Best, State
+from tests.pipelines.tiny_run import tiny_config
 
 HASHES = {"config": "c0ffee", "reference table": "7ab1e"}
 STATE = State(
@@ -134,6 +135,7 @@ def test_a_damaged_checkpoint_that_was_passed_over_takes_no_place_of_a_whole_one
 @pytest.mark.parametrize("name", list(HASHES))
 def test_a_checkpoint_of_another_config_or_table_is_refused(tmp_path: Path, name: str) -> None:
     loaded = checkpoints.load(commit(tmp_path, 5))
-    checkpoints.refuse_other_run(loaded, HASHES)
+    config = tiny_config(tmp_path)
+    checkpoints.refuse_other_run(loaded, HASHES, config)
     with pytest.raises(CheckpointError, match=f"another {name}"):
-        checkpoints.refuse_other_run(loaded, HASHES | {name: "other"})
+        checkpoints.refuse_other_run(loaded, HASHES | {name: "other"}, config)

@@ -21,6 +21,7 @@ def test_where_and_how_a_run_is_watched_and_placed_is_not_its_result(tmp_path: P
         "tracking.tensorboard=true",
         "preview.target_kls=[2.5]",
         "placement.rollout.replicas=2",
+        "placement.deadline_s=60",
         "properties.short.placement.cpus=3",
     ):
         assert hash_with(tmp_path, override) == before, override

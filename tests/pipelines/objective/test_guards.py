@@ -68,7 +68,7 @@ def test_normalise_then_sum_takes_raw_rewards_and_one_number_per_response(tmp_pa
     for changes, words in (
         ({"align": {"algorithm": {"kind": "ppo"}}}, "spreads the KL over tokens"),
         ({"kl": {"estimator": "k3"}}, r"kl\.estimator k3 is not the k1"),
-        ({"align": {"missing_eos_penalty": 1.0}}, "outside the normalisation"),
+        ({"missing_eos_penalty": 1.0}, "outside the normalisation"),
     ):
         with pytest.raises(ConfigError, match=words):
             refuse_destructive(run(tmp_path, objective=GDPO, **changes))

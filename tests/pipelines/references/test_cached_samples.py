@@ -62,7 +62,7 @@ def scored_by_workers(config: RunConfig, cached: CachedSamples) -> tuple[dict[st
 
 
 def test_cached_utilities_are_those_of_the_reward_actor_and_the_objective(config: RunConfig) -> None:
-    penalised = config.model_copy(update={"align": config.align.model_copy(update={"missing_eos_penalty": 0.5})})
+    penalised = config.model_copy(update={"missing_eos_penalty": 0.5})
     cached = load_cached_samples(penalised, "alignment")
     found = cached_utilities(penalised, cached, table_of(config))
     scores, combined = scored_by_workers(penalised, cached)

@@ -15,10 +15,13 @@ from actors.cluster.cast import spawn
 from allgood.errors import ConfigError, PlacementError
 from pipelines.alignment.align import run_align
 from pipelines.cast.request import align_request
+from pipelines.config import yaml12
+from pipelines.config.earlier import first_form, first_names
 from pipelines.config.loading import load_config
 from pipelines.config.run import RunConfig
 from pipelines.config.sweep import SweepConfig
 from pipelines.output.files import write_json
+from pipelines.sweep.plan import stored_choice
 from pipelines.sweep.run import only_driver, refuse_occupied, run_sweep
 from tests.pipelines.sweep.tiny_sweep import tiny_base, tiny_sweep
 from tests.pipelines.tiny_run import make_base
@@ -166,6 +169,22 @@ def test_values_in_another_order_are_another_sweep(tmp_path: Path) -> None:
     turned = sweep.model_copy(update={"arms": dict(reversed(sweep.arms.items()))})
     with pytest.raises(ConfigError, match="another `arms` of the sweep file"):
         refuse_occupied(turned, base, resume=True)
+
+
+def test_a_sweep_that_the_first_version_began_goes_on_under_the_new_names(tmp_path: Path) -> None:
+    base = tiny_base(tmp_path)
+    axis = {"kind": "values", "values": [0.0, 0.5]}
+    sweep = begun(tiny_sweep(tmp_path, space={"missing_eos_penalty": axis}), base)
+    path = sweep.folder / "sweep.yaml"
+    content = yaml12.parse(path.read_text(), source=str(path))
+    content["sweep"]["space"] = first_names(content["sweep"]["space"])
+    content["run"] = first_form(base)
+    assert "align.missing_eos_penalty" in content["sweep"]["space"]
+    path.write_text(yaml12.dump(content))
+    refuse_occupied(sweep, base, resume=True)
+    assert stored_choice({"choice": {"align.missing_eos_penalty": 1}}) == {"missing_eos_penalty": 1}
+    with pytest.raises(ConfigError, match="another `seed` of the run file"):
+        refuse_occupied(sweep, base.model_copy(update={"seed": 99}), resume=True)
 
 
 def test_a_trial_that_the_cluster_can_never_hold_is_refused_with_a_table(folder: Path, ray_cluster: None) -> None:

@@ -1,0 +1,81 @@
+"""Configurations of earlier versions: where they had keys that have moved since, and the form that hashes are taken of.
+
+A file that a user writes is refused with the new name of the key. What a run or a sweep has stored is migrated when it
+is read. The hash in a checkpoint is that of the first form, version 0.1's: a key that has moved stands at its old
+place in it, and a later key only where it is not at its default. So an unchanged run keeps its hash.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+from pipelines.config import schema
+from pipelines.config.run import RunConfig
+
+MOVED = {
+    "align.prompts_per_chunk": "sampling.prompts_per_chunk",
+    "align.missing_eos_penalty": "missing_eos_penalty",
+    "align.deadline_s": "placement.deadline_s",
+}
+LATER: tuple[str, ...] = ()  # dotted keys that the first form does not have
+
+# Every stored configuration has these, since all defaults are written out; no run file gives them all.
+_ALWAYS_STORED = frozenset(
+    {"base", "device", "dtype", "threads", "world", "data", "tokenizer", "sft", "sampling", "references", "tracking"}
+)
+
+
+def migrated(raw: dict[str, Any]) -> dict[str, Any]:
+    """The content of a YAML file with moved keys at their new places, if a run has stored it; else as it is."""
+    if not raw.keys() >= _ALWAYS_STORED:
+        return raw
+    content = copy.deepcopy(raw)
+    for old, new in MOVED.items():
+        _move(content, old, new)
+    return content
+
+
+def renamed(by_key: Mapping[str, Any]) -> dict[str, Any]:
+    """A mapping by dotted keys of a run file, such as a stored point of a sweep, by today's keys."""
+    return {MOVED.get(key, key): value for key, value in by_key.items()}
+
+
+def first_names(by_key: Mapping[str, Any]) -> dict[str, Any]:
+    """The inverse of `renamed`: names of trials are made of version 0.1's keys."""
+    old = {new: old for old, new in MOVED.items()}
+    return {old.get(key, key): value for key, value in by_key.items()}
+
+
+def first_form(config: RunConfig) -> dict[str, Any]:
+    """A configuration as version 0.1 wrote it, with what was added later only where it is not at its default."""
+    content = config.model_dump(mode="json")
+    for key in LATER:
+        section, name = _section_of(content, key)
+        if section[name] == _default(key):
+            del section[name]
+    for old, new in MOVED.items():
+        _move(content, new, old)
+    return content
+
+
+def _move(content: dict[str, Any], source: str, target: str) -> None:
+    """Move one key, unless there is none or the other stands there too."""
+    (section, name), (new_section, new_name) = _section_of(content, source), _section_of(content, target)
+    if name in section and new_name not in new_section:
+        new_section[new_name] = section.pop(name)
+
+
+def _section_of(content: dict[str, Any], key: str) -> tuple[dict[str, Any], str]:
+    *sections, name = key.split(".")
+    for section in sections:
+        content = content.setdefault(section, {})
+    return content, name
+
+
+def _default(key: str) -> Any:
+    node = schema.run_schema()
+    for name in key.split("."):
+        node = schema.child(node, name) or {}
+    return schema.resolve(node).get("default")
