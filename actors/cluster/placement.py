@@ -10,6 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Annotated, ClassVar
+
+from pydantic import AfterValidator, ConfigDict, Field
 
 from actors.tables import BARS, text_table
 from allgood.errors import PlacementError
@@ -21,18 +24,40 @@ _EPSILON = 1e-6  # sums of fractions such as 0.1 + 0.2 must still fit
 _MAX_TRIALS = 20_000  # bounds the search on clusters where first choices do not work out
 
 
+def _readable(expression: str) -> str:
+    try:
+        accelerator_matcher(expression)
+    except PlacementError as error:
+        raise ValueError(str(error)) from error
+    return expression
+
+
+def _whole_above_one(gpus: float) -> float:
+    if gpus > 1 and gpus != round(gpus):
+        raise ValueError(f"{gpus:g} GPUs cannot be given; a fraction shares one GPU, above 1 only whole numbers")
+    return gpus
+
+
+Accelerator = Annotated[str, AfterValidator(_readable)]
+Gpus = Annotated[float, Field(ge=0), AfterValidator(_whole_above_one)]
+
+
 @dataclass(frozen=True)
 class Resources:
-    """Of each replica of a role, on nodes with this accelerator type; the fields of a `placement` section.
+    """Resources of one role. Each replica is one Ray actor with these resources."""
 
-    `accelerator` is a type ("H100"), or "!T4", "in(T4,L4)", "!in(T4,L4)"; None means any node.
-    """
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", allow_inf_nan=False)  # as `placement`
 
-    replicas: int = 1
-    cpus: float = 1.0
-    gpus: float = 0.0
-    memory_gb: float | None = None
-    accelerator: str | None = None
+    replicas: Annotated[int, Field(ge=1)] = 1
+    cpus: Annotated[float, Field(ge=0, description="CPUs reserved per replica (accounting, as in Ray)")] = 1.0
+    gpus: Annotated[
+        Gpus, Field(description="GPUs per replica; fractions share one GPU, above 1 only whole numbers")
+    ] = 0.0
+    memory_gb: Annotated[float | None, Field(gt=0, description="memory reserved per replica, in GB")] = None
+    accelerator: Annotated[
+        Accelerator | None,
+        Field(description="accelerator type: 'H100', '!T4', 'in(T4,L4)' or '!in(T4,L4)'; absent means any node"),
+    ] = None
 
 
 @dataclass(frozen=True)

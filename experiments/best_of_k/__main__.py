@@ -20,6 +20,7 @@ from experiments.best_of_k.write import write_page
 from experiments.script import experiment
 from pipelines.output.files import write_json
 from pipelines.output.progress import say
+from pipelines.output.stamp import stamped
 
 DOCS = Path("docs/results")
 STORED = DOCS / "data" / "best_of_k_real.json"
@@ -49,7 +50,7 @@ def _run(data: Path, folder: Path, encoder: str | None) -> None:
     reports = trained(config)
     found = results(scored(config, folder), reports, seed=config.seed)
     enough = sum(len(prompt.responses) >= MIN_ANSWERS for prompt in prompts)
-    write_json(STORED, found | {"prompts_with_enough_answers": enough})
+    write_json(STORED, stamped(found | {"prompts_with_enough_answers": enough}))
 
 
 if __name__ == "__main__":

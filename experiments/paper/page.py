@@ -10,6 +10,7 @@ from experiments.paper.parts import PARTS
 from experiments.paper.stored import load_results
 from experiments.paper.trained_sections import both_properties, kl_coefficient, shortcuts, single_property, underfitting
 from pipelines.output.files import atomic_path
+from pipelines.output.stamp import refuse_mixed
 
 FOUND = "*We find*"
 HEAD = """# The paper's experiments on the embedded world
@@ -29,6 +30,8 @@ def write_page(study: Path, stored: Path, folder: Path) -> None:
     """Write paper.md and its figures into `folder` from the numbers in `study` and `stored`. A part not run is said."""
     both = load_results(study, "seed_*_on.json")
     parts = {name: load_results(stored / name) for name in PARTS}
+    folders = {str(study): both, **{str(stored / name): found for name, found in parts.items()}}
+    refuse_mixed({place: found[0] for place, found in folders.items() if found})
     sections = [
         both_properties(both, folder),
         single_property("helpful", parts["single_helpful"], folder),

@@ -18,6 +18,7 @@ from pipelines.config.run import RunConfig
 from pipelines.objective.gold import gold_of
 from pipelines.output.files import write_json
 from pipelines.output.progress import say
+from pipelines.output.stamp import stamped
 from pipelines.references.build import build_references
 from pipelines.references.cached_samples import load_cached_samples
 from pipelines.run.folder import share_base
@@ -44,7 +45,7 @@ def run_seed(config: RunConfig, clean: RunConfig, parts: Sequence[Part], stored:
                 share_base(config.base_folder, chosen.base_folder)
                 build_references(chosen, lanes[0])
         for part in missing:
-            write_json(result_path(stored, part, config.seed), _run_part(part, config, clean, lanes))
+            write_json(result_path(stored, part, config.seed), stamped(_run_part(part, config, clean, lanes)))
             say(f"seed {config.seed}: {part.name} is done")
 
 

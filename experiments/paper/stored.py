@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from itertools import takewhile
 from pathlib import Path
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from allgood.diagnostics import CURVE_PERCENTILES
 from allgood.errors import DataError
 from experiments.study.analysis import Curve, Difference, curve, matched_difference, paired
+from pipelines.output.stamp import load_together
 
 Result = Mapping[str, Any]
 Metric = Callable[[Mapping[str, Any]], float]
@@ -24,9 +24,12 @@ FloatRow = NDArray[np.float64]
 
 
 def load_results(folder: Path, pattern: str = "seed_*.json") -> list[Result]:
-    """The numbers of every seed in a folder, in order of seed; empty when nothing was run."""
-    found = [json.loads(path.read_text(encoding="utf-8")) for path in folder.glob(pattern)]
-    return sorted(found, key=lambda result: int(result["seed"]))
+    """The numbers of every seed in a folder, in order of seed; empty when nothing was run.
+
+    Raises:
+        DataError: They are of different versions.
+    """
+    return sorted(load_together(folder.glob(pattern)), key=lambda result: int(result["seed"]))
 
 
 def labels_of(results: Sequence[Result]) -> list[str]:

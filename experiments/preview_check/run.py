@@ -30,6 +30,7 @@ from pipelines.evaluation.samples import test_prompts
 from pipelines.objective.gold import gold_of
 from pipelines.output.files import write_json
 from pipelines.output.progress import say
+from pipelines.output.stamp import stamped
 from pipelines.references.build import build_references
 from pipelines.references.cached_samples import cached_utilities, load_cached_samples
 from pipelines.references.table import MANIFEST, ReferenceTable
@@ -117,4 +118,4 @@ def _train(
             entry["sft_validation_utility"] = sft_utility
             entry["change"] = change_over_last_quarter(entry["curve"], sft_utility=sft_utility)
             entry["scale"] = json.loads((folder / SCALE).read_text(encoding="utf-8"))
-            write_json(result_path(folder, setting, target), entry)
+            write_json(result_path(folder, setting, target), stamped(entry))

@@ -22,6 +22,7 @@ from experiments.preview_check.analysis import (
 from experiments.study.convergence import mean_change
 from experiments.study.flatness import is_flat
 from pipelines.output.files import atomic_path
+from pipelines.output.stamp import load_together, refuse_mixed
 
 Entry = dict[str, Any]
 PAGE, DATA = "preview_vs_training.md", "preview_vs_training.json"
@@ -36,12 +37,13 @@ def stored_results(folder: Path) -> list[Entry]:
     """The numbers that a page was drawn from, which lie alongside it.
 
     Raises:
-        DataError: There are none.
+        DataError: There are none, or they are of different versions.
     """
     path = folder / "data" / DATA
     if not path.is_file():
         raise DataError(f"{path} does not exist; run `python -m experiments.preview_check` first")
     entries: list[Entry] = json.loads(path.read_text(encoding="utf-8"))
+    refuse_mixed({f"{path}: {entry['setting']} at {entry['target_kl']:g}": entry for entry in entries})
     return entries
 
 
@@ -49,9 +51,9 @@ def load_results(folder: Path) -> list[Entry]:
     """All results of a check, by setting and target KL.
 
     Raises:
-        DataError: There are none.
+        DataError: There are none, or they are of different versions.
     """
-    found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted((folder / "results").glob("*.json"))]
+    found = load_together(sorted((folder / "results").glob("*.json")))
     if not found:
         raise DataError(f"{folder} holds no results; run `python -m experiments.preview_check` first")
     return sorted(found, key=lambda entry: (entry["target_kl"], entry["setting"]))

@@ -8,12 +8,12 @@ Models lie in `--folder`; numbers are stored in docs/results/data/study, from wh
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 from experiments.script import experiment
 from experiments.study.runs import Plan, run_study
 from experiments.study.write import write_results
+from pipelines.output.stamp import load_together
 
 RESULTS = Path("docs/results")
 STORED = RESULTS / "data" / "study"
@@ -28,7 +28,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if not arguments.only_write:
         run_study(Plan(arguments.folder, STORED, num_seeds=arguments.seeds))
-    write_results([json.loads(path.read_text(encoding="utf-8")) for path in sorted(STORED.glob("*.json"))], RESULTS)
+    write_results(load_together(sorted(STORED.glob("*.json"))), RESULTS)
 
 
 if __name__ == "__main__":

@@ -10,13 +10,14 @@ from pipelines.comparison.arms import Arm, ArmRun, run_arms
 from pipelines.config.loading import load_config
 from pipelines.data import Prompt
 from pipelines.evaluation.samples import ScoredSamples, load_samples, save_samples
+from pipelines.output.stamp import is_of_today
 from pipelines.run.folder import RunFolder
 
 SAMPLES = "test_samples.parquet"  # written last, so that an arm that has it is whole
 
 
 def run_missing(arms: Sequence[Arm], lanes: Sequence[Actors], prompts: Sequence[Prompt]) -> list[ArmRun]:
-    """Every arm's run: what its folder holds of the same configuration, or a new one."""
+    """Every arm's run: what its folder holds of the same configuration and version, or a new one."""
     return [_finished(arm, prompts) or _run(arm, lanes, prompts) for arm in arms]
 
 
@@ -28,7 +29,8 @@ def _finished(arm: Arm, prompts: Sequence[Prompt]) -> ArmRun | None:
     samples = load_samples(path).policy
     if samples.prompt_ids != tuple(prompt.id for prompt in prompts):
         return None
-    return ArmRun(arm, json.loads(folder.summary.read_text(encoding="utf-8")), samples)
+    summary = json.loads(folder.summary.read_text(encoding="utf-8"))
+    return ArmRun(arm, summary, samples) if is_of_today(summary) else None
 
 
 def _run(arm: Arm, lanes: Sequence[Actors], prompts: Sequence[Prompt]) -> ArmRun:

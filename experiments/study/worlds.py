@@ -28,6 +28,7 @@ from pipelines.evaluation.measure import measure
 from pipelines.evaluation.samples import test_prompts
 from pipelines.objective.gold import gold_of
 from pipelines.output.files import write_json
+from pipelines.output.stamp import stamped
 from pipelines.references.build import build_references
 from pipelines.run.folder import RunFolder
 from pipelines.training.parallel import SideJob, train_rewards, train_side_by_side
@@ -66,7 +67,7 @@ def run_world(config: RunConfig, clean: RunConfig, results: Path, *, targets: Se
     with kept_actors(config, num_lanes=1) as lanes:
         build_references(config, lanes[0])
         numbers = measure_arms(config, clean, study_arms(config, targets), lanes)
-    write_json(results, without_details(numbers) | {"reward_accuracy": _accuracies(config)})
+    write_json(results, stamped(without_details(numbers) | {"reward_accuracy": _accuracies(config)}))
 
 
 def measure_arms(

@@ -33,6 +33,7 @@ from pipelines.objective.guards import kl_notice
 from pipelines.output.files import atomic_path, claimed, write_json
 from pipelines.output.hashes import copy_tokenizer
 from pipelines.output.progress import say, track
+from pipelines.output.stamp import stamped
 from pipelines.run.folder import SFT_SAMPLES, RunFolder, refuse_alignment
 
 
@@ -200,19 +201,21 @@ def _how_to_resume(folder: RunFolder) -> str:
 
 def _summarise(setup: Setup, folder: RunFolder, journal: AlignJournal, state: State) -> dict[str, Any]:
     validation = journal.last_validation()
-    summary = {
-        "name": setup.config.name,
-        "objective": setup.config.objective.model_dump(mode="json"),
-        "steps": state.step,
-        "stopped": state.stopped,
-        "policy_version": state.policy_version,
-        "gamma": state.kl_coefficient,
-        "kl": validation["kl_k1_mean"],
-        "validation": validation,
-        "best": {"step": state.best.step, "score": state.best.score} if state.best else None,
-        "seconds": journal.total_seconds(),
-        "model": str(folder.model),
-    }
+    summary = stamped(
+        {
+            "name": setup.config.name,
+            "objective": setup.config.objective.model_dump(mode="json"),
+            "steps": state.step,
+            "stopped": state.stopped,
+            "policy_version": state.policy_version,
+            "gamma": state.kl_coefficient,
+            "kl": validation["kl_k1_mean"],
+            "validation": validation,
+            "best": {"step": state.best.step, "score": state.best.score} if state.best else None,
+            "seconds": journal.total_seconds(),
+            "model": str(folder.model),
+        }
+    )
     write_json(folder.summary, summary)
     journal.conclude(summary)
     say(f"aligned policy after {state.step} steps (KL {validation['kl_k1_mean']:.2f} nats): {folder.model}")

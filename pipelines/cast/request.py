@@ -12,7 +12,6 @@ from actors.reward import RewardSpec
 from actors.rollout import RolloutSpec
 from allgood.errors import ModelError
 from allgood.scorers.spec import ClassifierSpec, EnsembleSpec, FunctionSpec, ModelSpec, ScorerSpec
-from pipelines.config.placement import Placement
 from pipelines.config.properties import (
     ClassifierProperty,
     EnsembleProperty,
@@ -40,7 +39,7 @@ def align_request(config: RunConfig) -> CastRequest:
                 threads=config.threads,
                 micro_batch_tokens=config.align.micro_batch_tokens,
             ),
-            _resources(config.placement.reference_policy),
+            config.placement.reference_policy,
         ),
         learner=lane.learner,
         timeout_s=config.placement.timeout_s,
@@ -58,7 +57,7 @@ def lane_request(config: RunConfig) -> CastRequest:
     )
     return CastRequest(
         rollout=rollout_part(config),
-        learner=Part(learner, _resources(config.placement.learner)),
+        learner=Part(learner, config.placement.learner),
         timeout_s=config.placement.timeout_s,
     )
 
@@ -83,13 +82,13 @@ def rollout_part(config: RunConfig) -> Part:
         dtype=config.dtype,
         threads=config.threads,
     )
-    return Part(spec, _resources(config.placement.rollout))
+    return Part(spec, config.placement.rollout)
 
 
 def reward_parts(config: RunConfig) -> dict[str, Part]:
     """One scorer per property, with its own placement."""
     return {
-        name: Part(RewardSpec(name, scorer_spec(config, name), config.threads), _resources(setting.placement))
+        name: Part(RewardSpec(name, scorer_spec(config, name), config.threads), setting.placement)
         for name, setting in config.properties.items()
     }
 
@@ -98,7 +97,7 @@ def evaluator_parts(config: RunConfig) -> dict[str, Part]:
     """The held-out preference models that were trained: "evaluator.<property>", placed like the property's scorer."""
     return {
         f"{EVALUATOR}{name}": Part(
-            RewardSpec(f"{EVALUATOR}{name}", scorer, config.threads), _resources(config.properties[name].placement)
+            RewardSpec(f"{EVALUATOR}{name}", scorer, config.threads), config.properties[name].placement
         )
         for name, scorer in evaluator_scorers(config).items()
     }
@@ -150,11 +149,7 @@ def absolute_source(source: str) -> str:
     return str(Path(source).absolute()) if Path(source).is_dir() else source
 
 
-def _resources(placement: Placement) -> Resources:
-    return Resources(**placement.model_dump())
-
-
-def _device(config: RunConfig, placement: Placement) -> str:
+def _device(config: RunConfig, placement: Resources) -> str:
     """A role without GPUs of its own sees none, and computes on the CPU unless the config insists on something else."""
     return "cpu" if config.device == "auto" and not placement.gpus else config.device
 

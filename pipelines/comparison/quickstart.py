@@ -22,6 +22,7 @@ from pipelines.evaluation.samples import test_prompts
 from pipelines.objective.gold import gold_of
 from pipelines.output.files import write_json
 from pipelines.output.progress import say
+from pipelines.output.stamp import stamped
 from pipelines.references.build import build_references
 from pipelines.reporting.report import write_group_report
 from pipelines.run.folder import RunFolder
@@ -48,7 +49,7 @@ def run_quickstart(config: RunConfig) -> dict[str, Any]:
         train_sft(config)
         reward_reports = train_rewards(config)
         arms, sft = _align(config)
-    summary = summarise(config, arms, sft) | {
+    summary = stamped(summarise(config, arms, sft)) | {
         "reward_models": reward_reports,
         "seconds": time.monotonic() - started,
         "report": str(folder.report),

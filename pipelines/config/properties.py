@@ -8,8 +8,8 @@ from pydantic import Field, model_validator
 
 from allgood.scorers.combination import LowerBound, Mean, Median, Min
 from allgood.scorers.spec import ClassifierSpec, EnsembleSpec, ModelSpec
+from actors.cluster.placement import Resources
 from pipelines.config.base import StrictModel
-from pipelines.config.placement import Placement
 from pipelines.config.references import (
     CannedReference,
     ConstantReference,
@@ -75,7 +75,7 @@ __all__ = [
 class PropertyBase(StrictModel):
     """What every property has, whoever scores it."""
 
-    placement: Placement = Placement()
+    placement: Resources = Resources()
 
 
 def _refuse_without_features(reference: Reference, why: str) -> None:

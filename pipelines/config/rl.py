@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from actors.learning.specs import Grpo, OptimizerSpec, Ppo, Reinforce, Rloo
+from actors.learning.specs import Grpo, Kl, OptimizerSpec, Ppo, Reinforce, Rloo
 from pipelines.config.base import StrictModel
 from pipelines.config.objectives import FormulaObjective as FormulaObjective
 from pipelines.config.objectives import Objective as Objective
@@ -44,12 +44,12 @@ class KlConfig(StrictModel):
 
     coefficient: float = Field(0.1, gt=0, description="gamma; in nats of utility per nat of KL")
     estimator: Literal["k1", "k2", "k2_sequence", "k3", "full"] = Field(
-        "k1",
+        Kl.estimator,
         description="k1, k2, k3: per sampled token; k2_sequence: k2 of the whole response; full: the sum over the "
         "vocabulary at each token, for which every learner keeps a copy of pi_0",
     )
     placement: Literal["reward", "loss"] = Field(
-        "reward", description="where it is subtracted; k1 only in the reward, k2_sequence only as a loss"
+        Kl.placement, description="where it is subtracted; k1 only in the reward, k2_sequence only as a loss"
     )
     controller: Annotated[FixedController | AdaptiveController | TargetController, Field(discriminator="kind")] = (
         FixedController()

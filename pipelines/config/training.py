@@ -6,9 +6,9 @@ from typing import Literal
 
 from pydantic import Field
 
+from actors.cluster.placement import Accelerator, Gpus
 from actors.learning.specs import OptimizerSpec
 from pipelines.config.base import StrictModel
-from pipelines.config.placement import Accelerator, Gpus
 
 
 class LoraConfig(StrictModel):

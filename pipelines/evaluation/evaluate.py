@@ -26,6 +26,7 @@ from pipelines.evaluation.scorers import centred, fresh_p_good
 from pipelines.objective.gold import gold_of, try_gold
 from pipelines.output.files import write_json
 from pipelines.output.progress import say, track
+from pipelines.output.stamp import stamped
 from pipelines.references.keys import temperature
 from pipelines.references.treatments import fresh_treatment
 from pipelines.run.folder import RunFolder
@@ -53,7 +54,7 @@ def evaluate(config: RunConfig) -> dict[str, Any]:
     save_samples(drawn.aligned, folder.evaluation / SAMPLES)
     measurements = measured(config, drawn) | {"judge": judged(config, judge, drawn)}
     measurements["notes"] = notes(config, measurements)
-    measurements = dict(finite(measurements))
+    measurements = stamped(finite(measurements))
     write_json(folder.evaluation / MEASUREMENTS, measurements)
     found = headlines(measurements)
     write_json(folder.summary, _summary(folder) | {"evaluation": found})

@@ -14,7 +14,6 @@ from typing import Any
 from actors.cluster.admission import accelerators_are_labelled, cluster_capacity, cluster_nodes
 from actors.cluster.placement import ACCELERATOR_LABEL, ACCELERATOR_RESOURCE, Request, Resources, admit
 from allgood.errors import PlacementError
-from pipelines.config.placement import Placement
 from pipelines.config.properties import ModelProperty
 from pipelines.config.run import RunConfig
 from pipelines.run.session import joins_cluster
@@ -73,25 +72,21 @@ def trial_group(config: RunConfig) -> Any:
 
 
 def _shared(config: RunConfig, *, evaluators: bool) -> list[Request]:
-    rewards = [Request(f"reward.{name}", _resources(setting.placement)) for name, setting in config.properties.items()]
+    rewards = [Request(f"reward.{name}", setting.placement) for name, setting in config.properties.items()]
     judges = [
-        Request(f"reward.evaluator.{name}", _resources(setting.placement))
+        Request(f"reward.evaluator.{name}", setting.placement)
         for name, setting in config.properties.items()
         if evaluators and isinstance(setting, ModelProperty) and setting.evaluator is not None
     ]
-    return [*rewards, *judges, Request("reference_policy", _resources(config.placement.reference_policy))]
+    return [*rewards, *judges, Request("reference_policy", config.placement.reference_policy)]
 
 
 def _trial(config: RunConfig) -> list[Request]:
     return [
         Request("trial", Resources(cpus=HEAD_CPUS)),
-        Request("rollout", _resources(config.placement.rollout)),
-        Request("learner", _resources(config.placement.learner)),
+        Request("rollout", config.placement.rollout),
+        Request("learner", config.placement.learner),
     ]
-
-
-def _resources(placement: Placement) -> Resources:
-    return Resources(**placement.model_dump())
 
 
 def _times(request: Request, count: int) -> Request:

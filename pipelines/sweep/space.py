@@ -245,8 +245,8 @@ def _refuse(key: str, run: RunConfig) -> None:
     if plain in known and key.split(".")[0] in RunConfig.model_fields:
         raise ConfigError(
             f"`{key}` cannot be searched: all trials share data, models, sampling and placement. Put it under "
-            "`overrides` for all of them; a trial may differ in seed, kl, align, objective, missing_eos_penalty, and in the "
-            "reference and transform of a property"
+            "`overrides` for all of them; a trial may differ in seed, kl, align, objective and "
+            "missing_eos_penalty, and in the reference and transform of a property"
         )
     if key.rsplit(".", 1)[-1] == "gamma":
         raise ConfigError(f"`{key}` in the search space: gamma, the KL coefficient, is `{GAMMA}`")

@@ -54,10 +54,8 @@ def test_a_stored_configuration_is_migrated(tmp_path: Path) -> None:
 @pytest.mark.parametrize("old", list(MOVED))
 def test_a_file_of_the_user_is_refused_with_the_new_name(tmp_path: Path, old: str) -> None:
     path = tmp_path / "run.yaml"
-    key = old.removeprefix("align.")
-    path.write_text(
-        f"name: mine\nworld: {{}}\npolicy: {{model: a}}\nproperties: {{helpful: {{kind: model}}}}\nalign: {{{key}: 3}}\n"
-    )
+    section = f"align: {{{old.removeprefix('align.')}: 3}}\n"
+    path.write_text("name: a\nworld: {}\npolicy: {model: a}\nproperties: {helpful: {kind: model}}\n" + section)
     with pytest.raises(ConfigError, match=f"run.yaml: `{old}` has moved; write `{MOVED[old]}`"):
         load_config(path)
     with pytest.raises(ConfigError, match=f"override `{old}=3`: `{old}` has moved; write `{MOVED[old]}`"):

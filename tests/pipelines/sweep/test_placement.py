@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from actors.cluster.placement import Resources
 from allgood.errors import PlacementError
-from pipelines.config.placement import Placement, PlacementConfig
+from pipelines.config.placement import PlacementConfig
 from pipelines.config.run import RunConfig
 from pipelines.sweep.placement import num_fitting, refuse_too_large, trial_group
 from tests.pipelines.tiny_run import tiny_config
@@ -16,13 +17,13 @@ from tests.pipelines.tiny_run import tiny_config
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
 
-def placed(rollout: Placement, learner: Placement) -> RunConfig:
+def placed(rollout: Resources, learner: Resources) -> RunConfig:
     config = tiny_config(Path("unused"))
     return config.model_copy(update={"placement": PlacementConfig(rollout=rollout, learner=learner)})
 
 
 def test_a_bundle_for_the_trial_and_one_per_replica_in_order() -> None:
-    config = placed(Placement(replicas=2, cpus=0.5), Placement(cpus=1.5, memory_gb=0.5))
+    config = placed(Resources(replicas=2, cpus=0.5), Resources(cpus=1.5, memory_gb=0.5))
     assert trial_group(config).bundles == [
         {"CPU": 0.1},
         {"CPU": 0.5},
@@ -33,18 +34,18 @@ def test_a_bundle_for_the_trial_and_one_per_replica_in_order() -> None:
 
 def test_an_accelerator_becomes_a_label_selector_where_gpus_have_labels() -> None:
     # No node of this cluster has a GPU, so none lacks its label.
-    config = placed(Placement(gpus=1.0, accelerator="in(T4,L4)"), Placement(gpus=1.0, accelerator="H100"))
+    config = placed(Resources(gpus=1.0, accelerator="in(T4,L4)"), Resources(gpus=1.0, accelerator="H100"))
     selectors = trial_group(config)._kwargs["bundle_label_selector"]
     assert selectors == [{}, {"ray.io/accelerator-type": "in(T4,L4)"}, {"ray.io/accelerator-type": "H100"}]
 
 
 def test_no_more_trials_than_fit_and_on_a_private_ray_no_more_than_cores() -> None:
     cores = os.cpu_count() or 1
-    assert num_fitting(placed(Placement(cpus=0.1), Placement(cpus=0.1)), 100) == cores
-    assert num_fitting(placed(Placement(cpus=0.1), Placement(cpus=0.1)), 1) == 1
-    assert num_fitting(placed(Placement(cpus=3.0), Placement(cpus=3.0)), 100) == 1  # 8 CPUs hold one of 6.1
+    assert num_fitting(placed(Resources(cpus=0.1), Resources(cpus=0.1)), 100) == cores
+    assert num_fitting(placed(Resources(cpus=0.1), Resources(cpus=0.1)), 1) == 1
+    assert num_fitting(placed(Resources(cpus=3.0), Resources(cpus=3.0)), 100) == 1  # 8 CPUs hold one of 6.1
 
 
 def test_what_never_fits_is_refused_before_anything_starts() -> None:
     with pytest.raises(PlacementError, match="the cluster cannot place this run"):
-        refuse_too_large(placed(Placement(cpus=5.0), Placement(cpus=5.0)), evaluators=False)
+        refuse_too_large(placed(Resources(cpus=5.0), Resources(cpus=5.0)), evaluators=False)

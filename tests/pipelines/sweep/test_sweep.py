@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -189,7 +190,7 @@ def test_a_sweep_that_the_first_version_began_goes_on_under_the_new_names(tmp_pa
 
 def test_a_trial_that_the_cluster_can_never_hold_is_refused_with_a_table(folder: Path, ray_cluster: None) -> None:
     placement = tiny_base(folder).placement
-    huge = placement.model_copy(update={"learner": placement.learner.model_copy(update={"gpus": 8.0})})
+    huge = placement.model_copy(update={"learner": replace(placement.learner, gpus=8.0)})
     base = tiny_base(folder).model_copy(update={"placement": huge})
     with pytest.raises(PlacementError, match=r"learner +\| 1 x 0.1 CPU \+ 8 GPU"):
         run_sweep(tiny_sweep(folder, "huge", arms=ARMS), base, source_name="tiny.yaml")
