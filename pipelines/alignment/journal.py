@@ -62,7 +62,7 @@ class AlignJournal:
     def _write_samples(self, rows: list[dict[str, Any]]) -> None:
         self._samples += rows
         with atomic_path(self._folder.samples) as temporary:
-            pq.write_table(pa.Table.from_pylist(self._samples), temporary)
+            pq.write_table(_table(self._samples), temporary)
         self._tracker.records("samples", rows)
 
     def last_validation(self) -> dict[str, float]:
@@ -88,6 +88,12 @@ class AlignJournal:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._tracker.finish()
+
+
+def _table(rows: list[dict[str, Any]]) -> pa.Table:
+    """All columns that any row has: rows of a run that an earlier version began have fewer."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    return pa.table({name: [row.get(name) for row in rows] for name in names})
 
 
 def _cut_samples(folder: RunFolder, after_step: int) -> list[dict[str, Any]]:

@@ -18,6 +18,7 @@ from pipelines.alignment.batch import rollout_metrics, score_metrics
 from pipelines.alignment.loop import State, Validation
 from pipelines.cast.collect import Crew, collect_all, make_chunks
 from pipelines.cast.experience import merged_scores, texts
+from pipelines.cast.sample_rows import of_property, rollout_columns, sample_rows
 from pipelines.data import Prompt
 from pipelines.objective.combined import CombinedUtility
 from pipelines.objective.gold import Gold, GoldScores
@@ -66,7 +67,7 @@ class Validator:
             **(await self.judge(experience) if self.judge else {}),
         }
         score = metrics["both_good"] if gold else metrics["utility.mean"] - state.kl_coefficient * metrics["kl_k1_mean"]
-        samples = sample_rows(experience, utilities, kl, gold, step=state.step)
+        samples = shown_rows(experience, utilities, kl, gold, step=state.step)
         return Validation(score, metrics["kl_k1_mean"], _finite(metrics), samples)
 
     def _utilities(self, experience: Sequence[Experience], state: State) -> np.ndarray:
@@ -86,30 +87,22 @@ class Validator:
         return {**means, "both_good": float(np.mean(self.gold.all_good(scores)))}
 
 
-def sample_rows(
+def shown_rows(
     experience: Sequence[Experience], utilities: np.ndarray, kl: np.ndarray, gold: GoldScores, *, step: int
 ) -> list[dict[str, Any]]:
     """Rows for `samples.parquet`: the first samples of the first prompts, the same prompts at every evaluation."""
-    prompts, responses = texts(experience)
     scores = merged_scores(experience)
-    reasons = [reason for chunk in experience for reason in chunk.rollout.finish_reasons]
-    lengths = [len(tokens) for chunk in experience for tokens in chunk.rollout.response_tokens]
-    return [
-        {
-            "step": step,
-            "prompt": prompts[row],
-            "response": responses[row],
-            "finish_reason": reasons[row],
-            "num_tokens": lengths[row],
-            "kl": float(kl[row]),
-            "utility": float(utilities[row]),
-            **{f"reward.{name}": float(part.rewards[row]) for name, part in scores.items()},
-            **{f"reference.{name}": float(part.references[row]) for name, part in scores.items()},
-            **{f"utility.{name}": float(part.utilities[row]) for name, part in scores.items()},
-            **{f"gold.{name}": float(values[row]) for name, values in gold.items()},
-        }
-        for row in range(min(NUM_SHOWN, len(responses)))
-    ]
+    columns: dict[str, Sequence[Any] | np.ndarray] = {
+        "step": [step] * len(utilities),
+        **rollout_columns(experience),
+        "kl": kl,
+        "utility": utilities,
+        **of_property("reward", {name: part.rewards for name, part in scores.items()}),
+        **of_property("reference", {name: part.references for name, part in scores.items()}),
+        **of_property("utility", {name: part.utilities for name, part in scores.items()}),
+        **of_property("gold", gold),
+    }
+    return sample_rows({name: values[:NUM_SHOWN] for name, values in columns.items()})
 
 
 def _logprobs(experience: Sequence[Experience]) -> tuple[list[FloatRow], list[FloatRow]]:

@@ -25,6 +25,7 @@ from pipelines.cast.collect import collect_all, make_chunks, purpose_seed
 from pipelines.cast.experience import texts
 from pipelines.cast.lane import Lane
 from pipelines.cast.request import EVALUATOR, align_request, evaluator_parts, reward_parts, rollout_part
+from pipelines.cast.sample_rows import of_property, sample_rows, score_columns
 from pipelines.config.properties import ClassifierProperty
 from pipelines.config.run import RunConfig
 from pipelines.data import Prompt, load_prepared
@@ -41,6 +42,7 @@ from pipelines.run.folder import SFT_SAMPLES, RunFolder
 
 _KEY = "evaluation"
 _METADATA = b"allgood"
+_FIRST_SCORES = "score."  # version 0.1: "score.helpful", "score.evaluator.helpful"
 
 
 @dataclass(frozen=True)
@@ -199,30 +201,25 @@ def _rows(flat: Sequence[str], width: int) -> tuple[tuple[str, ...], ...]:
 
 def save_samples(samples: ScoredSamples, path: Path, *, key: bytes = b"") -> None:
     """One parquet row per (prompt, sample), prompt-major."""
-    table = pa.Table.from_pylist(sample_rows(samples)).replace_schema_metadata({_METADATA: key})
+    table = pa.Table.from_pylist(sample_rows(_columns(samples))).replace_schema_metadata({_METADATA: key})
     with atomic_path(path) as temporary:
         pq.write_table(table, temporary)
 
 
-def sample_rows(samples: ScoredSamples) -> list[dict[str, Any]]:
-    """Rows with prompt, response and all numbers about it; a failed score is null."""
+def _columns(samples: ScoredSamples) -> dict[str, Any]:
     policy = samples.policy
-    numbers = {f"gold.{name}": grid for name, grid in policy.gold.items()}
-    numbers |= {f"score.{name}": grid for name, grid in samples.scores.items()}
-    return [
-        {
-            "prompt_id": policy.prompt_ids[p],
-            "sample": j,
-            "prompt": samples.prompts[p],
-            "response": response,
-            "finish_reason": policy.finish_reasons[p][j],
-            "num_tokens": int(policy.num_tokens[p, j]),
-            "kl": float(policy.kl[p, j]),
-            **{name: float(grid[p, j]) if np.isfinite(grid[p, j]) else None for name, grid in numbers.items()},
-        }
-        for p, responses in enumerate(policy.responses)
-        for j, response in enumerate(responses)
-    ]
+    num_prompts, width = policy.kl.shape
+    return {
+        "prompt_id": [prompt_id for prompt_id in policy.prompt_ids for _ in range(width)],
+        "sample": list(range(width)) * num_prompts,
+        "prompt": [prompt for prompt in samples.prompts for _ in range(width)],
+        "response": [response for row in policy.responses for response in row],
+        "finish_reason": [reason for row in policy.finish_reasons for reason in row],
+        "num_tokens": policy.num_tokens.ravel(),
+        "kl": policy.kl.ravel(),
+        **of_property("gold", {name: grid.ravel() for name, grid in policy.gold.items()}),
+        **score_columns({name: grid.ravel() for name, grid in samples.scores.items()}),
+    }
 
 
 def load_samples(path: Path) -> ScoredSamples:
@@ -242,7 +239,11 @@ def load_samples(path: Path) -> ScoredSamples:
         finish_reasons=_rows(columns["finish_reason"], width),
         num_tokens=np.array(columns["num_tokens"], dtype=np.int64).reshape(-1, width),
     )
-    scores = {name.removeprefix("score."): grid(name) for name in columns if name.startswith("score.")}
+    scores = {
+        name.removeprefix("reward.").removeprefix(_FIRST_SCORES): grid(name)
+        for name in columns
+        if name.startswith(("reward.", EVALUATOR, _FIRST_SCORES))
+    }
     return ScoredSamples(tuple(columns["prompt"][::width]), policy, scores)
 
 

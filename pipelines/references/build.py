@@ -28,6 +28,7 @@ from pipelines.cast.collect import collect_all, make_chunks, purpose_seed
 from pipelines.cast.experience import rewards_of
 from pipelines.cast.lane import PROBE, Lane
 from pipelines.cast.request import EVALUATOR, reference_request
+from pipelines.cast.sample_rows import of_property, rollout_columns, sample_rows, score_columns
 from pipelines.config.references import QUANTILES, Reference, quantile_column
 from pipelines.config.run import RunConfig
 from pipelines.data import PreparedData, Prompt, load_prepared
@@ -116,7 +117,7 @@ async def _measure(
             inspect_first=lambda first: refuse_unfit_rewards(config.properties, rewards_of([first])),
         )
     fixed = {name: await _fixed(config, lane, name, prompts, data) for name in config.properties}
-    samples = sample_rows(experience, prompts)
+    samples = cached_rows(experience, prompts)
     everyone = [prompt for prompt in data.prompts if prompt.split in config.references.splits]
     wanted = {name: wanted_references(config, name) for name in config.properties}
     return samples, fixed, await predict_references(config, lane, everyone, samples, wanted)
@@ -191,35 +192,23 @@ def dataset_responses(data: PreparedData, name: str) -> dict[str, list[str]]:
     return responses
 
 
-def sample_rows(experience: Sequence[Experience], prompts: Sequence[Prompt]) -> list[dict[str, Any]]:
+def cached_rows(experience: Sequence[Experience], prompts: Sequence[Prompt]) -> list[dict[str, Any]]:
     """One row per sample: who was asked, what came, what it is worth."""
     splits = {prompt.id: prompt.split for prompt in prompts}
-    return [row for chunk in experience for row in _chunk_rows(chunk, splits)]
-
-
-def _chunk_rows(experience: Experience, splits: Mapping[str, str]) -> Iterable[dict[str, Any]]:
-    rollout = experience.rollout
-    samples = rollout.chunk.samples_per_prompt
-    for row, response in enumerate(rollout.responses):
-        prompt = row // samples
-        prompt_id = rollout.chunk.prompt_ids[prompt]
-        scores = {
-            name if name.startswith(EVALUATOR) else f"reward.{name}": float(part.rewards[row])
-            for name, part in experience.scores.items()
+    rollouts = [chunk.rollout for chunk in experience]
+    columns = rollout_columns(experience)
+    # Seeds have 64 bits unsigned: more than a parquet integer holds.
+    seeds = [str(rollout.chunk.seed) for rollout in rollouts for _ in rollout.responses]
+    return sample_rows(
+        {
+            **columns,
+            "split": [splits[prompt_id] for prompt_id in columns["prompt_id"]],
+            "response_tokens": [tokens.tolist() for rollout in rollouts for tokens in rollout.response_tokens],
+            "reference_logprob": [float(row.sum(dtype=np.float64)) for rollout in rollouts for row in rollout.logprobs],
+            "chunk_seed": seeds,
+            **score_columns(rewards_of(experience)),
         }
-        yield {
-            "prompt_id": prompt_id,
-            "split": splits[prompt_id],
-            "sample": row % samples,
-            "prompt": rollout.chunk.prompts[prompt],
-            "response": response,
-            "response_tokens": rollout.response_tokens[row].tolist(),
-            "reference_logprob": float(rollout.logprobs[row].sum(dtype=np.float64)),  # sum of log pi_0, nats
-            "finish_reason": rollout.finish_reasons[row],
-            "num_tokens": len(rollout.response_tokens[row]),
-            "chunk_seed": str(rollout.chunk.seed),  # 64 bits unsigned: more than a parquet integer holds
-            **scores,
-        }
+    )
 
 
 def _with_gold(config: RunConfig, samples: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -227,8 +216,8 @@ def _with_gold(config: RunConfig, samples: list[dict[str, Any]]) -> list[dict[st
     if gold is None:
         return samples
     scores = gold.score([row["prompt"] for row in samples], [row["response"] for row in samples])
-    columns = {f"gold.{name}": [float(value) for value in values] for name, values in scores.items()}
-    return [row | {name: values[index] for name, values in columns.items()} for index, row in enumerate(samples)]
+    gold_rows = sample_rows(of_property("gold", scores))
+    return [row | of_gold for row, of_gold in zip(samples, gold_rows, strict=True)]
 
 
 def table_rows(
