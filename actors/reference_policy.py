@@ -18,10 +18,10 @@ class ReferencePolicySpec:
     """What a reference-policy actor is made of."""
 
     model: str
-    device: str = "auto"
-    dtype: str = "auto"
-    threads: int = 1
-    micro_batch_tokens: int = 16_384
+    device: str
+    dtype: str
+    threads: int
+    micro_batch_tokens: int
 
 
 class ReferencePolicyWorker:

@@ -23,12 +23,12 @@ class RolloutSpec:
     """What a rollout actor is made of. Version 0 is the policy called `model`, the SFT policy."""
 
     model: str
-    max_new_tokens: int = 128
-    max_prompt_tokens: int = 384
-    stop: tuple[str, ...] = ("\n\nHuman:",)
-    device: str = "auto"
-    dtype: str = "auto"
-    threads: int = 1
+    max_new_tokens: int
+    max_prompt_tokens: int
+    stop: tuple[str, ...]
+    device: str
+    dtype: str
+    threads: int
 
 
 class RolloutWorker:

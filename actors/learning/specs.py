@@ -24,10 +24,10 @@ class LearnerSpec:
     """
 
     model: str
-    device: str = "auto"
-    dtype: str = "auto"
-    threads: int = 1
-    micro_batch_tokens: int = 16_384
+    device: str
+    dtype: str
+    threads: int
+    micro_batch_tokens: int
     timeout_s: float = 300.0
 
 

@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from actors.cluster.placement import Resources
 from allgood.scorers.combination import LowerBound, Mean, Median, Min
 from allgood.scorers.spec import ClassifierSpec, EnsembleSpec, ModelSpec
-from actors.cluster.placement import Resources
 from pipelines.config.base import StrictModel
 from pipelines.config.references import (
     CannedReference,

@@ -16,11 +16,10 @@ from ray.cluster_utils import Cluster
 
 from actors.cluster.cast import CastRequest, Part, spawn
 from actors.cluster.placement import Resources
-from actors.learner import LearnerSpec
 from actors.reward import RewardSpec
-from actors.rollout import RolloutSpec
 from allgood.errors import PlacementError
 from allgood.scorers.spec import FunctionSpec
+from tests.actors.specs import learner_spec, rollout_spec
 
 LABEL = "ray.io/accelerator-type"
 
@@ -64,14 +63,14 @@ def observe(policy: str) -> dict[str, Any]:
 
 def request(policy: str) -> CastRequest:
     """The paper's cast on different GPUs."""
-    rollout = RolloutSpec(policy, max_new_tokens=8, max_prompt_tokens=64)
+    rollout = rollout_spec(policy, max_new_tokens=8, max_prompt_tokens=64)
     return CastRequest(
         rollout=Part(rollout, Resources(gpus=1, accelerator="in(L4,L40S)")),
         rewards={
             "helpful": reward("helpful", accelerator="T4", gpus=0),
             "harmless": reward("harmless", accelerator="A10G", gpus=0.5),
         },
-        learner=Part(LearnerSpec(policy), Resources(gpus=2, accelerator="!in(T4,L4,A10G)")),
+        learner=Part(learner_spec(policy), Resources(gpus=2, accelerator="!in(T4,L4,A10G)")),
         timeout_s=120,
     )
 
@@ -86,7 +85,7 @@ def refused(policy: str) -> tuple[str, float]:
     """The message and the seconds of a request for an accelerator that is not there."""
     started = time.monotonic()
     try:
-        spawn(CastRequest(learner=Part(LearnerSpec(policy), Resources(gpus=1, accelerator="A100"))))
+        spawn(CastRequest(learner=Part(learner_spec(policy), Resources(gpus=1, accelerator="A100"))))
     except PlacementError as error:
         return str(error), time.monotonic() - started
     raise AssertionError("an impossible request was admitted")

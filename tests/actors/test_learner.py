@@ -13,12 +13,13 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from actors.learner import ArmSpec, Learner, LearnerSpec, OptimizerSpec, Ppo, Rloo
+from actors.learner import ArmSpec, Learner, OptimizerSpec, Ppo, Rloo
 from actors.learning.specs import Algorithm, Grpo, Kl, Reinforce, arm_from_json, arm_to_json
 from actors.messages import Batch, Weights
 from allgood.errors import CheckpointError, RoleError, TrainingError
 from tests.actors import tiny_models
 from tests.actors.batches import ragged_batch
+from tests.actors.specs import learner_spec
 
 OPTIMIZER = OptimizerSpec(learning_rate=1e-3, weight_decay=0.01, max_grad_norm=0.5, schedule="constant")
 RLOO = ArmSpec(OPTIMIZER, Rloo(), total_steps=10, seed=0)
@@ -40,7 +41,7 @@ def model(folder: str) -> PreTrainedModel:
 
 
 def learner(folder: str, arm: ArmSpec = RLOO, **changes: object) -> Learner:
-    made = Learner(LearnerSpec(folder, device="cpu", **changes))
+    made = Learner(learner_spec(folder, **changes))
     made.start(arm)
     return made
 
@@ -244,7 +245,7 @@ def test_saved_and_loaded_learner_continues_bitwise(
     last = ragged_batch(model, step=2, policy_version=2, seed=2)
     expected = uninterrupted.update(last)
 
-    resumed = Learner(LearnerSpec(folder, device="cpu"))
+    resumed = Learner(learner_spec(folder))
     resumed.load(str(tmp_path / "state"))
     assert resumed.weights().policy_version == 2
     result = resumed.update(last)
@@ -310,7 +311,7 @@ def test_batch_of_a_newer_version_is_refused(folder: str, model: PreTrainedModel
 
 def test_learner_without_an_arm_refuses_to_update(folder: str, model: PreTrainedModel) -> None:
     with pytest.raises(RoleError, match="call start or load first"):
-        Learner(LearnerSpec(folder, device="cpu")).update(ragged_batch(model))
+        Learner(learner_spec(folder)).update(ragged_batch(model))
 
 
 @pytest.mark.parametrize("arm", [RLOO, PPO], ids=["rloo", "ppo"])

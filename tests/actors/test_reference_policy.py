@@ -4,17 +4,18 @@ import numpy as np
 import torch
 
 from actors.messages import Chunk
-from actors.reference_policy import ReferencePolicySpec, ReferencePolicyWorker
-from actors.rollout import RolloutSpec, RolloutWorker
+from actors.reference_policy import ReferencePolicyWorker
+from actors.rollout import RolloutWorker
 from tests.actors import tiny_models
+from tests.actors.specs import reference_policy_spec, rollout_spec
 
 CHUNK = Chunk(0, 0, 5, 0, ("a", "b", "c"), tuple(tiny_models.PROMPTS), samples_per_prompt=4)
 
 
 def test_the_policy_itself_has_kl_zero_against_its_reference(tmp_path):
     folder = tiny_models.save_policy(tmp_path)
-    rollout = RolloutWorker(RolloutSpec(model=folder, max_new_tokens=16, max_prompt_tokens=60)).generate(CHUNK)
-    reference = ReferencePolicyWorker(ReferencePolicySpec(model=folder, micro_batch_tokens=200)).logprobs(rollout)
+    rollout = RolloutWorker(rollout_spec(folder, max_new_tokens=16, max_prompt_tokens=60)).generate(CHUNK)
+    reference = ReferencePolicyWorker(reference_policy_spec(folder, micro_batch_tokens=200)).logprobs(rollout)
     assert len(reference.rows) == 12
     for ours, behaviour in zip(reference.rows, rollout.logprobs, strict=True):
         assert ours.dtype == np.float32
@@ -26,8 +27,8 @@ def test_logprobs_are_those_of_the_token_ids_under_another_model(tmp_path):
         tiny_models.save_policy(tmp_path / "policy"),
         tiny_models.save_policy(tmp_path / "reference", seed=3),
     )
-    rollout = RolloutWorker(RolloutSpec(model=policy, max_new_tokens=16, max_prompt_tokens=60)).generate(CHUNK)
-    rows = ReferencePolicyWorker(ReferencePolicySpec(model=reference)).logprobs(rollout).rows
+    rollout = RolloutWorker(rollout_spec(policy, max_new_tokens=16, max_prompt_tokens=60)).generate(CHUNK)
+    rows = ReferencePolicyWorker(reference_policy_spec(reference)).logprobs(rollout).rows
     plain = tiny_models.policy(seed=3)
     for row, tokens in enumerate(rollout.response_tokens):
         prompt = rollout.prompt_tokens[row // 4]
@@ -40,7 +41,7 @@ def test_logprobs_are_those_of_the_token_ids_under_another_model(tmp_path):
 
 def test_dropout_is_off(tmp_path):
     folder = tiny_models.save_policy(tmp_path, architecture="gpt2", resid_pdrop=0.5)
-    rollout = RolloutWorker(RolloutSpec(model=folder, max_new_tokens=8, max_prompt_tokens=60)).generate(CHUNK)
-    worker = ReferencePolicyWorker(ReferencePolicySpec(model=folder))
+    rollout = RolloutWorker(rollout_spec(folder, max_new_tokens=8, max_prompt_tokens=60)).generate(CHUNK)
+    worker = ReferencePolicyWorker(reference_policy_spec(folder))
     for one, two in zip(worker.logprobs(rollout).rows, worker.logprobs(rollout).rows, strict=True):
         assert np.array_equal(one, two)

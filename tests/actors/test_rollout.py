@@ -6,16 +6,17 @@ import ray
 import torch
 
 from actors.messages import Chunk
-from actors.rollout import RolloutSpec, RolloutWorker
+from actors.rollout import RolloutWorker
 from actors.weights.transport import publish
 from allgood.errors import ModelError, RoleError
 from tests.actors import tiny_models
+from tests.actors.specs import rollout_spec
 
 
 @pytest.fixture(scope="module")
 def spec(tmp_path_factory):
     folder = tiny_models.save_policy(tmp_path_factory.mktemp("policy"))
-    return RolloutSpec(model=folder, max_new_tokens=20, max_prompt_tokens=60, device="cpu")
+    return rollout_spec(folder, max_new_tokens=20, max_prompt_tokens=60)
 
 
 def chunk(version=0, prompts=tiny_models.PROMPTS):
@@ -56,7 +57,7 @@ def test_a_chunk_of_another_version_is_refused(spec):
 def test_new_weights_give_the_samples_of_a_worker_that_loaded_them(spec, tmp_path):
     updated = RolloutWorker(spec)
     updated.set_weights(publish(tiny_models.policy(seed=5), policy_version=0, dtype=torch.float32))
-    loaded = RolloutWorker(RolloutSpec(**vars(spec) | {"model": tiny_models.save_policy(tmp_path, seed=5)}))
+    loaded = RolloutWorker(rollout_spec(**vars(spec) | {"model": tiny_models.save_policy(tmp_path, seed=5)}))
     assert_same(updated.generate(chunk()), loaded.generate(chunk()))
 
 
@@ -69,7 +70,7 @@ def test_a_long_prompt_is_cut_and_counted(spec):
 
 def test_a_policy_with_too_few_positions_is_refused(spec):
     with pytest.raises(ModelError, match=r"needs 460 positions .* has 256"):
-        RolloutWorker(RolloutSpec(model=spec.model, max_new_tokens=400, max_prompt_tokens=60))
+        RolloutWorker(rollout_spec(spec.model, max_new_tokens=400, max_prompt_tokens=60))
 
 
 def test_a_ray_actor_gives_the_bits_of_a_plain_worker(spec, ray_cluster):

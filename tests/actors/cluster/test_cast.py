@@ -19,14 +19,13 @@ from actors.cluster.admission import cluster_capacity, cluster_nodes
 from actors.cluster.cast import Cast, CastRequest, Part, spawn
 from actors.cluster.placement import Resources
 from actors.cluster.supervision import Who, ask
-from actors.learner import ArmSpec, LearnerSpec, OptimizerSpec, Rloo
+from actors.learner import ArmSpec, OptimizerSpec, Rloo
 from actors.messages import Chunk
-from actors.reference_policy import ReferencePolicySpec
 from actors.reward import RewardSpec
-from actors.rollout import RolloutSpec
 from allgood.errors import ModelError, PlacementError, RoleError
 from allgood.scorers.spec import FunctionSpec
 from tests.actors import tiny_models
+from tests.actors.specs import learner_spec, reference_policy_spec, rollout_spec
 
 ROOT = Path(__file__).parents[3]
 SMALL = Resources(cpus=0.25)
@@ -39,10 +38,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def whole_request(folder: str) -> CastRequest:
     return CastRequest(
-        rollout=Part(RolloutSpec(folder, max_new_tokens=8, max_prompt_tokens=64), SMALL),
+        rollout=Part(rollout_spec(folder, max_new_tokens=8, max_prompt_tokens=64), SMALL),
         rewards={"short": Part(RewardSpec("short", FunctionSpec("tests.actors.functions:shortness")), SMALL)},
-        reference_policy=Part(ReferencePolicySpec(folder), SMALL),
-        learner=Part(LearnerSpec(folder), dataclasses.replace(SMALL, replicas=2, memory_gb=0.1)),
+        reference_policy=Part(reference_policy_spec(folder), SMALL),
+        learner=Part(learner_spec(folder), dataclasses.replace(SMALL, replicas=2, memory_gb=0.1)),
         timeout_s=120,
     )
 
@@ -120,7 +119,7 @@ def test_a_model_folder_without_weights_is_the_error_of_spawn(ray_cluster: None,
     tiny_models.config("llama").save_pretrained(tmp_path)
     before = free_cpus()
     with pytest.raises(ModelError, match="has no weights"):
-        spawn(CastRequest(reference_policy=Part(ReferencePolicySpec(str(tmp_path)), SMALL)))
+        spawn(CastRequest(reference_policy=Part(reference_policy_spec(str(tmp_path)), SMALL)))
     assert_free_again(before)
 
 
@@ -133,7 +132,7 @@ def test_an_actor_that_does_not_start_in_time_is_named(ray_cluster: None) -> Non
 def test_an_impossible_request_is_refused_at_once(ray_cluster: None, folder: str) -> None:
     started = time.monotonic()
     with pytest.raises(PlacementError, match="no node matches accelerator H100"):
-        spawn(CastRequest(learner=Part(LearnerSpec(folder), Resources(gpus=1, accelerator="H100"))))
+        spawn(CastRequest(learner=Part(learner_spec(folder), Resources(gpus=1, accelerator="H100"))))
     assert time.monotonic() - started < 2
 
 

@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 import ray
 
-from actors.learner import ArmSpec, Learner, LearnerSpec, OptimizerSpec, Ppo, Rloo
+from actors.learner import ArmSpec, Learner, OptimizerSpec, Ppo, Rloo
 from actors.learning.group import Peers, merge, shard
 from actors.learning.specs import Kl, Reinforce
 from actors.messages import Batch, UpdateResult, Weights
 from allgood.errors import RoleError, TrainingError
 from tests.actors import tiny_models
 from tests.actors.batches import ragged_batch
+from tests.actors.specs import learner_spec
 
 # Adam divides by the gradient's own size: rounding at entries near 0 would show as steps of different sign.
 OPTIMIZER = OptimizerSpec(learning_rate=1e-3, weight_decay=0.0, epsilon=1e-3, schedule="constant")
@@ -33,7 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def start_pair(folder: str, *, timeout_s: float) -> list[Any]:
     learner_class = ray.remote(Learner).options(num_cpus=0.5)
-    pair = [learner_class.remote(LearnerSpec(folder, device="cpu", timeout_s=timeout_s)) for _ in range(2)]
+    pair = [learner_class.remote(learner_spec(folder, timeout_s=timeout_s)) for _ in range(2)]
     meet(pair)
     return pair
 
@@ -64,7 +65,7 @@ def assert_same_bits(first: Weights, second: Weights) -> None:
 
 @pytest.mark.parametrize("arm", [RLOO, PPO, REINFORCE], ids=["rloo", "ppo", "reinforce"])
 def test_two_learners_agree_with_one_and_bitwise_with_each_other(pair: list[Any], folder: str, arm: ArmSpec) -> None:
-    alone, model = Learner(LearnerSpec(folder, device="cpu")), tiny_models.policy()
+    alone, model = Learner(learner_spec(folder)), tiny_models.policy()
     alone.start(arm)
     ray.get([learner.start.remote(arm) for learner in pair])
     for step in range(3):

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 from torch import nn
 
-from actors.learner import Learner, LearnerSpec
+from actors.learner import Learner
 from actors.learning.optimizer import adamw, learning_rate_at
 from actors.learning.specs import ArmSpec, OptimizerSpec, Rloo
 from tests.actors import tiny_models
 from tests.actors.batches import ragged_batch
+from tests.actors.specs import learner_spec
 
 
 def test_learning_rate_by_hand() -> None:
@@ -40,7 +41,7 @@ def test_biases_and_norms_do_not_decay(*, fused: bool) -> None:
 
 def test_an_alignment_warms_up_and_decays_as_a_training_does(tmp_path: Path) -> None:
     spec = OptimizerSpec(learning_rate=1e-3, weight_decay=1e3, warmup_steps=3, schedule="constant")
-    learner = Learner(LearnerSpec(tiny_models.save_policy(tmp_path), device="cpu"))
+    learner = Learner(learner_spec(tiny_models.save_policy(tmp_path)))
     learner.start(ArmSpec(spec, Rloo(), total_steps=8, seed=0))
     before = {name: array.copy() for name, array in learner.weights().arrays.items()}
     rate = learner.update(ragged_batch(tiny_models.policy())).metrics["learning_rate"]
