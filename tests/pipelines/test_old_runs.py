@@ -21,6 +21,7 @@ from pipelines.cast.request import align_request
 from pipelines.config.loading import load_run
 from pipelines.config.run import RunConfig
 from pipelines.evaluation.evaluate import evaluate
+from pipelines.output.stamp import NUMBERS_VERSION, STAMP
 from pipelines.run.folder import RunFolder
 from tests.pipelines.tiny_run import final_weights, without_wall_clock
 
@@ -72,6 +73,7 @@ def test_an_old_run_is_evaluated_as_it_was(runs: Path, ray_cluster: None, capsys
     evaluate(load_run(runs / "finished"))
     measured = json.loads(path.read_text(encoding="utf-8"))
     assert "SFT samples of an earlier evaluation" in capsys.readouterr().out  # they are not drawn again
+    assert measured.pop(STAMP) == NUMBERS_VERSION  # which the old one does not have
     assert numbers(measured) == pytest.approx(numbers(expected), **NEARLY)
 
 
