@@ -12,6 +12,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from allgood.views import PropertyView
+
 FinishReason = Literal["eos", "stop", "length"]
 FloatRow = NDArray[np.float32]
 TokenRow = NDArray[np.int32]
@@ -51,13 +53,10 @@ class Rollout:
 
 @dataclass(frozen=True)
 class Scores:
-    """One property's view of a rollout, all [rows] float32. A failed score is NaN in all of them, never 0."""
+    """One property's view of a rollout, [rows]."""
 
     property: str
-    rewards: FloatRow  # r
-    references: FloatRow  # r_ref
-    margins: FloatRow  # z = r - r_ref
-    utilities: FloatRow  # u, after the transform
+    view: PropertyView
     num_prompts_cut: int
     seconds: float
 

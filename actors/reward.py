@@ -76,13 +76,10 @@ class RewardWorker:
         prompts = [prompt for prompt in chunk.prompts for _ in range(chunk.samples_per_prompt)]
         scored = self._scorer.score(prompts, rollout.responses)
         grid = scored.rewards.reshape(len(chunk.prompts), chunk.samples_per_prompt)
-        treated = treat(self._treatments[key], grid, chunk.prompt_ids, property_name=self._spec.property)
+        view = treat(self._treatments[key], grid, chunk.prompt_ids, property_name=self._spec.property)
         return Scores(
             property=self._spec.property,
-            rewards=scored.rewards,
-            references=treated.references.ravel(),
-            margins=treated.margins.ravel(),
-            utilities=treated.utilities.ravel(),
+            view=view.flat(),
             num_prompts_cut=scored.num_prompts_cut,
             seconds=time.perf_counter() - started,
         )

@@ -11,6 +11,7 @@ _MODULES = frozenset(
     {
         "advantages",
         "aggregation",
+        "all_good",
         "batching",
         "best_of_k",
         "calibration",
@@ -29,6 +30,7 @@ _MODULES = frozenset(
         "log_space",
         "losses",
         "named_transforms",
+        "objectives",
         "opponents",
         "pareto",
         "reference_head",
@@ -40,12 +42,14 @@ _MODULES = frozenset(
         "transform_facts",
         "transforms",
         "treatment",
+        "views",
         "winrate",
     }
 )
 _NAMES = {
     "ClassifierSpec": "scorers.spec",
     "EnsembleSpec": "scorers.spec",
+    "AllGood": "all_good",
     "Formula": "formula",
     "FunctionSpec": "scorers.spec",
     "ModelSpec": "scorers.spec",

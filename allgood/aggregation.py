@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -41,7 +42,6 @@ __all__ = [
     "soft_minimum",
     "update_multipliers",
     "weighted_sum",
-    "z_scored_sum",
 ]
 
 
@@ -57,7 +57,8 @@ def raw_sum(rewards: Mapping[str, Tensor]) -> Tensor:
     >>> raw_sum({"a": torch.tensor([1.0]), "b": torch.tensor([2.0])})
     tensor([3.])
     """
-    return torch.stack(list(_checked("rewards", rewards).values())).sum(0)
+    # In their order: `sum(0)` of a stack may add in another.
+    return reduce(torch.add, _checked("rewards", rewards).values())
 
 
 def weighted_sum(utilities: Mapping[str, Tensor], weights: Mapping[str, Number]) -> Tensor:
@@ -72,25 +73,7 @@ def weighted_sum(utilities: Mapping[str, Tensor], weights: Mapping[str, Number])
     """
     values = _checked("utilities", utilities)
     numbers = _for_properties("weights", weights, values)
-    return torch.stack([numbers[name] * value for name, value in values.items()]).sum(0)
-
-
-def z_scored_sum(rewards: Mapping[str, Tensor], means: Mapping[str, Number], stds: Mapping[str, Number]) -> Tensor:
-    """sum_i (r_i - mean_i) / std_i, with means and stds over all SFT samples, frozen before training.
-
-    Args:
-        rewards: Per property, all of one shape.
-        means: One per property.
-        stds: One per property, above 0.
-
-    Raises:
-        ValueError: As in `weighted_sum`, or a std is not above 0.
-    """
-    values = _checked("rewards", rewards)
-    centres, scales = _for_properties("means", means, values), _for_properties("stds", stds, values)
-    for name, scale in scales.items():
-        require_positive(f"stds[{name!r}]", scale)
-    return torch.stack([(value - centres[name]) / scales[name] for name, value in values.items()]).sum(0)
+    return reduce(torch.add, [numbers[name] * value for name, value in values.items()])
 
 
 def minimum(utilities: Mapping[str, Tensor]) -> Tensor:

@@ -113,6 +113,11 @@ class Formula:
         head = f"{self.expression}: good in {len(good)} of {2 ** len(self.names)} cases"
         return "\n".join([head, *(f"  {line}" for line in lines), *self._tempering()])
 
+    @property
+    def is_tempered(self) -> bool:
+        """Whether an exponent other than 1 makes the utility something else than log P."""
+        return any(part.exponent != 1 for part in self._parts)
+
     def _is_good(self, row: Sequence[bool]) -> bool:
         return _holds(self._node, dict(zip(self.names, row, strict=True)))
 

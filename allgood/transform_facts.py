@@ -10,6 +10,8 @@ from difflib import get_close_matches
 from functools import partial
 from typing import Literal
 
+from allgood.views import GoodFrom
+
 Needs = Literal["reference", "draws", "mean_and_std", "nothing"]
 Expects = Literal["logits", "log_probs", "anything"]
 
@@ -33,6 +35,17 @@ class TransformFacts:
     is_log_prob: bool = False
     scale_matters: bool = False
     expects: Expects = "anything"
+
+    @property
+    def good_from(self) -> GoodFrom:
+        """Where P(good) is read: of a log-probability itself, but for one of the margin alone, whose odds it is.
+
+        A log-probability that is given, by a scorer or a user's own function, may be the logarithm of a rounded one.
+        """
+        is_given = self.needs == "nothing" or ":" in self.name
+        if not self.is_log_prob or (self.needs == "reference" and not is_given):
+            return "margin"
+        return "rounded_log_prob" if is_given else "log_prob"
 
 
 _log = partial(TransformFacts, is_log_prob=True, scale_matters=True)

@@ -9,7 +9,7 @@ import pytest
 
 from pipelines.config.contradictions import refuse_destructive
 from pipelines.config.loading import load_config
-from pipelines.objective.combined import combined_utility
+from pipelines.config.objective_values import objective_of
 
 PAGE = Path(__file__).parent.parent / "docs" / "how-to" / "choose_objective.md"
 SNIPPETS = re.findall(r"^```yaml\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
@@ -26,4 +26,4 @@ def test_a_snippet_loads(tmp_path: Path, snippet: str) -> None:
     path.write_text(HEAD + snippet)
     config = load_config(path)
     refuse_destructive(config)
-    combined_utility(config.objective, config.properties)
+    objective_of(config.objective, config.properties)

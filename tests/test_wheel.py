@@ -12,14 +12,15 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
-import torch
 from packaging.requirements import Requirement
 
 from actors.messages import Chunk, Rollout
 from actors.reward import RewardSpec, RewardWorker
 from allgood.formula import Formula
+from allgood.objectives import FormulaUtility
 from allgood.scorers.spec import ModelSpec
 from allgood.treatment import Treatment
+from allgood.views import PropertyView
 from tests.actors.tiny_models import PROMPTS, RESPONSES, save_scorer
 
 ROOT = Path(__file__).parent.parent
@@ -29,22 +30,21 @@ REFERENCES = {"helpful": {"a": 0.5, "b": -0.25, "c": 0.0}, "harmless": {"a": 1.0
 # Run where only the wheel and what its extra asks for can be imported: folders of two models in, JSON out.
 IN_ANOTHER_TRAINER = f"""
 import importlib.util, json, sys
-import numpy as np, torch
-from allgood import Formula, ModelSpec, load_scorer
-from allgood.treatment import Treatment, treat
+import torch
+from allgood import AllGood, Formula, ModelSpec, load_scorer
+from allgood.objectives import FormulaUtility
+from allgood.treatment import Treatment
 
 torch.set_num_threads(1)
 given = json.load(sys.stdin)
-views = {{}}
-for name, folder in given["models"].items():
-    rewards = load_scorer(ModelSpec(folder)).score(given["prompts"], given["responses"]).rewards
-    treatment = Treatment("mine", "log_sigmoid", given["references"][name])
-    views[name] = treat(treatment, rewards.reshape(3, 1), ["a", "b", "c"], property_name=name)
-log_p = Formula("helpful & harmless").log_prob({{name: torch.from_numpy(view.margins) for name, view in views.items()}})
+scorers = {{name: load_scorer(ModelSpec(folder)) for name, folder in given["models"].items()}}
+treatments = {{name: Treatment(references=references) for name, references in given["references"].items()}}
+all_good = AllGood(treatments, FormulaUtility(Formula("helpful & harmless")))
+judged = all_good.of_texts(scorers, given["prompts"], given["responses"], prompt_ids=["a", "b", "c"])
 foreign = [name for name in {FOREIGN} if importlib.util.find_spec(name) is not None]
 print(json.dumps({{
-    "utilities": {{name: view.utilities.ravel().tolist() for name, view in views.items()}},
-    "log_p_all_good": log_p.ravel().tolist(),
+    "utilities": {{name: view.utilities.tolist() for name, view in judged.properties.items()}},
+    "log_p_all_good": judged.utilities.tolist(),
     "foreign": foreign,
 }}))
 """
@@ -78,20 +78,18 @@ def test_it_scores_texts_and_combines_them_to_the_bits_of_reward_actors(wheel: P
     found = json.loads(run(interpreter, "-c", IN_ANOTHER_TRAINER, folder=tmp_path, given=json.dumps(given)))
 
     assert found["foreign"] == []
-    scores = {name: of_actor(name, folder) for name, folder in models.items()}
-    for name, (_, utilities) in scores.items():
-        assert found["utilities"][name] == utilities.tolist()
-    log_p = Formula("helpful & harmless").log_prob({name: margins for name, (margins, _) in scores.items()})
-    assert found["log_p_all_good"] == log_p.tolist()
+    views = {name: of_actor(name, folder) for name, folder in models.items()}
+    for name, view in views.items():
+        assert found["utilities"][name] == view.utilities.tolist()
+    assert found["log_p_all_good"] == FormulaUtility(Formula("helpful & harmless")).combine(views).tolist()
 
 
-def of_actor(name: str, folder: str):
-    """Margins and utilities of a run's reward actor."""
+def of_actor(name: str, folder: str) -> PropertyView:
+    """What a run's reward actor makes of the responses."""
     worker = RewardWorker(RewardSpec(name, ModelSpec(folder)))
     worker.set_treatment(Treatment("mine", "log_sigmoid", REFERENCES[name]))
     chunk = Chunk(0, 0, 0, 0, ("a", "b", "c"), tuple(PROMPTS), 1)
-    scores = worker.score(Rollout(chunk, (), (), (), (), tuple(RESPONSES), (), 0, 0.0), "mine")
-    return torch.from_numpy(scores.margins), scores.utilities
+    return worker.score(Rollout(chunk, (), (), (), (), tuple(RESPONSES), (), 0, 0.0), "mine").view
 
 
 def show_requirements_only(site: Path, *, extra: str) -> None:

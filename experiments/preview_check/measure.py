@@ -80,7 +80,7 @@ class Predictor:
 
     def utilities(self, config: RunConfig) -> Tensor:
         """Of the SFT samples, [prompts, samples]."""
-        return cached_utilities(config, self.cached, self.table).combined
+        return cached_utilities(config, self.cached, self.table)
 
     def predict(self, utilities: Tensor, gamma: float) -> tuple[Side, bool]:
         """The optimum at `gamma`, and whether the samples support it."""
@@ -98,7 +98,7 @@ class Predictor:
         gold = trained.samples.gold
         return Side(
             kl=trained.kl,
-            utility=cached_utilities(config, trained.samples, self.table).combined.mean(-1),
+            utility=cached_utilities(config, trained.samples, self.table).mean(-1),
             gold_win_rates={name: win_rate_by_prompt(grid, self.cached.gold[name]) for name, grid in gold.items()},
             both_good=trained.samples.all_good(self.bars).mean(-1),
         )

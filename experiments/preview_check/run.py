@@ -89,7 +89,7 @@ def _coefficients(prediction: RunConfig, cells: Sequence[Cell], path: Path) -> d
     cached = load_cached_samples(prediction, "alignment")
     table = ReferenceTable.load(RunFolder(prediction.folder).references)
     found = {
-        name_at(setting, target): solve_gamma(cached_utilities(setting.config, cached, table).combined, target)
+        name_at(setting, target): solve_gamma(cached_utilities(setting.config, cached, table), target)
         for setting, target in cells
     }
     write_json(path, found)

@@ -41,4 +41,4 @@ def paced_config(config: RunConfig, target_kl: float) -> RunConfig:
 def utilities_of(config: RunConfig, samples: CachedSamples) -> Tensor:
     """Combined utilities of the objective of `config`, [prompts, samples] (the world's scorers never fail)."""
     table = ReferenceTable.load(RunFolder(config.base_folder).references)
-    return cached_utilities(config, samples, table).combined
+    return cached_utilities(config, samples, table)

@@ -159,7 +159,7 @@ class _Arm:
         return Validator(
             crew=crew,
             prompts=self.setup.validation_prompts,
-            utility=self.setup.utility,
+            all_good=self.setup.all_good,
             gold=self.setup.gold,
             seed=self.setup.validation_seed,
             samples_per_prompt=config.align.evaluation_samples,

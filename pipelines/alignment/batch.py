@@ -9,16 +9,15 @@ from numpy.typing import NDArray
 
 from actors.learning.sequence_kl import sequence_k1, sequence_k3
 from actors.messages import Batch, Experience, FloatRow, Scores
+from allgood.all_good import AllGood
 from allgood.errors import TrainingError
 from allgood.guards import kept_rows
 from pipelines.alignment.loop import Assembled, State
-from pipelines.cast.experience import groups_of, merged_scores
-from pipelines.objective.combined import CombinedUtility, refuse_too_many_failures
+from pipelines.cast.experience import groups_of, judged, merged_scores
+from pipelines.objective.guards import refuse_too_many_failures
 
 
-def assemble(
-    experience: Sequence[Experience], state: State, *, utility: CombinedUtility, max_nan_share: float
-) -> Assembled:
+def assemble(experience: Sequence[Experience], state: State, *, all_good: AllGood, max_nan_share: float) -> Assembled:
     """The batch of a step in chunk order, and its metrics.
 
     Raises:
@@ -26,8 +25,7 @@ def assemble(
     """
     scores = merged_scores(experience)
     refuse_too_many_failures(scores, max_nan_share=max_nan_share, step=state.step)
-    reasons = tuple(reason for chunk in experience for reason in chunk.rollout.finish_reasons)
-    utilities = utility.at(state.multipliers)(scores, reasons)
+    utilities = judged(experience, all_good.at(state.multipliers)).utilities
     groups = groups_of(experience)
     kept = kept_rows(utilities, groups)
     if not len(kept):
@@ -86,17 +84,17 @@ def score_metrics(scores: dict[str, Scores]) -> dict[str, float]:
     metrics: dict[str, float] = {}
     for name, part in scores.items():
         views = {
-            "reward": part.rewards,
-            "reference": part.references,
-            "margin": part.margins,
-            "utility": part.utilities,
+            "reward": part.view.rewards,
+            "reference": part.view.references,
+            "margin": part.view.margins,
+            "utility": part.view.utilities,
         }
         for view, values in views.items():
             finite = values[np.isfinite(values)]
             if len(finite):  # nothing scored has no mean; a 0 would read as a number
                 metrics[f"{view}.{name}.mean"] = float(finite.mean())
                 metrics[f"{view}.{name}.std"] = float(finite.std())
-        metrics[f"num_failed_scores.{name}"] = float(np.isnan(part.utilities).sum())
+        metrics[f"num_failed_scores.{name}"] = float(np.isnan(part.view.utilities).sum())
         metrics[f"num_scoring_prompts_cut.{name}"] = float(part.num_prompts_cut)
     return metrics
 

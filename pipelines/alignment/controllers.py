@@ -33,6 +33,13 @@ def advance(config: KlConfig, state: State, kl: float, num_responses: int) -> St
     return replace(state, kl_coefficient=controller.coefficient, kl_controller=controller.state_dict())
 
 
+def initial_multipliers(objective: Objective) -> dict[str, float]:
+    """lambda of each constrained property before the first step; empty where none are learned."""
+    if not isinstance(objective, LagrangianObjective):
+        return {}
+    return dict.fromkeys(objective.thresholds, objective.initial_multiplier)
+
+
 def advance_multipliers(objective: Objective, state: State, metrics: Mapping[str, float]) -> State:
     """The state with the multipliers of the next step, after the mean utilities of this one.
 

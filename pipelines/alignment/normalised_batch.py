@@ -16,28 +16,28 @@ from numpy.typing import NDArray
 from actors.learning.sequence_kl import sequence_k1
 from actors.messages import Experience, FloatRow
 from allgood.aggregation import normalise_then_sum
+from allgood.all_good import AllGood
 from allgood.guards import kept_rows
 from pipelines.alignment.batch import assemble
 from pipelines.alignment.loop import Assembled, State
-from pipelines.cast.experience import groups_of, merged_scores
-from pipelines.objective.combined import CombinedUtility
+from pipelines.cast.experience import groups_of, judged, merged_scores
 
 
 def assemble_normalised(
-    experience: Sequence[Experience], state: State, *, utility: CombinedUtility, max_nan_share: float
+    experience: Sequence[Experience], state: State, *, all_good: AllGood, max_nan_share: float
 ) -> Assembled:
     """The batch of a step with normalised returns; metrics stay those of the raw sum.
 
     Raises:
         TrainingError: As in `assemble`.
     """
-    assembled = assemble(experience, state, utility=utility, max_nan_share=max_nan_share)
+    assembled = assemble(experience, state, all_good=all_good, max_nan_share=max_nan_share)
     batch, scores = assembled.batch, merged_scores(experience)
-    reasons = tuple(reason for chunk in experience for reason in chunk.rollout.finish_reasons)
-    kept = kept_rows(utility(scores, reasons), groups_of(experience))
+    kept = kept_rows(judged(experience, all_good).utilities, groups_of(experience))
     kl = sequence_k1(batch.logprobs, batch.reference_logprobs)
-    share = state.kl_coefficient / len(utility.names)
-    returns = {name: scores[name].margins[kept].astype(np.float64) - share * kl for name in utility.names}
+    names = all_good.objective.names
+    share = state.kl_coefficient / len(names)
+    returns = {name: scores[name].view.margins[kept].astype(np.float64) - share * kl for name in names}
     normalised = _normalised(returns, batch.groups)
     return replace(assembled, batch=replace(batch, utilities=normalised, kl_coefficient=0.0))
 

@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 from actors.messages import Chunk, Experience
+from allgood.all_good import AllGood
 from allgood.errors import DataError
 from allgood.treatment import Treatment
 from pipelines.alignment.batch import assemble
 from pipelines.alignment.checkpoints import CONFIG_HASH, TABLE_HASH, config_hash
-from pipelines.alignment.controllers import advance, advance_multipliers, controller_of
+from pipelines.alignment.controllers import advance, advance_multipliers, controller_of, initial_multipliers
 from pipelines.alignment.loop import Assembled, Plan, State
 from pipelines.alignment.normalised_batch import assemble_normalised
 from pipelines.cast.collect import make_chunks, purpose_seed
 from pipelines.cast.experience import rewards_of
-from pipelines.config.contradictions import refuse_destructive
+from pipelines.config.contradictions import refuse_contradictions
 from pipelines.config.objectives import NormaliseThenSumObjective
 from pipelines.config.run import RunConfig
 from pipelines.data import Prompt, load_prepared
 from pipelines.data.prompt_order import run_prompts, step_prompts
-from pipelines.objective.combined import CombinedUtility, combined_utility, initial_multipliers
 from pipelines.objective.gold import Gold, gold_of
 from pipelines.objective.guards import refuse_unfit_rewards
 from pipelines.output.hashes import sha256_of
 from pipelines.references.table import MANIFEST
-from pipelines.references.treatments import run_table, treatment_of
+from pipelines.references.treatments import all_good_of, run_table
 from pipelines.run.folder import RunFolder
 
 
@@ -37,8 +37,7 @@ class Setup:
     config: RunConfig
     prompts: Sequence[Prompt]
     validation_prompts: Sequence[Prompt]
-    treatment: Mapping[str, Treatment]  # per property, without a key
-    utility: CombinedUtility
+    all_good: AllGood  # its treatments have no key
     gold: Gold | None
     hashes: dict[str, str]
 
@@ -49,7 +48,7 @@ class Setup:
 
     def treatments(self, key: str) -> dict[str, Treatment]:
         """What this run makes of each property's rewards."""
-        return {name: replace(treatment, key=key) for name, treatment in self.treatment.items()}
+        return {name: replace(treatment, key=key) for name, treatment in self.all_good.properties.items()}
 
     def plan(self) -> Plan:
         """The run as pure functions of the state."""
@@ -75,7 +74,7 @@ class Setup:
         if state.step == 0:
             refuse_unfit_rewards(self.config.properties, rewards_of(experience))
         rule = assemble_normalised if isinstance(self.config.objective, NormaliseThenSumObjective) else assemble
-        return rule(experience, state, utility=self.utility, max_nan_share=self.config.align.max_nan_share)
+        return rule(experience, state, all_good=self.all_good, max_nan_share=self.config.align.max_nan_share)
 
     def chunks(self, state: State) -> list[Chunk]:
         """The chunks of the step that follows `state`."""
@@ -99,8 +98,7 @@ def set_up(config: RunConfig) -> Setup:
     Raises:
         ConfigError, DataError, ModelError, ReferenceTableError: What is missing or belongs to another run, by name.
     """
-    refuse_destructive(config)
-    utility = combined_utility(config.objective, config.properties, missing_eos_penalty=config.missing_eos_penalty)
+    refuse_contradictions(config)
     all_prompts = load_prepared(RunFolder(config.base_folder).data).prompts
     prompts = run_prompts(config, all_prompts, "alignment")
     validation = run_prompts(config, all_prompts, "validation")[: config.align.max_evaluation_prompts]
@@ -114,8 +112,7 @@ def set_up(config: RunConfig) -> Setup:
     hashes = {CONFIG_HASH: config_hash(config)}
     if table is not None:
         hashes[TABLE_HASH] = sha256_of(table.folder / MANIFEST)
-    treatments = {name: treatment_of(config, name, table, ids, key="") for name in config.properties}
-    return Setup(config, prompts, validation, treatments, utility, gold_of(config), hashes)
+    return Setup(config, prompts, validation, all_good_of(config, table, ids, key=""), gold_of(config), hashes)
 
 
 def initial_state(config: RunConfig) -> State:

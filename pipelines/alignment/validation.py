@@ -14,13 +14,13 @@ import numpy as np
 
 from actors.learning.sequence_kl import controlled_kl, sequence_k1
 from actors.messages import Experience, FloatRow
+from allgood.all_good import AllGood
 from pipelines.alignment.batch import rollout_metrics, score_metrics
 from pipelines.alignment.loop import State, Validation
 from pipelines.cast.collect import Crew, collect_all, make_chunks
-from pipelines.cast.experience import merged_scores, texts
+from pipelines.cast.experience import judged, merged_scores, texts
 from pipelines.cast.sample_rows import of_property, rollout_columns, sample_rows
 from pipelines.data import Prompt
-from pipelines.objective.combined import CombinedUtility
 from pipelines.objective.gold import Gold, GoldScores
 
 Judge = Callable[[Sequence[Experience]], Awaitable[Mapping[str, float]]]
@@ -35,7 +35,7 @@ class Validator:
 
     crew: Crew
     prompts: Sequence[Prompt]
-    utility: CombinedUtility
+    all_good: AllGood
     gold: Gold | None
     seed: int
     samples_per_prompt: int
@@ -54,7 +54,7 @@ class Validator:
         )
         experience = await collect_all(chunks, self.crew, advance=lambda num_prompts: None)
         gold = self._gold_scores(experience)
-        utilities = self._utilities(experience, state)
+        utilities = judged(experience, self.all_good.at(state.multipliers)).utilities
         logprobs, reference = _logprobs(experience)
         kl = sequence_k1(logprobs, reference)
         metrics = {
@@ -69,10 +69,6 @@ class Validator:
         score = metrics["both_good"] if gold else metrics["utility.mean"] - state.kl_coefficient * metrics["kl_k1_mean"]
         samples = shown_rows(experience, utilities, kl, gold, step=state.step)
         return Validation(score, metrics["kl_k1_mean"], _finite(metrics), samples)
-
-    def _utilities(self, experience: Sequence[Experience], state: State) -> np.ndarray:
-        reasons = tuple(reason for chunk in experience for reason in chunk.rollout.finish_reasons)
-        return self.utility.at(state.multipliers)(merged_scores(experience), reasons)
 
     def _gold_scores(self, experience: Sequence[Experience]) -> GoldScores:
         if self.gold is None:
@@ -97,9 +93,9 @@ def shown_rows(
         **rollout_columns(experience),
         "kl": kl,
         "utility": utilities,
-        **of_property("reward", {name: part.rewards for name, part in scores.items()}),
-        **of_property("reference", {name: part.references for name, part in scores.items()}),
-        **of_property("utility", {name: part.utilities for name, part in scores.items()}),
+        **of_property("reward", {name: part.view.rewards for name, part in scores.items()}),
+        **of_property("reference", {name: part.view.references for name, part in scores.items()}),
+        **of_property("utility", {name: part.view.utilities for name, part in scores.items()}),
         **of_property("gold", gold),
     }
     return sample_rows({name: values[:NUM_SHOWN] for name, values in columns.items()})

@@ -16,21 +16,19 @@ import numpy as np
 from rich.console import Console
 
 from actors.generation.seeds import chunk_seed
-from actors.messages import Chunk, Rollout, Scores
+from actors.messages import Chunk, Rollout
 from actors.reward import RewardSpec, RewardWorker
 from actors.rollout import RolloutSpec, RolloutWorker
+from allgood.all_good import AllGood
 from allgood.conversations import Turn, as_content, as_prompt, parse, prompt_id
 from allgood.errors import ConfigError, DataError, ReferenceTableError
-from allgood.treatment import Treatment, treat
-from pipelines.answers.side_by_side import Answer, Comparison, Judged, show
+from allgood.treatment import Treatment
+from pipelines.answers.side_by_side import Answer, Comparison, show
 from pipelines.cast.request import reward_parts, rollout_part
 from pipelines.config.loading import load_run
-from pipelines.config.properties import Transform
-from pipelines.config.rl import FormulaObjective
+from pipelines.config.objective_values import objective_of
 from pipelines.config.run import RunConfig
 from pipelines.evaluation.measure import FloatGrid
-from pipelines.objective import combinations
-from pipelines.objective.combined import combined_utility
 from pipelines.output.progress import say
 from pipelines.output.quiet import quiet_transformers
 from pipelines.references.keys import temperature
@@ -58,7 +56,7 @@ class Generator:
             self._scorers = {name: _scorer(part.spec) for name, part in reward_parts(config).items()}
         self._config = config
         self._table = _table(config)
-        self._utility = combined_utility(config.objective, config.properties, missing_eos_penalty=0.0)
+        self._objective = objective_of(config.objective, config.properties)
         self._count = 0
 
     def answer(self, text: str) -> Comparison:
@@ -78,17 +76,9 @@ class Generator:
 
     def _judge(self, policy: str, prompt: str, rollout: Rollout, treatments: Mapping[str, Treatment]) -> Answer:
         response = rollout.responses[0]
-        scores = {
-            name: _scores(treatment, self._score(name, prompt, [response]), prompt_id(prompt))
-            for name, treatment in treatments.items()
-        }
-        transforms = {name: setting.transform for name, setting in self._config.properties.items()}
-        judged = {name: _judged(part, transforms[name]) for name, part in scores.items()}
-        p_all_good = None
-        objective = self._config.objective
-        if isinstance(objective, FormulaObjective) and "^" not in (objective.expression or ""):  # tempered: no P
-            p_all_good = float(np.exp(self._utility(scores, rollout.finish_reasons)[0]))
-        return Answer(policy, response, judged, p_all_good)
+        rewards = {name: self._score(name, prompt, [response]).astype(np.float32) for name in treatments}
+        all_good = AllGood(treatments, self._objective)  # without the penalty: shown is P(all good) itself
+        return Answer(policy, response, all_good.of_rewards(rewards, [prompt_id(prompt)]))
 
     def _score(self, name: str, prompt: str, responses: Sequence[str]) -> FloatGrid:
         """Raw rewards, [1, responses]."""
@@ -201,20 +191,6 @@ def canonical(text: str) -> str:
     if turns[-1].role == "assistant" and turns[-1].content:
         raise DataError(f"the conversation {text.strip()[:60]!r} ends in an answer; end it with a human turn")
     return as_prompt(turns[:-1] if turns[-1].role == "assistant" else turns)
-
-
-def _scores(treatment: Treatment, rewards: FloatGrid, asked: str) -> Scores:
-    """What the run makes of one reward, as its reward actor does."""
-    values = rewards.astype(np.float32)
-    treated = treat(treatment, values, [asked], property_name="generate")
-    flat = (treated.references.ravel(), treated.margins.ravel(), treated.utilities.ravel())
-    return Scores("generate", values.ravel(), *flat, num_prompts_cut=0, seconds=0.0)
-
-
-def _judged(scores: Scores, transform: Transform) -> Judged:
-    """What the answer's line shows."""
-    p_good = combinations.p_good(transform, margins=scores.margins, utilities=scores.utilities)
-    return Judged(float(scores.rewards[0]), float(scores.references[0]), float(p_good[0]))
 
 
 def _scorer(spec: object) -> RewardWorker:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,21 +19,22 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from actors.messages import FloatRow
+from allgood.all_good import AllGood, Judged
 from allgood.errors import ConfigError, DataError, ReferenceTableError
-from allgood.treatment import treat
+from allgood.objectives import Objective
+from allgood.treatment import Treatment
+from allgood.views import PropertyView
 from pipelines.answers.missing import missing_lines, missing_scores
 from pipelines.answers.reading import Answered
 from pipelines.answers.rewards import RawRewards
+from pipelines.config.objective_values import objective_of
 from pipelines.config.objectives import NormaliseThenSumObjective
 from pipelines.config.properties import Property
 from pipelines.config.references import canned_column
 from pipelines.config.run import RunConfig
-from pipelines.objective import combinations
-from pipelines.objective.combined import CombinedUtility, combined_utility
 from pipelines.output.files import atomic_path
 from pipelines.output.hashes import sha256_of
 from pipelines.references.build import table_rows
-from pipelines.references.cached_samples import PropertyUtilities
 from pipelines.references.table import MANIFEST, SAMPLES, TABLE, ReferenceTable
 from pipelines.references.treatments import run_table, treatment_of
 
@@ -41,7 +42,7 @@ ReferencesFrom = Literal["table", "answers"]
 
 
 @dataclass(frozen=True)
-class Judged:
+class JudgedAnswers:
     """Answers with what each property says of every row, prompt by prompt, and the combined utility, [rows].
 
     NaN where a needed score is missing. Rows of prompts that have no reference (fewer than two scored answers of
@@ -49,26 +50,44 @@ class Judged:
     """
 
     answers: Sequence[Answered]
-    properties: Mapping[str, PropertyUtilities]
-    utilities: FloatRow
+    judged: Judged
+
+    @property
+    def properties(self) -> Mapping[str, PropertyView]:
+        """The view of each property, [rows]."""
+        return self.judged.properties
+
+    @property
+    def utilities(self) -> FloatRow:
+        """The combined utility, [rows]."""
+        return self.judged.utilities
 
     @property
     def num_missing(self) -> int:
         """Rows without a combined utility."""
-        return int(np.isnan(self.utilities).sum())
+        return int(self.judged.failed.sum())
 
 
-def judged(config: RunConfig, answers: Sequence[Answered], raw: RawRewards, table: ReferenceTable | None) -> Judged:
+def judged(
+    config: RunConfig, answers: Sequence[Answered], raw: RawRewards, table: ReferenceTable | None
+) -> JudgedAnswers:
     """Apply the run's transforms, references and objective to raw rewards, as the run itself would.
+
+    A row counts as a prompt of one sample, since prompts differ in their number.
 
     Raises:
         ConfigError, ReferenceTableError, RoleError: As the run would raise them.
     """
-    views = {name: _property(config, answers, raw.rewards[name], table, name=name) for name in config.properties}
-    return Judged(answers, views, utility_of_responses(config).of(views, _was_cut(answers)))
+    all_good = AllGood(
+        {name: _treatment(config, answers, table, name=name) for name in config.properties},
+        objective_of_responses(config),
+        config.missing_eos_penalty,
+    )
+    ids = [answered.id for answered in answers for _ in answered.responses]
+    return JudgedAnswers(answers, all_good.of_rewards(raw.rewards, ids, was_cut=_was_cut(answers)))
 
 
-def utility_of_responses(config: RunConfig) -> CombinedUtility:
+def objective_of_responses(config: RunConfig) -> Objective:
     """The run's objective, as far as it says of a single response what it is worth.
 
     A Lagrangian has its initial multipliers here: those that a run learns are known after it only.
@@ -81,26 +100,17 @@ def utility_of_responses(config: RunConfig) -> CombinedUtility:
             "objective.kind normalise_then_sum is a rule for advantages and gives no utility to a response; "
             "choose another objective to score and select with"
         )
-    return combined_utility(config.objective, config.properties, missing_eos_penalty=config.missing_eos_penalty)
+    return objective_of(config.objective, config.properties)
 
 
-def _property(
-    config: RunConfig, answers: Sequence[Answered], rewards: FloatRow, table: ReferenceTable | None, *, name: str
-) -> PropertyUtilities:
-    """Margins and utilities [rows]; a row counts as a prompt of one sample, since prompts differ in their number."""
+def _treatment(config: RunConfig, answers: Sequence[Answered], table: ReferenceTable | None, *, name: str) -> Treatment:
+    """A property's treatment, in which prompts that can have no reference have NaN."""
     known = _with_reference(config.properties[name], answers, table, name=name)
-    ids = [answered.id for answered in answers for _ in answered.responses]
-    kept = np.array([prompt in known for prompt in ids])
-    rows = [prompt for prompt in ids if prompt in known]
-    treatment = treatment_of(config, name, table, rows, key="answers")
-    treated = treat(treatment, rewards[kept].astype(np.float32)[:, None], rows, property_name=name)
-
-    def spread(values: FloatRow) -> FloatRow:
-        whole = np.full(len(ids), np.nan, dtype=np.float32)
-        whole[kept] = values.ravel()
-        return whole
-
-    return PropertyUtilities(rewards, spread(treated.references), spread(treated.margins), spread(treated.utilities))
+    treatment = treatment_of(config, name, table, sorted(known), key="answers")
+    unknown = [answered.id for answered in answers if answered.id not in known]
+    if not unknown or not isinstance(treatment.references, Mapping):
+        return treatment
+    return replace(treatment, references={**treatment.references, **dict.fromkeys(unknown, float("nan"))})
 
 
 def _with_reference(
@@ -182,13 +192,7 @@ def own_table(config: RunConfig, answers: Sequence[Answered], raw: RawRewards, f
     return ReferenceTable.load(folder)
 
 
-def p_good(config: RunConfig, name: str, scores: PropertyUtilities) -> FloatRow:
-    """P(good) of every row of a property, see `combinations.p_good`."""
-    transform = config.properties[name].transform
-    return combinations.p_good(transform, margins=scores.margins, utilities=scores.utilities).astype(np.float32)
-
-
-def judged_rows(config: RunConfig, found: Judged, rows: Sequence[int] | None = None) -> list[dict[str, Any]]:
+def judged_rows(found: JudgedAnswers, rows: Sequence[int] | None = None) -> list[dict[str, Any]]:
     """One flat row per response (of `rows`; absent: all): prompt, response, fields of the file, the run's view."""
     columns: dict[str, FloatRow] = {}
     for name, view in found.properties.items():
@@ -197,7 +201,7 @@ def judged_rows(config: RunConfig, found: Judged, rows: Sequence[int] | None = N
             f"reference.{name}": view.references,
             f"margin.{name}": view.margins,
             f"utility.{name}": view.utilities,
-            f"p_good.{name}": p_good(config, name, view),
+            f"p_good.{name}": view.p_good.astype(np.float32),
         }
     columns["utility"] = found.utilities
     asked = [(answered, sample) for answered in found.answers for sample in range(len(answered.responses))]

@@ -14,11 +14,11 @@ import numpy as np
 from actors.messages import FloatRow
 from allgood.scorers.encoding import Example, encode_all_for_scoring
 from allgood.scorers.models import load_tokenizer
+from allgood.views import PropertyView
 from pipelines.answers.reading import Answered, flat
 from pipelines.cast.request import scorer_source
 from pipelines.config.properties import EnsembleProperty, FunctionProperty, Property
 from pipelines.config.run import RunConfig
-from pipelines.references.cached_samples import PropertyUtilities
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,7 @@ def missing_scores(
     return found
 
 
-def missing_of(
-    config: RunConfig, answers: Sequence[Answered], views: Mapping[str, PropertyUtilities]
-) -> dict[str, Missing]:
+def missing_of(config: RunConfig, answers: Sequence[Answered], views: Mapping[str, PropertyView]) -> dict[str, Missing]:
     """`missing_scores` of answers with references, and how many lack one."""
     missing = {}
     rewards = {name: view.rewards for name, view in views.items()}

@@ -17,15 +17,14 @@ import numpy as np
 
 from allgood.errors import ConfigError, DataError
 from pipelines.answers.judged import (
-    Judged,
+    JudgedAnswers,
     ReferencesFrom,
     checked_table,
     judged,
     judged_rows,
+    objective_of_responses,
     own_table,
-    p_good,
     refuse_what_answers_lack,
-    utility_of_responses,
 )
 from pipelines.answers.missing import Missing, missing_lines, missing_of
 from pipelines.answers.reading import Answered, read_answers
@@ -59,12 +58,12 @@ def score_file(
     check_fields(answers, output)
     parts = output.with_name(f"{output.name}.parts")
     with scored_answers(config, answers, parts, references=references, cast=cast) as found:
-        write_rows(output, judged_rows(config, found))
+        write_rows(output, judged_rows(found))
         shutil.rmtree(parts)
     missing = missing_of(config, found.answers, found.properties)
     for line in missing_lines(config, missing):
         say(line)
-    return score_report(config, found, missing)
+    return score_report(found, missing)
 
 
 @contextmanager
@@ -75,12 +74,12 @@ def scored_answers(
     *,
     references: ReferencesFrom,
     cast: Actors | None = None,
-) -> Iterator[Judged]:
+) -> Iterator[JudgedAnswers]:
     """The run's scores of any answers; refusals come before any model is loaded.
 
     `folder` keeps finished parts, and is this process's alone until the block ends.
     """
-    utility_of_responses(config)  # an objective that cannot be is refused here
+    objective_of_responses(config)  # an objective that cannot be is refused here
     if references == "table":
         table = checked_table(config, answers)
         with _alone(folder):
@@ -97,7 +96,7 @@ def _alone(folder: Path) -> AbstractContextManager[None]:
     return claimed(folder / ".lock", f"another process is scoring into {folder}; wait for it, or give another output")
 
 
-def score_report(config: RunConfig, found: Judged, missing: Mapping[str, Missing]) -> Report:
+def score_report(found: JudgedAnswers, missing: Mapping[str, Missing]) -> Report:
     """Counts and means, for the terminal."""
     report: Report = {"prompts": len(found.answers), "responses": len(found.utilities)}
     for name, scores in found.properties.items():
@@ -106,7 +105,7 @@ def score_report(config: RunConfig, found: Judged, missing: Mapping[str, Missing
             "failed": missing[name].failed,
             "mean reward": _mean(scores.rewards),
             "mean reference": _mean(scores.references),
-            "mean P(good)": _mean(p_good(config, name, scores)),
+            "mean P(good)": _mean(scores.p_good.astype(np.float32)),
         }
     return report | {"without utility": found.num_missing, "mean utility": _mean(found.utilities)}
 

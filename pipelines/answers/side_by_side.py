@@ -9,24 +9,29 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-
-@dataclass(frozen=True)
-class Judged:
-    """What one property makes of a response."""
-
-    reward: float
-    reference: float
-    p_good: float
+from allgood.all_good import Judged
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A policy's response. `p_all_good` is P(formula), absent where exponents temper it or the objective is another."""
+    """A policy's response and what the run makes of it, as one row."""
 
     policy: str
     response: str
-    judged: dict[str, Judged]
-    p_all_good: float | None
+    judged: Judged
+
+    @property
+    def p_all_good(self) -> float | None:
+        """P(formula), absent where exponents temper it or the objective is another."""
+        found = self.judged.p_all_good
+        return None if found is None else float(found.flat[0])
+
+    def numbers(self) -> dict[str, tuple[float, float, float]]:
+        """Reward, reference and P(good) of each property."""
+        return {
+            name: (float(view.rewards.flat[0]), float(view.references.flat[0]), float(view.p_good.flat[0]))
+            for name, view in self.judged.properties.items()
+        }
 
 
 @dataclass(frozen=True)
@@ -53,8 +58,8 @@ def lines(comparison: Comparison) -> Iterator[str]:
     yield _asked(comparison.prompt)
     for answer in comparison.answers:
         yield f"{answer.policy}: {answer.response or '(empty)'}"
-        for name, judged in answer.judged.items():
-            yield f"  {name}: r {judged.reward:.3f}, r_ref {judged.reference:.3f}, P(good) {judged.p_good:.3f}"
+        for name, (reward, reference, p_good) in answer.numbers().items():
+            yield f"  {name}: r {reward:.3f}, r_ref {reference:.3f}, P(good) {p_good:.3f}"
         if answer.p_all_good is not None:
             yield f"  P(all good) {answer.p_all_good:.3f}"
     yield comparison.references
@@ -67,9 +72,9 @@ def _table_of(comparison: Comparison) -> Table:
         table.add_column(answer.policy, ratio=1, overflow="fold")
     answers = comparison.answers
     table.add_row("response", *(_plain(answer.response or "(empty)") for answer in answers))
-    for name in answers[0].judged:
-        shown = [answer.judged[name] for answer in answers]
-        cells = [f"r {part.reward:.2f}   r_ref {part.reference:.2f}   P(good) {part.p_good:.2f}" for part in shown]
+    for name in answers[0].judged.properties:
+        shown = [answer.numbers()[name] for answer in answers]
+        cells = [f"r {reward:.2f}   r_ref {reference:.2f}   P(good) {good:.2f}" for reward, reference, good in shown]
         table.add_row(_plain(name), *cells)
     if answers[0].p_all_good is not None:
         table.add_row("P(all good)", *(f"{answer.p_all_good:.2f}" for answer in answers))

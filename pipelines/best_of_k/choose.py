@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from actors.tables import text_table
 from allgood.errors import ConfigError, DataError
-from pipelines.answers.judged import ReferencesFrom, utility_of_responses
+from pipelines.answers.judged import ReferencesFrom, objective_of_responses
 from pipelines.answers.missing import Missing, missing_lines, missing_of
 from pipelines.answers.writing import check_fields, write_rows
 from pipelines.best_of_k.frontier import Frontier, default_max_k, frontier
@@ -82,7 +82,7 @@ def choose(
             prompts have none.
         ReferenceTableError: The cached samples or references belong to another model.
     """
-    utility_of_responses(config)  # an objective that cannot be is refused first
+    objective_of_responses(config)  # an objective that cannot be is refused first
     _refuse_folder_of_others(folder)
     check_writable(folder)
     if isinstance(source, CachedSplits):
@@ -103,7 +103,7 @@ def choose(
         seed=config.seed,
         num_bootstrap=config.evaluate.bootstrap,
     )
-    selection = select(config, pool, first=choosing.select_from, min_utility=choosing.min_utility)
+    selection = select(pool, first=choosing.select_from, min_utility=choosing.min_utility)
     summary = _summary(config, source, choosing, pool, missing, found, selection)
     _write(folder, summary, frontier_figure(found, title=f"Best of k by {_named(config)}"), selection, choosing)
     for line in summary_lines(summary):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from actors.messages import FloatRow
 from allgood.errors import ConfigError, DataError
-from pipelines.answers.judged import Judged, ReferencesFrom, checked_table, judged, p_good
+from pipelines.answers.judged import JudgedAnswers, ReferencesFrom, checked_table, judged
 from pipelines.answers.reading import Answered, Fields, read_answers
 from pipelines.answers.rewards import RawRewards
 from pipelines.answers.score import scored_answers
@@ -31,14 +31,14 @@ ALL_GOOD = "all good by gold"
 
 @dataclass(frozen=True)
 class Pool:
-    """Judged answers by prompt: `rows[p]` are the rows of prompt p that have a utility."""
+    """JudgedAnswers answers by prompt: `rows[p]` are the rows of prompt p that have a utility."""
 
-    judged: Judged
+    judged: JudgedAnswers
     rows: Sequence[NDArray[np.int64]]
 
     @staticmethod
-    def of(found: Judged) -> Pool:
-        """Drop what has no utility; it is counted by `Judged.num_missing`."""
+    def of(found: JudgedAnswers) -> Pool:
+        """Drop what has no utility; it is counted by `JudgedAnswers.num_missing`."""
         ends = np.cumsum([0, *(len(answered.responses) for answered in found.answers)])
         known = np.isfinite(found.utilities)
         return Pool(found, [start + np.flatnonzero(known[start:end]) for start, end in pairwise(ends.tolist())])
@@ -115,7 +115,7 @@ def measured(config: RunConfig, pool: Pool) -> dict[str, list[Floats]]:
     found = pool.judged
     columns: dict[str, NDArray[np.floating]] = {"utility": found.utilities}
     for name, view in found.properties.items():
-        columns |= {f"p_good.{name}": p_good(config, name, view), f"reward.{name}": view.rewards}
+        columns |= {f"p_good.{name}": view.p_good.astype(np.float32), f"reward.{name}": view.rewards}
     texts = [response for answered in found.answers for response in answered.responses]
     columns["words"] = np.array([len(text.split()) for text in texts], dtype=np.float64)
     fields = [beside for answered in found.answers for beside in answered.fields]

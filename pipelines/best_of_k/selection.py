@@ -12,7 +12,6 @@ from typing import Any
 
 from pipelines.answers.judged import judged_rows
 from pipelines.best_of_k.pool import Pool
-from pipelines.config.run import RunConfig
 
 SFT_SPLITS = {"sft": "sft", "reward": "sft", "alignment": "sft", "validation": "validation", "test": "test"}
 
@@ -26,7 +25,7 @@ class Selection:
     num_single: int
 
 
-def select(config: RunConfig, pool: Pool, *, first: int | None, min_utility: float | None) -> Selection:
+def select(pool: Pool, *, first: int | None, min_utility: float | None) -> Selection:
     """The best of each prompt's first `first` scored answers (absent: all) by utility; the first of equals.
 
     With `min_utility` a prompt whose best answer lies below is left out: rejection sampling.
@@ -47,8 +46,7 @@ def select(config: RunConfig, pool: Pool, *, first: int | None, min_utility: flo
         num_answers.append(len(considered))
     num_single = len(pool.rows) - len(chosen) - num_below
     rows_out = [
-        _demonstration(row, count)
-        for row, count in zip(judged_rows(config, pool.judged, chosen), num_answers, strict=True)
+        _demonstration(row, count) for row, count in zip(judged_rows(pool.judged, chosen), num_answers, strict=True)
     ]
     return Selection(rows_out, num_below, num_single)
 

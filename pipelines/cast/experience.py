@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.messages import Experience, FloatRow, Scores
+from allgood.all_good import AllGood, Judged
+from allgood.views import PropertyView
 
 
 def texts(experience: Sequence[Experience]) -> tuple[list[str], list[str]]:
@@ -26,18 +28,22 @@ def merged_scores(experience: Sequence[Experience]) -> dict[str, Scores]:
     return {name: _concatenated([chunk.scores[name] for chunk in experience]) for name in experience[0].scores}
 
 
+def judged(experience: Sequence[Experience], all_good: AllGood) -> Judged:
+    """What is made of the rows of all chunks, in chunk order; their rewards were treated where they were scored."""
+    views = {name: scores.view for name, scores in merged_scores(experience).items()}
+    reasons = [reason for chunk in experience for reason in chunk.rollout.finish_reasons]
+    return all_good.of_views(views, was_cut=np.array([reason == "length" for reason in reasons], dtype=np.bool_))
+
+
 def rewards_of(experience: Sequence[Experience]) -> dict[str, FloatRow]:
     """Raw rewards per property over the rows of all chunks, in chunk order."""
-    return {name: scores.rewards for name, scores in merged_scores(experience).items()}
+    return {name: scores.view.rewards for name, scores in merged_scores(experience).items()}
 
 
 def _concatenated(parts: Sequence[Scores]) -> Scores:
     return Scores(
         property=parts[0].property,
-        rewards=np.concatenate([part.rewards for part in parts]),
-        references=np.concatenate([part.references for part in parts]),
-        margins=np.concatenate([part.margins for part in parts]),
-        utilities=np.concatenate([part.utilities for part in parts]),
+        view=PropertyView.concatenated([part.view for part in parts]),
         num_prompts_cut=sum(part.num_prompts_cut for part in parts),
         seconds=sum(part.seconds for part in parts),
     )

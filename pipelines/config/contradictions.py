@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from actors.learning.specs import Grpo, Ppo
 from allgood.errors import ConfigError
 from allgood.guards import refuse_group_std
-from pipelines.config.objectives import (
-    NormaliseThenSumObjective,
-)
-from pipelines.config.properties import IdentityTransform, Property, ZScoreTransform
+from pipelines.config.objective_values import objective_of
+from pipelines.config.objectives import NormaliseThenSumObjective
 from pipelines.config.run import RunConfig
 from pipelines.config.transforms import CustomTransform
+
+
+def refuse_contradictions(config: RunConfig) -> None:
+    """ConfigError for an objective that the properties cannot have, and as `refuse_destructive`."""
+    objective_of(config.objective, config.properties)
+    refuse_destructive(config)
 
 
 def refuse_destructive(config: RunConfig) -> None:
@@ -58,32 +60,3 @@ def _refuse_scale(config: RunConfig, scale: str, *, key: str) -> None:
         refuse_group_std(scale, names, kl_in_reward=config.kl.placement == "reward")
     except ValueError as error:
         raise ConfigError(f"{key}: {error}") from error
-
-
-def _require_log_prob(names: tuple[str, ...], properties: Mapping[str, Property], kind: str) -> None:
-    for name in names:
-        if not properties[name].transform.facts.is_log_prob:
-            raise ConfigError(
-                f"properties.{name}.transform is {properties[name].transform.kind}, but objective.kind {kind} needs "
-                "log P(good): use log_sigmoid, log_prob, log_mean_sigmoid, calibrated with then: log, or your own that "
-                "declares is_log_prob: true there, or objective.kind weighted_sum for other utilities"
-            )
-
-
-def _require_transform(
-    needed: type[IdentityTransform] | type[ZScoreTransform], properties: Mapping[str, Property], kind: str
-) -> None:
-    for name, setting in properties.items():
-        if not isinstance(setting.transform, needed):
-            raise ConfigError(
-                f"properties.{name}.transform is {setting.transform.kind}, but objective.kind {kind} needs "
-                f"{needed.model_fields['kind'].default}; set it for every property"
-            )
-
-
-def _refuse_unknown(names: object, properties: Mapping[str, Property], where: str) -> None:
-    unknown = [name for name in names if name not in properties]  # type: ignore[attr-defined]
-    if unknown:
-        raise ConfigError(
-            f"{where} names {unknown[0]!r}, which is not a property; properties are: {', '.join(properties)}"
-        )

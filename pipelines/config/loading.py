@@ -141,14 +141,10 @@ def _refuse_contradictions(config: RunConfig, source: explain.Source) -> None:
     """Objectives that the properties cannot have, and settings that destroy the method: reported before hours of
     training and not after them, when an alignment is set up.
     """
-    from pipelines.config.contradictions import (
-        refuse_destructive,  # both import torch: a mistake of one key is reported before that
-    )
-    from pipelines.objective.combined import combined_utility
+    from pipelines.config.contradictions import refuse_contradictions  # imports torch; mistakes of a key need none
 
     try:
-        combined_utility(config.objective, config.properties)
-        refuse_destructive(config)
+        refuse_contradictions(config)
     except ConfigError as error:
         raise ConfigError(f"{source('')}: {error}") from error
 

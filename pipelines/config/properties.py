@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from actors.cluster.placement import Resources
 from allgood.scorers.combination import LowerBound, Mean, Median, Min
 from allgood.scorers.spec import ClassifierSpec, EnsembleSpec, ModelSpec
+from allgood.views import GoodFrom
 from pipelines.config.base import StrictModel
 from pipelines.config.references import (
     CannedReference,
@@ -190,3 +191,8 @@ class EnsembleProperty(PropertyBase):
 Property = Annotated[
     ModelProperty | ClassifierProperty | FunctionProperty | EnsembleProperty, Field(discriminator="kind")
 ]
+
+
+def good_from(setting: Property) -> GoodFrom:
+    """Where P(good) of a property is read: where its transform says, and a classifier computes it in log space."""
+    return "log_prob" if isinstance(setting, ClassifierProperty) else setting.transform.facts.good_from

@@ -116,5 +116,5 @@ def _sampled(config: RunConfig, prompts: Sequence[Prompt]) -> list[Prompt]:
 
 def _utilities_on(config: RunConfig, prompts: Sequence[Prompt]) -> FloatGrid:
     cached = load_cached_samples(config, "validation", prompt_ids=[prompt.id for prompt in prompts])
-    utilities: FloatGrid = cached_utilities(config, cached, run_table(config)).combined.numpy()
+    utilities: FloatGrid = cached_utilities(config, cached, run_table(config)).numpy()
     return utilities[np.isfinite(utilities).all(axis=1)]

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
+import numpy as np
+
 from allgood.errors import ConfigError
+from allgood.views import PropertyView
 from pipelines.config.run import RunConfig
 from pipelines.evaluation.efficiency import efficiency
 from pipelines.evaluation.entry import policy_entry
@@ -22,7 +25,7 @@ from pipelines.evaluation.judges import Duel, HttpJudge
 from pipelines.evaluation.measure import FloatGrid
 from pipelines.evaluation.sample_table import ranked_by, sample_table
 from pipelines.evaluation.samples import Drawn, ScoredSamples, draw_samples, save_samples, test_prompts
-from pipelines.evaluation.scorers import centred, fresh_p_good
+from pipelines.evaluation.scorers import fresh_view
 from pipelines.objective.gold import gold_of, try_gold
 from pipelines.output.files import write_json
 from pipelines.output.progress import say, track
@@ -79,13 +82,13 @@ def measured(config: RunConfig, drawn: Drawn) -> dict[str, Any]:
         seed=config.seed,
         num_bootstrap=config.evaluate.bootstrap,
     )
-    ours, theirs = _seen(config, aligned, sft, canned), _seen(config, sft, sft, canned)
+    ours, theirs = _views(config, aligned, sft, canned), _views(config, sft, sft, canned)
     found = findings(
         aligned,
         sft,
         settings,
-        margins=ByPolicy(ours.margins, theirs.margins),
-        p_good=ByPolicy(ours.p_good, theirs.p_good),
+        margins=ByPolicy(_margins(ours), _margins(theirs)),
+        p_good=ByPolicy(*({name: view.p_good for name, view in views.items()} for views in (ours, theirs))),
     )
     share = efficiency(config, _summary(RunFolder(config.folder)).get("validation", {}))
     return found | {
@@ -96,25 +99,25 @@ def measured(config: RunConfig, drawn: Drawn) -> dict[str, Any]:
     }
 
 
-@dataclass(frozen=True)
-class _Seen:
-    """What the run's transforms and fresh references make of a policy's rewards, per property [prompts, samples]."""
+def _views(
+    config: RunConfig, samples: ScoredSamples, sft: ScoredSamples, canned: Mapping[str, PerPrompt]
+) -> dict[str, PropertyView]:
+    """What the run's transforms and fresh references make of a policy's rewards, per property [prompts, samples].
 
-    margins: dict[str, FloatGrid]
-    p_good: dict[str, FloatGrid]
-
-
-def _seen(config: RunConfig, samples: ScoredSamples, sft: ScoredSamples, canned: Mapping[str, PerPrompt]) -> _Seen:
-    """Test prompts are in no reference table, so r_ref and draws come from this evaluation's SFT samples."""
-    seen = _Seen({}, {})
+    Test prompts are in no reference table, so r_ref and draws come from this evaluation's SFT samples.
+    """
+    views = {}
     for name, setting in config.properties.items():
-        rewards, divisor = samples.rewards[name], temperature(config, name)
-        ids, own, of_texts = samples.policy.prompt_ids, sft.rewards[name], canned.get(name)
-        references = setting.reference.from_samples(own, of_texts)
-        treatment = fresh_treatment(setting, ids, own, of_texts, key="evaluation", temperature=divisor)
-        seen.margins[name] = centred(rewards, references, temperature=divisor)
-        seen.p_good[name] = fresh_p_good(setting, treatment, rewards, ids)
-    return seen
+        ids, own = samples.policy.prompt_ids, sft.rewards[name]
+        treatment = fresh_treatment(
+            setting, ids, own, canned.get(name), key="evaluation", temperature=temperature(config, name)
+        )
+        views[name] = fresh_view(treatment, samples.rewards[name], ids)
+    return views
+
+
+def _margins(views: Mapping[str, PropertyView]) -> dict[str, FloatGrid]:
+    return {name: view.margins.astype(np.float64) for name, view in views.items()}
 
 
 def http_judge(config: RunConfig) -> HttpJudge | None:

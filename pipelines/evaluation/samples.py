@@ -164,7 +164,7 @@ def _transform(config: RunConfig, name: str) -> str:
 def _scored_samples(config: RunConfig, prompts: Sequence[Prompt], experience: Sequence[Experience]) -> ScoredSamples:
     policy = policy_samples(config, prompts, experience)
     scores = {
-        name: np.concatenate([chunk.scores[name].rewards for chunk in experience]).astype(np.float64)
+        name: np.concatenate([chunk.scores[name].view.rewards for chunk in experience]).astype(np.float64)
         for name in experience[0].scores
     }
     return ScoredSamples(

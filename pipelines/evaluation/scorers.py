@@ -14,10 +14,9 @@ from dataclasses import replace
 import numpy as np
 
 from allgood.treatment import Treatment, treat
-from pipelines.config.properties import Property
+from allgood.views import PropertyView
 from pipelines.evaluation.estimates import PerPrompt
 from pipelines.evaluation.measure import FloatGrid
-from pipelines.objective.combinations import p_good
 
 MIN_SAMPLES_PER_QUANTILE = 8
 
@@ -81,15 +80,11 @@ def share_over(scores: FloatGrid, bars: PerPrompt) -> PerPrompt:
     return share
 
 
-def fresh_p_good(setting: Property, treatment: Treatment, rewards: FloatGrid, prompt_ids: Sequence[str]) -> FloatGrid:
-    """P(good) of samples on prompts without a reference table, by the property's own transform, [prompts, samples]."""
-    if not setting.transform.facts.is_log_prob:  # then only the margins are asked for
+def fresh_view(treatment: Treatment, rewards: FloatGrid, prompt_ids: Sequence[str]) -> PropertyView:
+    """Margins and P(good) of samples on prompts without a reference table, [prompts, samples].
+
+    The utilities are those of the treatment where it gives log P(good), else the margins.
+    """
+    if not treatment.facts.is_log_prob:  # others may need moments of a table, and only the margins are asked for
         treatment = replace(treatment, transform="identity", options={})
-    found = treat(treatment, rewards.astype(np.float32), prompt_ids, property_name="evaluation")
-    return p_good(setting.transform, margins=found.margins, utilities=found.utilities)
-
-
-def centred(rewards: FloatGrid, references: PerPrompt, *, temperature: float) -> FloatGrid:
-    """Margins z [prompts, samples]; NaN where a reward or a prompt's reference is missing."""
-    margins: FloatGrid = (rewards - references[:, None]) / temperature
-    return margins
+    return treat(treatment, rewards.astype(np.float32), prompt_ids, property_name="evaluation")

@@ -1,1 +1,1 @@
-"""The utility that a run maximises, and what it refuses."""
+"""What a run is judged by and what it refuses: gold, and guards against what destroys the method."""

@@ -6,11 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 
 from actors.learning.specs import Ppo
-from actors.messages import FloatRow
-from allgood.errors import RoleError
+from actors.messages import FloatRow, Scores
+from allgood.errors import RoleError, TrainingError
 from allgood.guards import refuse_default_rewards, refuse_squashed_rewards
 from allgood.kl import choice
 from pipelines.config.objectives import LagrangianObjective
@@ -61,6 +62,17 @@ def refuse_unfit_rewards(properties: Mapping[str, Property], rewards: Mapping[st
                 refuse_default_rewards(values)
         except ValueError as error:
             raise RoleError(f"property {name}: {error}") from error
+
+
+def refuse_too_many_failures(scores: Mapping[str, Scores], *, max_nan_share: float, step: int) -> None:
+    """TrainingError when more than `max_nan_share` of a property's scores in this step are NaN."""
+    for name, property_scores in scores.items():
+        share = float(np.mean(np.isnan(property_scores.view.utilities)))
+        if share > max_nan_share:
+            raise TrainingError(
+                f"step {step}: {share:.0%} of the scores of property {name} are NaN, more than align.max_nan_share = "
+                f"{max_nan_share:.0%}; the scorer fails on these responses"
+            )
 
 
 def _zeros_are_suspect(setting: FunctionProperty) -> bool:

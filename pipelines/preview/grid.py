@@ -17,6 +17,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from allgood.errors import ConfigError
 from pipelines.config.base import in_words
+from pipelines.config.objective_values import objective_of
 from pipelines.config.objectives import (
     FormulaObjective,
     LogitOfProductObjective,
@@ -34,7 +35,6 @@ from pipelines.config.properties import (
     Transform,
 )
 from pipelines.config.run import RunConfig
-from pipelines.objective.combined import combined_utility
 from pipelines.preview import names
 
 RATIOS = (0.25, 0.5, 1.0, 2.0, 4.0)
@@ -176,7 +176,7 @@ def _with_objective(treated: Sequence[RunConfig], objective: Objective) -> tuple
         return fitting, reasons
     for config in treated:
         try:
-            combined_utility(objective, config.properties, missing_eos_penalty=config.missing_eos_penalty)
+            objective_of(objective, config.properties)
         except ConfigError as error:
             reasons[str(error)] += 1
         else:

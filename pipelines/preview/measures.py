@@ -17,9 +17,9 @@ from torch import Tensor
 from allgood.errors import DataError, ReferenceTableError
 from allgood.opponents import NUM_FOLDS, both_win_shares, win_shares
 from allgood.shortcuts import SHORTCUTS
+from allgood.views import PropertyView
 from pipelines.config.properties import ModelProperty, Property
-from pipelines.objective.combinations import p_good
-from pipelines.references.cached_samples import CachedSamples, PropertyUtilities
+from pipelines.references.cached_samples import CachedSamples
 
 FEW_FOLDS = 4  # for best-of-k, whose weights depend on the fold
 
@@ -60,7 +60,7 @@ def without_failures(cached: CachedSamples) -> CachedSamples:
 
 def measures_of(
     cached: CachedSamples,
-    own: Mapping[str, PropertyUtilities],
+    own: Mapping[str, PropertyView],
     bars: Mapping[str, float],
     properties: Mapping[str, Property],
 ) -> Measures:
@@ -75,7 +75,7 @@ def measures_of(
             f"the cached samples have no gold of {missing[0]!r}, which the run file gives a bar: made before it, so "
             "run `allgood reference` again"
         )
-    values = {f"p_good.{name}": _p_good(properties[name], part) for name, part in own.items()}
+    values = {f"p_good.{name}": torch.from_numpy(part.p_good) for name, part in own.items()}
     values |= {f"good.{name}": (cached.gold[name] >= bar).double() for name, bar in bars.items()}
     if bars:
         values["both_good_rate"] = cached.all_good(bars)
@@ -121,7 +121,3 @@ def _shortcuts(cached: CachedSamples) -> dict[str, Tensor]:
         f"shortcut.{name}": torch.from_numpy(np.array([float(measure(text)) for text in distinct])[index])
         for name, measure in SHORTCUTS.items()
     } | {"share_cut": cached.was_cut.double()}
-
-
-def _p_good(setting: Property, part: PropertyUtilities) -> Tensor:
-    return torch.from_numpy(p_good(setting.transform, margins=part.margins, utilities=part.utilities))

@@ -8,9 +8,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from allgood.all_good import AllGood
 from allgood.errors import ConfigError
+from allgood.treatment import Treatment, treat
+from allgood.views import PropertyView
+from pipelines.config.objective_values import objective_of
 from pipelines.config.preview import PreviewConfig
 from pipelines.config.run import RunConfig
 from pipelines.objective.gold import gold_of
@@ -19,9 +24,9 @@ from pipelines.preview.frontier import headline_of
 from pipelines.preview.grid import Grid, Setting, grid_of
 from pipelines.preview.measures import Measures, measures_of, without_failures
 from pipelines.preview.predict import Levels, Prediction, SameUtilities, predict
-from pipelines.references.cached_samples import CachedSamples, PropertyUtilities, combine_utilities, load_cached_samples
-from pipelines.references.cached_samples import property_utilities as utilities_of_property
+from pipelines.references.cached_samples import CachedSamples, load_cached_samples, refuse_without_utility
 from pipelines.references.table import ReferenceTable
+from pipelines.references.treatments import treatment_of
 from pipelines.run.folder import RunFolder
 
 
@@ -84,7 +89,7 @@ def predict_cached(config: RunConfig, grid: Grid, cached: CachedSamples, table: 
     judged = without_failures(cached)
     utilities = _Utilities(judged, table)
     gold = gold_of(config)
-    measures = measures_of(judged, utilities.parts(config), gold.bars if gold else {}, config.properties)
+    measures = measures_of(judged, utilities.views(config), gold.bars if gold else {}, config.properties)
     headline = headline_of(measures.comparisons, measures.names, config.properties)
     levels = Levels(config.preview.target_kls, config.preview.coefficients, config.preview.best_of_k)
     found: list[Predicted] = []
@@ -125,22 +130,42 @@ def _refuse_out_of_reach(chosen: PreviewConfig, num_samples: int) -> None:
 
 
 @dataclass(frozen=True)
+class _Treated:
+    """What one property's treatment makes of the cached samples."""
+
+    treatment: Treatment
+    view: PropertyView
+
+
+@dataclass(frozen=True)
 class _Utilities:
-    """Utilities of settings; what a property's transform and reference make of its rewards is kept."""
+    """Utilities of settings. Of thousands, few differ in a property's transform and reference: each view is kept."""
 
     cached: CachedSamples
     table: ReferenceTable
-    _kept: dict[str, PropertyUtilities] = field(default_factory=dict)
+    _kept: dict[str, _Treated] = field(default_factory=dict)
 
     def combined(self, config: RunConfig) -> Tensor:
-        return combine_utilities(config, self.cached, self.parts(config))
+        """The utility of `config.objective`, float64 [prompts, samples]."""
+        refuse_without_utility(config.objective)
+        treated = {name: self._treated(config, name) for name in config.properties}
+        all_good = AllGood(
+            {name: part.treatment for name, part in treated.items()},
+            objective_of(config.objective, config.properties),
+            config.missing_eos_penalty,
+        )
+        views = {name: part.view for name, part in treated.items()}
+        return torch.from_numpy(all_good.of_views(views, was_cut=self.cached.was_cut.numpy()).utilities).double()
 
-    def parts(self, config: RunConfig) -> Mapping[str, PropertyUtilities]:
-        return {name: self._part(config, name) for name in config.properties}
+    def views(self, config: RunConfig) -> Mapping[str, PropertyView]:
+        return {name: self._treated(config, name).view for name in config.properties}
 
-    def _part(self, config: RunConfig, name: str) -> PropertyUtilities:
+    def _treated(self, config: RunConfig, name: str) -> _Treated:
         setting: Any = config.properties[name]
         key = f"{name} {setting.transform.model_dump_json()} {setting.reference.model_dump_json()}"
         if key not in self._kept:
-            self._kept[key] = utilities_of_property(config, self.cached, self.table, name=name)
+            treatment = treatment_of(config, name, self.table, self.cached.prompt_ids, key="cached")
+            rewards = self.cached.actor_rewards[name]
+            view = treat(treatment, rewards, self.cached.prompt_ids, property_name=name)
+            self._kept[key] = _Treated(treatment, view)
         return self._kept[key]

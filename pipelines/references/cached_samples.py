@@ -2,8 +2,7 @@
 
 Preview, best-of-k and efficiency read rewards from here. Utilities are computed by the very functions that the reward
 actors and the objective of a run use, in the same precision, so that preview and training cannot mean different things.
-Nothing loops over samples: a caller that tries thousands of settings keeps `property_utilities` of each (transform,
-reference) and combines them with `combine_utilities`.
+Nothing loops over samples.
 """
 
 from __future__ import annotations
@@ -19,17 +18,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from allgood.all_good import Judged
 from allgood.errors import ConfigError, ReferenceTableError
-from allgood.treatment import treat
 from pipelines.cast.request import EVALUATOR
-from pipelines.config.objectives import NormaliseThenSumObjective
+from pipelines.config.objectives import NormaliseThenSumObjective, Objective
 from pipelines.config.run import RunConfig
-from pipelines.objective.combined import combined_utility
 from pipelines.objective.gold import over_every_bar
 from pipelines.references.judge_keys import refuse_changed_judges
 from pipelines.references.keys import table_keys
 from pipelines.references.table import SAMPLES, ReferenceTable
-from pipelines.references.treatments import treatment_of
+from pipelines.references.treatments import all_good_of
 from pipelines.run.folder import RunFolder
 
 
@@ -56,6 +54,11 @@ class CachedSamples:
         """Samples per prompt."""
         return self.num_tokens.shape[1]
 
+    @property
+    def actor_rewards(self) -> dict[str, NDArray[np.float32]]:
+        """The rewards as the reward actors had them."""
+        return {name: grid.numpy().astype(np.float32) for name, grid in self.rewards.items()}
+
     def on(self, kept: Tensor) -> CachedSamples:
         """The samples of some prompts: `kept` is [prompts] bool."""
         rows = kept.nonzero()[:, 0].tolist()
@@ -76,24 +79,6 @@ class CachedSamples:
         """1 where a sample's gold is over every bar, else 0; float64 [prompts, samples]."""
         gold = {name: self.gold[name].numpy() for name in bars}
         return torch.from_numpy(over_every_bar(gold, bars)).double()
-
-
-@dataclass(frozen=True)
-class PropertyUtilities:
-    """What a property's transform and reference make of its rewards: float32 [prompts, samples], NaN = failed score."""
-
-    rewards: NDArray[np.float32]
-    references: NDArray[np.float32]
-    margins: NDArray[np.float32]
-    utilities: NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class CachedUtilities:
-    """`combined` is float64 [prompts, samples], KL not included; NaN where a needed score failed."""
-
-    combined: Tensor
-    properties: Mapping[str, PropertyUtilities]
 
 
 def load_cached_samples(config: RunConfig, split: str, *, prompt_ids: Collection[str] | None = None) -> CachedSamples:
@@ -139,48 +124,29 @@ def load_cached_samples(config: RunConfig, split: str, *, prompt_ids: Collection
     )
 
 
-def cached_utilities(config: RunConfig, cached: CachedSamples, table: ReferenceTable | None) -> CachedUtilities:
-    """What the run of `config` would make of the cached samples: per property, and combined by its objective.
+def judged_samples(config: RunConfig, cached: CachedSamples, table: ReferenceTable | None) -> Judged:
+    """What the run of `config` would make of the cached samples, [prompts, samples].
 
     Raises:
         ConfigError, ReferenceTableError, RoleError: As the run would raise them.
     """
-    parts = {name: property_utilities(config, cached, table, name=name) for name in config.properties}
-    return CachedUtilities(combine_utilities(config, cached, parts), parts)
+    refuse_without_utility(config.objective)
+    all_good = all_good_of(config, table, cached.prompt_ids, key="cached")
+    return all_good.of_rewards(cached.actor_rewards, cached.prompt_ids, was_cut=cached.was_cut.numpy())
 
 
-def property_utilities(
-    config: RunConfig, cached: CachedSamples, table: ReferenceTable | None, *, name: str
-) -> PropertyUtilities:
-    """A property's margins and utilities under the transform and reference that `config` gives it.
-
-    They depend on `config.properties[name]` and `config.base` alone, so that a caller may keep them.
-
-    Raises:
-        ReferenceTableError: A prompt has no reference.
-        RoleError: The transform refuses the rewards.
-    """
-    treatment = treatment_of(config, name, table, cached.prompt_ids, key="cached")
-    rewards = cached.rewards[name].numpy().astype(np.float32)  # as the reward actor had them
-    treated = treat(treatment, rewards, cached.prompt_ids, property_name=name)
-    return PropertyUtilities(rewards, treated.references, treated.margins, treated.utilities)
+def cached_utilities(config: RunConfig, cached: CachedSamples, table: ReferenceTable | None) -> Tensor:
+    """The combined utilities of `judged_samples`, float64 [prompts, samples]; NaN where a needed score failed."""
+    return torch.from_numpy(judged_samples(config, cached, table).utilities).double()
 
 
-def combine_utilities(config: RunConfig, cached: CachedSamples, parts: Mapping[str, PropertyUtilities]) -> Tensor:
-    """The utility of `config.objective`, float64 [prompts, samples], from what `property_utilities` made.
-
-    A Lagrangian has its initial multipliers here: those that a run learns are known after it only.
-
-    Raises:
-        ConfigError: The objective does not fit the properties, or has no utility (normalise_then_sum).
-    """
-    if isinstance(config.objective, NormaliseThenSumObjective):
+def refuse_without_utility(objective: Objective) -> None:
+    """ConfigError for an objective that has no utility (normalise_then_sum)."""
+    if isinstance(objective, NormaliseThenSumObjective):
         raise ConfigError(
             "objective.kind normalise_then_sum is a rule for advantages and has no utility that samples could be "
             "reweighted by; leave it out of previews"
         )
-    utility = combined_utility(config.objective, config.properties, missing_eos_penalty=config.missing_eos_penalty)
-    return torch.from_numpy(utility.of(parts, cached.was_cut.numpy()).astype(np.float64))
 
 
 def _samples_per_prompt(rows: pa.Table, *, where: str) -> int:

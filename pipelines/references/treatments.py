@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from allgood.all_good import AllGood
 from allgood.errors import ReferenceTableError
 from allgood.treatment import Treatment
-from pipelines.config.properties import Property
+from pipelines.config.objective_values import objective_of
+from pipelines.config.properties import Property, good_from
 from pipelines.config.references import FloatGrid, FloatRow
 from pipelines.config.run import RunConfig
 from pipelines.references.keys import table_keys, temperature
@@ -41,6 +43,7 @@ def treatment_of(
         temperature=temperature(config, name),
         draws=draws,
         moments=table.moments(name) if table is not None and needs_moments(setting) else None,
+        good_from=good_from(setting),
     )
 
 
@@ -80,7 +83,22 @@ def fresh_treatment(
         temperature=temperature,
         draws=draws,
         moments=moments,
+        good_from=good_from(setting),
     )
+
+
+def all_good_of(config: RunConfig, table: ReferenceTable | None, prompt_ids: Sequence[str], *, key: str) -> AllGood:
+    """What the run makes of the rewards of these prompts: every property's treatment, and the objective.
+
+    A Lagrangian has its initial multipliers here: those that a run learns are known after it only.
+
+    Raises:
+        ConfigError: The objective does not fit the properties.
+        ReferenceTableError, ModelError: As in `treatment_of`.
+    """
+    objective = objective_of(config.objective, config.properties)
+    treatments = {name: treatment_of(config, name, table, prompt_ids, key=key) for name in config.properties}
+    return AllGood(treatments, objective, config.missing_eos_penalty)
 
 
 def tabled(setting: Property) -> bool:

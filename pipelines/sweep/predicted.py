@@ -104,7 +104,7 @@ def _prediction(config: RunConfig, cached: CachedSamples, table: ReferenceTable,
     if reason is not None:
         return reason
     try:
-        return predicted(cached_utilities(config, cached, table).combined, config.kl.coefficient, contest)
+        return predicted(cached_utilities(config, cached, table), config.kl.coefficient, contest)
     except (ConfigError, DataError) as error:  # such as an advantage rule, which has no utility to tilt with
         return str(error)
 

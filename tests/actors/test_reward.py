@@ -45,37 +45,38 @@ def test_scores_hold_reward_reference_margin_and_log_sigmoid_utility(by_length):
     scores = by_length.score(rollout(), "arm")
     expected = np.array([len(response) / 10 for response in rollout().responses], dtype=np.float32)
     references = np.array([1, 1, 2, 2, -1, -1], dtype=np.float32)
-    np.testing.assert_array_equal(scores.rewards, expected)
-    np.testing.assert_array_equal(scores.references, references)
-    np.testing.assert_array_equal(scores.margins, expected - references)
-    np.testing.assert_allclose(scores.utilities, -np.log1p(np.exp(-(expected - references))), rtol=1e-5)
+    np.testing.assert_array_equal(scores.view.rewards, expected)
+    np.testing.assert_array_equal(scores.view.references, references)
+    np.testing.assert_array_equal(scores.view.margins, expected - references)
+    np.testing.assert_allclose(scores.view.utilities, -np.log1p(np.exp(-(expected - references))), rtol=1e-5)
     assert scores.property == "short"
-    assert {array.dtype for array in (scores.rewards, scores.references, scores.margins, scores.utilities)} == {
-        np.dtype(np.float32)
-    }
+    assert {
+        array.dtype
+        for array in (scores.view.rewards, scores.view.references, scores.view.margins, scores.view.utilities)
+    } == {np.dtype(np.float32)}
 
 
 def test_identity_keeps_margins_and_a_number_serves_every_prompt(by_length):
     by_length.set_treatment(Treatment("raw", "identity", 0.5))
     scores = by_length.score(rollout(), "raw")
-    np.testing.assert_array_equal(scores.utilities, scores.margins)
-    np.testing.assert_array_equal(scores.references, np.full(6, 0.5, dtype=np.float32))
+    np.testing.assert_array_equal(scores.view.utilities, scores.view.margins)
+    np.testing.assert_array_equal(scores.view.references, np.full(6, 0.5, dtype=np.float32))
 
 
 def test_the_temperature_divides_rewards_and_references(by_length):
     by_length.set_treatment(Treatment("calibrated", "identity", 0.5, temperature=2.0))
     scores = by_length.score(rollout(), "calibrated")
-    np.testing.assert_allclose(scores.margins, (scores.rewards - 0.5) / 2.0, rtol=1e-6)
-    np.testing.assert_allclose(scores.utilities, scores.margins, rtol=1e-6)
+    np.testing.assert_allclose(scores.view.margins, (scores.view.rewards - 0.5) / 2.0, rtol=1e-6)
+    np.testing.assert_allclose(scores.view.utilities, scores.view.margins, rtol=1e-6)
 
 
 def test_treatments_live_side_by_side(by_length):
     by_length.set_treatment(Treatment("raw", "identity", 0.0))
     by_length.set_treatment(Treatment("lsc", "log_sigmoid", 1.0))
     raw, lsc = by_length.score(rollout(), "raw"), by_length.score(rollout(), "lsc")
-    np.testing.assert_array_equal(raw.rewards, lsc.rewards)
-    assert (raw.utilities > 0).any()
-    assert (lsc.utilities < 0).all()
+    np.testing.assert_array_equal(raw.view.rewards, lsc.view.rewards)
+    assert (raw.view.utilities > 0).any()
+    assert (lsc.view.utilities < 0).all()
 
 
 def test_a_treatment_that_is_forgotten_leaves_the_others(by_length):
@@ -83,7 +84,7 @@ def test_a_treatment_that_is_forgotten_leaves_the_others(by_length):
     by_length.set_treatment(Treatment("lsc", "log_sigmoid", 1.0))
     for key in ("raw", "raw", "never set"):
         by_length.forget(key)
-    assert (by_length.score(rollout(), "lsc").utilities < 0).all()
+    assert (by_length.score(rollout(), "lsc").view.utilities < 0).all()
     with pytest.raises(RoleError, match="no treatment 'raw'"):
         by_length.score(rollout(), "raw")
 
@@ -91,7 +92,7 @@ def test_a_treatment_that_is_forgotten_leaves_the_others(by_length):
 def test_a_failed_score_is_nan_everywhere_and_never_zero(by_length):
     by_length.set_treatment(Treatment("arm", "log_sigmoid", 1.0))
     scores = by_length.score(rollout(["good", "", "x", "y", "z", "w"]), "arm")
-    for array in (scores.rewards, scores.references, scores.margins, scores.utilities):
+    for array in (scores.view.rewards, scores.view.references, scores.view.margins, scores.view.utilities):
         assert np.isnan(array).tolist() == [False, True, False, False, False, False]
 
 
@@ -100,8 +101,8 @@ def test_log_prob_takes_log_probabilities(tmp_path):
     worker = RewardWorker(RewardSpec("kind", ClassifierSpec(folder)))
     worker.set_treatment(Treatment("arm", "log_prob", 0.0))
     scores = worker.score(rollout(), "arm")
-    np.testing.assert_array_equal(scores.utilities, scores.rewards)
-    assert (scores.utilities < 0).all()
+    np.testing.assert_array_equal(scores.view.utilities, scores.view.rewards)
+    assert (scores.view.utilities < 0).all()
 
 
 def test_a_prompt_without_a_reference_is_named(by_length):
@@ -129,7 +130,7 @@ def test_a_response_over_the_limit_is_nan_and_a_cut_prompt_is_counted(tmp_path):
     worker = RewardWorker(RewardSpec("helpful", ModelSpec(tiny_models.save_scorer(tmp_path), max_tokens=40)))
     worker.set_treatment(Treatment("arm", "identity", 0.0))
     scores = worker.score(rollout(["word " * 100, "yes", "no", "ok", "ok", "ok"]), "arm")
-    assert np.isnan(scores.rewards).tolist() == [True, False, False, False, False, False]
+    assert np.isnan(scores.view.rewards).tolist() == [True, False, False, False, False, False]
     assert scores.num_prompts_cut >= 0
 
 
@@ -146,7 +147,7 @@ def test_an_ensemble_combines_its_members_before_the_reference(tmp_path):
     assert worker.score_parity(PROMPTS, RESPONSES) < 1e-3
     worker.set_treatment(Treatment("arm", "identity", 0.25))
     scores = worker.score(rollout(), "arm")
-    np.testing.assert_allclose(scores.utilities, scores.rewards - 0.25, rtol=1e-5)
+    np.testing.assert_allclose(scores.view.utilities, scores.view.rewards - 0.25, rtol=1e-5)
 
 
 def test_a_model_that_reads_its_padding_is_reported_with_the_property(tmp_path):
@@ -168,7 +169,7 @@ def test_a_ray_actor_gives_the_bits_of_a_plain_worker(tmp_path, ray_cluster):
     worker.set_treatment(treatment)
     here, there = worker.score(rollout(), "arm"), ray.get(actor.score.remote(rollout(), "arm"))
     for name in ("rewards", "references", "margins", "utilities"):
-        np.testing.assert_array_equal(getattr(here, name), getattr(there, name))
+        np.testing.assert_array_equal(getattr(here.view, name), getattr(there.view, name))
     with pytest.raises(ReferenceTableError):
         ray.get(actor.score.remote(Rollout(**vars(rollout()) | {"chunk": Chunk(0, 0, 0, 0, ("x",), ("y",), 6)}), "arm"))
     ray.kill(actor)

@@ -12,7 +12,6 @@ BOTH = {"a": A, "b": B}
 def test_aggregators_by_hand():
     assert aggregation.raw_sum(BOTH).tolist() == [[4.0, 1.0]]
     assert aggregation.weighted_sum(BOTH, {"b": 2, "a": 0.5}).tolist() == [[6.5, -1.0]]
-    assert aggregation.z_scored_sum(BOTH, {"a": 1, "b": 1}, {"a": 2, "b": 4}).tolist() == [[0.5, 0.0]]
     assert aggregation.minimum(BOTH).tolist() == [[1.0, -1.0]]
     expected = -2 * math.log(math.exp(-0.5) + math.exp(-1.5))
     assert aggregation.soft_minimum(BOTH, temperature=2)[0, 0].item() == pytest.approx(expected)
@@ -78,7 +77,6 @@ def test_bad_input_is_refused():
         (lambda: aggregation.minimum({"a": A * math.nan}), r"utilities\['a'\] must be finite"),
         (lambda: aggregation.weighted_sum(BOTH, one), "weights must be given for exactly a, b, got a"),
         (lambda: aggregation.weighted_sum({"a": A}, {"a": math.inf}), r"weights\['a'\] must be finite"),
-        (lambda: aggregation.z_scored_sum({"a": A}, one, {"a": 0}), r"stds\['a'\] must be a finite number above 0"),
         (lambda: aggregation.soft_minimum(BOTH, temperature=0), "temperature must be"),
         (lambda: aggregation.lagrangian(BOTH, "c", one, one), "objective must be one of a, b, got 'c'"),
         (

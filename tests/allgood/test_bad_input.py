@@ -92,11 +92,6 @@ CASES: list[tuple[Callable[..., object], Call, str]] = [
         lambda: aggregation.weighted_sum({"a": P23}, {"a": math.nan}),
         r"weights\['a'\] must be",
     ),
-    (
-        aggregation.z_scored_sum,
-        lambda: aggregation.z_scored_sum({"a": P2}, {"a": 0}, {"a": 0}),
-        r"stds\['a'\] .* got 0",
-    ),
     (aggregation.minimum, lambda: aggregation.minimum({"a": NAN23}), r"utilities\['a'\] must be finite"),
     (aggregation.soft_minimum, lambda: aggregation.soft_minimum({"a": P2}, temperature=0), "temperature .* got 0"),
     (

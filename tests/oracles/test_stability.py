@@ -111,7 +111,6 @@ HALVES = {"a": 0.5, "b": 0.5}
 AGGREGATORS: dict[str, Callable[[dict[str, Tensor]], Tensor]] = {
     "raw_sum": aggregation.raw_sum,
     "weighted_sum": lambda values: aggregation.weighted_sum(values, HALVES),
-    "z_scored_sum": lambda values: aggregation.z_scored_sum(values, {"a": 0.0, "b": 1.0}, HALVES),
     "minimum": aggregation.minimum,
     "soft_minimum": aggregation.soft_minimum,
     "logit_of_product": aggregation.logit_of_product,

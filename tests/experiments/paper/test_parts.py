@@ -8,7 +8,7 @@ from experiments.paper.figures import COLOURS
 from experiments.paper.parts import PARTS, REFERENCE, Part
 from experiments.paper.run import setting_config
 from pipelines.config.loading import changed_config, load_config
-from pipelines.objective.combined import combined_utility
+from pipelines.config.objective_values import objective_of
 
 
 @pytest.mark.parametrize("part", PARTS.values(), ids=PARTS)
@@ -16,7 +16,7 @@ def test_settings_are_valid_runs_that_differ(part: Part) -> None:
     config = load_config(Path("configs/quickstart.yaml"))
     chosen = [changed_config(config, setting.overrides) for setting in part.settings]
     for setting in chosen:
-        combined_utility(setting.objective, setting.properties)  # refuses an objective that does not fit
+        objective_of(setting.objective, setting.properties)  # refuses an objective that does not fit
     objectives = {(repr(setting.objective), repr(setting.properties)) for setting in chosen}
     assert len(objectives) == len(part.settings) == len({setting.label for setting in part.settings})
 

@@ -11,6 +11,7 @@ import pytest
 
 from actors.cluster.gather import gather
 from actors.messages import Batch, Chunk, Experience, LogProbs, Rollout, Scores, UpdateResult
+from allgood.views import PropertyView
 from pipelines.alignment.loop import Assembled, Best, Plan, Roles, State, Step, Validation, align, judged
 from pipelines.cast.collect import Crew
 
@@ -46,7 +47,7 @@ class FakeRoles:
 
     async def score(self, rollout: Rollout) -> Scores:
         values = np.float32([rollout.chunk.seed, rollout.chunk.seed])
-        return Scores("good", values, values, values, values, 0, 0.0)
+        return Scores("good", PropertyView(values, values, values, values), 0, 0.0)
 
     async def reference(self, rollout: Rollout) -> LogProbs:
         return LogProbs(rollout.logprobs, 0.0)
@@ -73,7 +74,7 @@ class FakeRoles:
 
 
 def assemble(experience: Sequence[Experience], state: State) -> Assembled:
-    utilities = np.concatenate([chunk.scores["good"].utilities for chunk in experience])
+    utilities = np.concatenate([chunk.scores["good"].view.utilities for chunk in experience])
     rows = [row for chunk in experience for row in chunk.rollout.logprobs]
     batch = Batch(
         step=state.step,

@@ -5,17 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 from actors.messages import Chunk, Experience, LogProbs, Rollout, Scores
+from allgood.all_good import AllGood
+from allgood.objectives import NormaliseThenSum
+from allgood.treatment import Treatment
+from allgood.views import PropertyView
 from pipelines.alignment.loop import State
 from pipelines.alignment.normalised_batch import assemble_normalised
-from pipelines.config.objectives import NormaliseThenSumObjective
-from pipelines.config.properties import FunctionProperty, IdentityTransform
-from pipelines.objective.combined import combined_utility
-
-RAW = FunctionProperty(function="m:f", transform=IdentityTransform())
 
 
 def scores(values: list[float]) -> Scores:
-    return Scores("p", *(np.float32(values) for _ in range(4)), 0, 0.0)
+    return Scores("p", PropertyView(*(np.float32(values) for _ in range(4))), 0, 0.0)
 
 
 def test_each_propertys_return_is_normalised_within_its_prompt() -> None:
@@ -27,8 +26,8 @@ def test_each_propertys_return_is_normalised_within_its_prompt() -> None:
     a, b = [1.0, 2.0, 6.0, 0.0, 1.0, 5.0], [30.0, 10.0, 20.0, 2.0, float("nan"), 1.0]
     zeros = tuple(np.float32([0.0]) for _ in range(6))
     experience = [Experience(rollout, {"a": scores(a), "b": scores(b)}, LogProbs(zeros, 0.0))]
-    utility = combined_utility(NormaliseThenSumObjective(), {"a": RAW, "b": RAW})
-    assembled = assemble_normalised(experience, State(0, 0, 0.8, {}), utility=utility, max_nan_share=0.5)
+    all_good = AllGood(dict.fromkeys("ab", Treatment(transform="identity")), NormaliseThenSum(("a", "b")))
+    assembled = assemble_normalised(experience, State(0, 0, 0.8, {}), all_good=all_good, max_nan_share=0.5)
 
     kept = [0, 1, 2, 3, 5]  # row 4 has no score of b
     expected = np.zeros(5)

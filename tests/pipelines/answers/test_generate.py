@@ -6,12 +6,17 @@ import io
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.console import Console
 
+from allgood.all_good import AllGood
 from allgood.errors import ConfigError, DataError, ReferenceTableError
+from allgood.formula import Formula
+from allgood.objectives import FormulaUtility
+from allgood.treatment import Treatment
 from pipelines.answers.generate import Generator, canonical, generate
-from pipelines.answers.side_by_side import Answer, Comparison, Judged, show
+from pipelines.answers.side_by_side import Answer, Comparison, show
 from pipelines.config.loading import load_run, save_config
 from tests.pipelines.references.test_table import write_table
 from tests.pipelines.tiny_run import make_base
@@ -91,8 +96,9 @@ def test_prompts_are_read_until_an_empty_line(
 
 
 def test_a_terminal_gets_a_table_and_brackets_stay_brackets() -> None:
-    judged = {"helpful": Judged(1.0, 0.5, 0.62)}
-    answers = tuple(Answer(name, f"[b]{name}[/b] says", judged, 0.62) for name in ("SFT", "aligned"))
+    all_good = AllGood({"helpful": Treatment(references=0.5)}, FormulaUtility(Formula("helpful")))
+    judged = all_good.of_rewards({"helpful": np.float32([1.0])}, ["x"])  # sigma(0.5) = 0.62
+    answers = tuple(Answer(name, f"[b]{name}[/b] says", judged) for name in ("SFT", "aligned"))
     stream = io.StringIO()
     show(
         Comparison("\n\nHuman: [x]\n\nAssistant:", answers, "References come from the reference table."),

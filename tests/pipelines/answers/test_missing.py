@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from allgood.views import PropertyView
 from pipelines.answers.missing import Missing, missing_lines, missing_of, missing_scores
 from pipelines.answers.reading import Answered
-from pipelines.references.cached_samples import PropertyUtilities
 from tests.actors.tiny_models import PROMPTS, tokenizer
 from tests.pipelines.tiny_run import tiny_config
 
@@ -35,7 +35,7 @@ def test_a_scored_answer_without_a_reference_is_counted_apart(tmp_path: Path) ->
     config = tiny_config(tmp_path)
     rewards = np.array([1.0, NAN, NAN, NAN], dtype=np.float32)
     nothing = np.full(4, NAN, dtype=np.float32)
-    missing = missing_of(config, ANSWERS, {"short": PropertyUtilities(rewards, nothing, nothing, nothing)})
+    missing = missing_of(config, ANSWERS, {"short": PropertyView(rewards, nothing, nothing, nothing)})
     assert missing == {"short": Missing(too_long=0, failed=3, without_reference=1)}
     assert "1 answers have no short reference" in missing_lines(config, missing)[1]
 

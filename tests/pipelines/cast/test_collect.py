@@ -7,6 +7,7 @@ import asyncio
 import numpy as np
 
 from actors.messages import Chunk, Experience, LogProbs, Rollout, Scores
+from allgood.views import PropertyView
 from pipelines.cast.collect import Crew, collect_all, make_chunks, purpose_seed
 from pipelines.cast.experience import texts
 from pipelines.data import Prompt
@@ -59,7 +60,7 @@ def test_experience_comes_in_chunk_order_and_progress_counts_prompts() -> None:
 
     async def score(rollout: Rollout) -> Scores:
         values = np.zeros(len(rollout.responses), np.float32)
-        return Scores("a", values, values, values, values, 0, 0.0)
+        return Scores("a", PropertyView(values, values, values, values), 0, 0.0)
 
     async def reference(rollout: Rollout) -> LogProbs:
         return LogProbs(rollout.logprobs, 0.0)

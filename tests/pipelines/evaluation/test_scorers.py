@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from allgood.tilting import tilt
+from allgood.treatment import Treatment
 from pipelines.config.properties import ClassifierProperty, FunctionProperty, Property
 from pipelines.evaluation.efficiency import Efficiency, from_utilities
 from pipelines.evaluation.scorers import (
-    centred,
-    fresh_p_good,
+    fresh_view,
     sft_quantile,
     sft_share_over,
     share_over,
@@ -61,11 +61,11 @@ def function(transform: dict[str, str], reference: dict[str, object]) -> Functio
     )
 
 
-def test_fresh_p_good_is_what_the_property_says_whatever_its_transform() -> None:
+def test_a_fresh_p_good_is_what_the_property_says_whatever_its_transform() -> None:
     def found(setting: Property, rewards: list[list[float]], sft: list[list[float]]) -> list[float]:
         ids = [f"p{index}" for index in range(len(rewards))]
         treatment = fresh_treatment(setting, ids, np.array(sft), None, key="evaluation", temperature=1.0)
-        return fresh_p_good(setting, treatment, np.array(rewards), ids).ravel().tolist()
+        return fresh_view(treatment, np.array(rewards), ids).p_good.ravel().tolist()
 
     log_p = [[np.log(0.2), np.log(0.9), np.nan]]  # sigma(log p) = p / (1 + p) would say 0.167 and 0.474
     for setting in (
@@ -85,7 +85,8 @@ def test_fresh_p_good_is_what_the_property_says_whatever_its_transform() -> None
 
 
 def test_margins_are_centred_and_divided_and_missing_scores_stay_missing() -> None:
-    margins = centred(np.array([[0.0, np.nan], [2.0, 4.0]]), np.array([1.0, 2.0]), temperature=2.0)
+    raw = Treatment(transform="z_score", references={"x": 1.0, "y": 2.0}, temperature=2.0)  # without moments
+    margins = fresh_view(raw, np.array([[0.0, np.nan], [2.0, 4.0]]), ["x", "y"]).margins
     assert margins.ravel().tolist() == pytest.approx([-0.5, np.nan, 0.0, 1.0], nan_ok=True)
 
 

@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from allgood.errors import ConfigError, RoleError
+from actors.messages import Scores
+from allgood.errors import ConfigError, RoleError, TrainingError
+from allgood.views import PropertyView
 from pipelines.alignment.align import run_align
 from pipelines.config.contradictions import refuse_destructive
 from pipelines.config.properties import FunctionProperty, ModelProperty
 from pipelines.config.run import RunConfig
-from pipelines.objective.guards import kl_notice, refuse_unfit_rewards, tilt_notice
+from pipelines.objective.guards import kl_notice, refuse_too_many_failures, refuse_unfit_rewards, tilt_notice
 from tests.pipelines.tiny_run import tiny_config
 
 
@@ -130,3 +132,15 @@ def test_a_run_that_does_not_aim_at_the_tilt_says_why(tmp_path: Path, changes: d
 
 def test_a_run_with_k1_in_the_reward_and_a_fixed_coefficient_aims_at_the_tilt(tmp_path: Path) -> None:
     assert tilt_notice(run(tmp_path, objective={"kind": "weighted_sum"})) is None
+
+
+def scores(utilities: list[float]) -> Scores:
+    return Scores("p", PropertyView(*(np.float32(utilities) for _ in range(4))), 0, 0.0)
+
+
+def test_more_failures_than_allowed_end_the_run_and_name_the_property() -> None:
+    found = {"a": scores([0.0] * 10), "b": scores([np.nan] + [0.0] * 9)}
+    refuse_too_many_failures(found, max_nan_share=0.10, step=3)  # exactly 10 % is allowed
+    found["b"] = scores([np.nan, np.nan] + [0.0] * 8)
+    with pytest.raises(TrainingError, match=r"step 3: 20% of the scores of property b are NaN"):
+        refuse_too_many_failures(found, max_nan_share=0.10, step=3)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from allgood.views import PropertyView
 from pipelines.config.properties import ClassifierProperty
 from pipelines.preview.measures import measures_of, without_failures
-from pipelines.references.cached_samples import CachedSamples, PropertyUtilities
+from pipelines.references.cached_samples import CachedSamples
 
 
 def test_p_good_of_a_classifier_is_its_own_probability() -> None:
@@ -25,7 +26,7 @@ def test_p_good_of_a_classifier_is_its_own_probability() -> None:
         evaluators={},
     )
     values = log_p.numpy()
-    own = {"judge": PropertyUtilities(values, np.zeros_like(values), values, values)}
+    own = {"judge": PropertyView(values, np.zeros_like(values), values, values, "log_prob")}
     settings = {"judge": ClassifierProperty(kind="classifier", model="m")}
     measures = measures_of(without_failures(cached), own, {}, settings)
     found = measures.values[..., measures.names.index("p_good.judge")]

@@ -74,7 +74,7 @@ def test_a_preview_leaves_settings_a_summary_a_page_and_plots(config: RunConfig)
 
 def test_the_own_setting_is_predicted_from_what_training_would_compute(config: RunConfig) -> None:
     cached = load_cached_samples(config, "validation")
-    utilities = cached_utilities(config, cached, ReferenceTable.load(config.base_folder / "references")).combined
+    utilities = cached_utilities(config, cached, ReferenceTable.load(config.base_folder / "references"))
     gain = next(p for p in predict_grid(config).settings[0].predictions if p.k == 2).numbers["utility_gain"]
     best_of_two = utilities.unsqueeze(-1).maximum(utilities.unsqueeze(-2))
     pairs = utilities.shape[1] * (utilities.shape[1] - 1)

@@ -13,18 +13,18 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from actors.messages import Chunk, Rollout
+from actors.messages import Chunk, Experience, LogProbs, Rollout, Scores
 from actors.reward import RewardSpec, RewardWorker
 from allgood.errors import ReferenceTableError
 from allgood.scorers.spec import FunctionSpec
 from pipelines.alignment.setup import set_up
+from pipelines.cast.experience import judged
 from pipelines.config.run import RunConfig
 from pipelines.references.cached_samples import (
     CachedSamples,
     cached_utilities,
-    combine_utilities,
+    judged_samples,
     load_cached_samples,
-    property_utilities,
 )
 from pipelines.references.table import ReferenceTable
 from pipelines.run.folder import RunFolder
@@ -50,7 +50,7 @@ def rollout_of(cached: CachedSamples) -> Rollout:
     return Rollout(chunk, (), (), (), (), responses, reasons, 0, 0.0)
 
 
-def scored_by_workers(config: RunConfig, cached: CachedSamples) -> tuple[dict[str, object], np.ndarray]:
+def scored_by_workers(config: RunConfig, cached: CachedSamples) -> tuple[dict[str, Scores], np.ndarray]:
     """Scores and combined utilities as a run gets them."""
     setup, rollout = set_up(config), rollout_of(cached)
     scores = {}
@@ -58,18 +58,19 @@ def scored_by_workers(config: RunConfig, cached: CachedSamples) -> tuple[dict[st
         worker = RewardWorker(RewardSpec(name, FunctionSpec(config.properties[name].function)))
         worker.set_treatment(treatment)
         scores[name] = worker.score(rollout, "arm")
-    return scores, setup.utility(scores, rollout.finish_reasons).reshape(-1, cached.num_samples)
+    found = judged([Experience(rollout, scores, LogProbs((), 0.0))], setup.all_good)
+    return scores, found.utilities.reshape(-1, cached.num_samples)
 
 
 def test_cached_utilities_are_those_of_the_reward_actor_and_the_objective(config: RunConfig) -> None:
     penalised = config.model_copy(update={"missing_eos_penalty": 0.5})
     cached = load_cached_samples(penalised, "alignment")
-    found = cached_utilities(penalised, cached, table_of(config))
+    found = judged_samples(penalised, cached, table_of(config))
     scores, combined = scored_by_workers(penalised, cached)
-    np.testing.assert_array_equal(found.combined.numpy(), combined)
+    np.testing.assert_array_equal(found.utilities, combined)
     for name, part in found.properties.items():
         for field in ("rewards", "references", "margins", "utilities"):
-            np.testing.assert_array_equal(getattr(part, field).ravel(), getattr(scores[name], field))
+            np.testing.assert_array_equal(getattr(part, field).ravel(), getattr(scores[name].view, field))
 
 
 DRAWS = {"kind": "draws", "num": 5}
@@ -106,10 +107,10 @@ def test_every_transform_and_reference_is_the_same_in_preview_and_training(
 ) -> None:
     chosen = with_property(config, transform=transform, reference=reference)
     cached = load_cached_samples(chosen, "alignment")
-    found = cached_utilities(chosen, cached, table_of(config))
+    found = judged_samples(chosen, cached, table_of(config))
     scores, combined = scored_by_workers(chosen, cached)
-    np.testing.assert_array_equal(found.combined.numpy(), combined)
-    np.testing.assert_array_equal(found.properties["short"].utilities.ravel(), scores["short"].utilities)
+    np.testing.assert_array_equal(found.utilities, combined)
+    np.testing.assert_array_equal(found.properties["short"].utilities.ravel(), scores["short"].view.utilities)
     assert np.isfinite(combined).all()
     assert len(np.unique(combined)) > 10
 
@@ -118,7 +119,7 @@ def test_utilities_are_those_of_the_mathematics(config: RunConfig) -> None:
     chosen = with_property(config, transform={"kind": "log_mean_sigmoid"}, reference=DRAWS)
     cached = load_cached_samples(chosen, "alignment")
     rewards = cached.rewards["short"]
-    found = property_utilities(chosen, cached, table_of(config), name="short")
+    found = judged_samples(chosen, cached, table_of(config)).properties["short"]
     # the draws are the prompt's first five samples
     expected = torch.sigmoid(rewards[:, :, None] - rewards[:, None, :5]).mean(-1).log()
     np.testing.assert_allclose(found.utilities, expected, rtol=1e-4)
@@ -127,16 +128,16 @@ def test_utilities_are_those_of_the_mathematics(config: RunConfig) -> None:
     everything = torch.cat(
         [load_cached_samples(config, split).rewards["short"] for split in ("alignment", "validation")]
     )
-    utilities = property_utilities(scored, cached, table_of(config), name="short").utilities
+    utilities = judged_samples(scored, cached, table_of(config)).properties["short"].utilities
     np.testing.assert_allclose(utilities, (rewards - everything.mean()) / everything.std(), rtol=1e-4, atol=1e-5)
 
 
 def test_a_formula_takes_every_log_probability(config: RunConfig) -> None:
     values = with_property(config, transform={"kind": "calibrated"}, reference=DRAWS).model_dump()
     chosen = RunConfig.model_validate(values | {"objective": {"kind": "formula"}})
-    found = cached_utilities(chosen, load_cached_samples(chosen, "alignment"), table_of(config))
+    found = judged_samples(chosen, load_cached_samples(chosen, "alignment"), table_of(config))
     parts = sum(part.utilities.astype(np.float64) for part in found.properties.values())
-    np.testing.assert_allclose(found.combined, parts, rtol=1e-5)
+    np.testing.assert_allclose(found.utilities, parts, rtol=1e-5)
 
 
 def test_more_draws_than_samples_are_refused_with_the_prompt(config: RunConfig) -> None:
@@ -160,13 +161,6 @@ def test_samples_come_in_order_with_everything_that_was_kept(config: RunConfig) 
 def test_only_the_prompts_asked_for_are_read(config: RunConfig) -> None:
     ids = load_cached_samples(config, "alignment").prompt_ids[2:5]
     assert load_cached_samples(config, "alignment", prompt_ids=[*ids, "unknown"]).prompt_ids == ids
-
-
-def test_a_part_that_was_kept_combines_to_the_same_utility(config: RunConfig) -> None:
-    cached, table = load_cached_samples(config, "validation"), table_of(config)
-    parts = {name: property_utilities(config, cached, table, name=name) for name in config.properties}
-    whole = cached_utilities(config, cached, table)
-    assert torch.equal(combine_utilities(config, cached, parts), whole.combined)
 
 
 def test_a_sample_is_all_good_at_or_over_every_bar_and_a_missing_score_is_over_none(config: RunConfig) -> None:
@@ -209,8 +203,9 @@ def test_a_failed_score_stays_missing(config: RunConfig, tmp_path: Path) -> None
 
     broken = rewritten(config, tmp_path, fail)
     cached = load_cached_samples(broken, "alignment")
-    found = cached_utilities(broken, cached, table_of(broken))
-    assert int(torch.isnan(found.combined).sum()) == 1
+    found = judged_samples(broken, cached, table_of(broken))
+    assert int(found.failed.sum()) == 1
+    assert torch.equal(torch.isnan(cached_utilities(broken, cached, table_of(broken))), torch.from_numpy(found.failed))
     assert np.isnan(found.properties["short"].utilities).sum() == 1
     assert not np.isnan(found.properties["vowels"].utilities).any()
     assert pq.read_table(RunFolder(broken.base_folder).references / "samples.parquet").num_rows == 14 * 8
