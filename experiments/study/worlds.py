@@ -29,6 +29,7 @@ from pipelines.evaluation.samples import test_prompts
 from pipelines.objective.gold import gold_of
 from pipelines.output.files import write_json
 from pipelines.output.stamp import stamped
+from pipelines.output.typed_json import as_json
 from pipelines.references.build import build_references
 from pipelines.run.folder import RunFolder
 from pipelines.training.parallel import SideJob, train_rewards, train_side_by_side
@@ -85,9 +86,9 @@ def measure_arms(
     return {
         "seed": config.seed,
         "shortcut_strength": config.world.shortcut_strength,
-        "sft": sft_entry(measured(sft)) | of_sft,
+        "sft": as_json(sft_entry(measured(sft))) | of_sft,
         "arms": [
-            arm_entry(run, measured(run.samples))
+            as_json(arm_entry(run, measured(run.samples)))
             | {"target_kl": target, "weights": stored_weights(run.arm.config)}
             | held_out
             | _training(run)
@@ -135,10 +136,9 @@ def _training(run: ArmRun) -> dict[str, Any]:
 
 
 def without_details(numbers: Mapping[str, Any]) -> dict[str, Any]:
-    """The numbers of a world as they are stored: no folders, and of each measurement the improvement per prompt."""
+    """The numbers of a world as they are stored: no folders, and of each measurement the headlines."""
 
     def shortened(policy: Mapping[str, Any]) -> dict[str, Any]:
-        kept = {name: value for name, value in policy.items() if name not in ("measurement", "folder")}
-        return kept | {"improvement": policy["measurement"]["gold"]["improvement"]}
+        return {name: value for name, value in policy.items() if name not in ("measurement", "folder")}
 
     return {**numbers, "sft": shortened(numbers["sft"]), "arms": [shortened(arm) for arm in numbers["arms"]]}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
 
 from allgood.errors import ConfigError
 from pipelines.comparison.arms import Arm, ArmRun, arm_of, kept_actors, lsc_sum, raw_sum, run_arms, sample_policy
@@ -17,12 +17,14 @@ from pipelines.comparison.summary import arm_entry, chosen_arm, final_table, sft
 from pipelines.config.loading import save_config
 from pipelines.config.run import RunConfig
 from pipelines.data import prepare_anew
+from pipelines.evaluation.entry import Comparison
 from pipelines.evaluation.measure import Measurement, PolicySamples, measure
 from pipelines.evaluation.samples import test_prompts
 from pipelines.objective.gold import gold_of
 from pipelines.output.files import write_json
 from pipelines.output.progress import say
-from pipelines.output.stamp import stamped
+from pipelines.output.stamp import NUMBERS_VERSION
+from pipelines.output.typed_json import as_json
 from pipelines.references.build import build_references
 from pipelines.reporting.report import write_group_report
 from pipelines.run.folder import RunFolder
@@ -32,7 +34,7 @@ from pipelines.training.sft import train_sft
 from pipelines.world.write import write_world
 
 
-def run_quickstart(config: RunConfig) -> dict[str, Any]:
+def run_quickstart(config: RunConfig) -> Comparison:
     """Run the chain of `config` and return what `summary.json` holds.
 
     Raises:
@@ -49,12 +51,13 @@ def run_quickstart(config: RunConfig) -> dict[str, Any]:
         train_sft(config)
         reward_reports = train_rewards(config)
         arms, sft = _align(config)
-    summary = stamped(summarise(config, arms, sft)) | {
-        "reward_models": reward_reports,
-        "seconds": time.monotonic() - started,
-        "report": str(folder.report),
-    }
-    write_json(folder.summary, summary)
+    summary = replace(
+        summarise(config, arms, sft),
+        reward_models=reward_reports,
+        seconds=time.monotonic() - started,
+        report=str(folder.report),
+    )
+    write_json(folder.summary, as_json(summary))
     write_group_report(folder.path, summary)
     say(final_table(summary))
     return summary
@@ -78,7 +81,7 @@ def configured_arms(config: RunConfig) -> list[Arm]:
     ]
 
 
-def summarise(config: RunConfig, arms: Sequence[ArmRun], sft: PolicySamples) -> dict[str, Any]:
+def summarise(config: RunConfig, arms: Sequence[ArmRun], sft: PolicySamples) -> Comparison:
     """The numbers of a comparison: SFT, every arm against it, and the arm chosen on validation prompts."""
     gold = gold_of(config)
     assert gold is not None
@@ -86,9 +89,10 @@ def summarise(config: RunConfig, arms: Sequence[ArmRun], sft: PolicySamples) -> 
     def measured(samples: PolicySamples) -> Measurement:
         return measure(samples, sft, gold.bars, seed=config.seed, num_bootstrap=config.evaluate.bootstrap)
 
-    return {
-        "name": config.name,
-        "sft": sft_entry(measured(sft)),
-        "arms": [arm_entry(run, measured(run.samples)) for run in arms],
-        "chosen_arm": chosen_arm([run.summary for run in arms]),
-    }
+    return Comparison(
+        numbers_version=NUMBERS_VERSION,
+        name=config.name,
+        sft=sft_entry(measured(sft)),
+        arms=tuple(arm_entry(run, measured(run.samples)) for run in arms),
+        chosen_arm=chosen_arm([run.summary for run in arms]),
+    )

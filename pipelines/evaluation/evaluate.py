@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,18 +18,18 @@ from allgood.errors import ConfigError
 from allgood.views import PropertyView
 from pipelines.config.run import RunConfig
 from pipelines.evaluation.efficiency import efficiency
-from pipelines.evaluation.entry import policy_entry
+from pipelines.evaluation.entry import headlines
 from pipelines.evaluation.estimates import PerPrompt, known_estimates
-from pipelines.evaluation.findings import ByPolicy, Settings, findings, finite
+from pipelines.evaluation.findings import Settings, findings
 from pipelines.evaluation.judges import Duel, HttpJudge
 from pipelines.evaluation.measure import FloatGrid
-from pipelines.evaluation.sample_table import ranked_by, sample_table
+from pipelines.evaluation.measurements import ByPolicy, JudgedProperty, JudgeFindings, Measurements
 from pipelines.evaluation.samples import Drawn, ScoredSamples, draw_samples, save_samples, test_prompts
 from pipelines.evaluation.scorers import fresh_view
 from pipelines.objective.gold import gold_of, try_gold
 from pipelines.output.files import write_json
 from pipelines.output.progress import say, track
-from pipelines.output.stamp import stamped
+from pipelines.output.typed_json import as_json
 from pipelines.references.keys import temperature
 from pipelines.references.treatments import fresh_treatment
 from pipelines.run.folder import RunFolder
@@ -39,7 +39,7 @@ from pipelines.run.tracking import Tracker, stage_of
 SAMPLES, MEASUREMENTS = "samples.parquet", "measurements.json"
 
 
-def evaluate(config: RunConfig) -> dict[str, Any]:
+def evaluate(config: RunConfig) -> Measurements:
     """Measure a finished run; writes `evaluation/` and the headlines into `summary.json`. Returns the measurements.
 
     Raises:
@@ -55,25 +55,22 @@ def evaluate(config: RunConfig) -> dict[str, Any]:
     with ray_session():
         drawn = draw_samples(config, prompts)
     save_samples(drawn.aligned, folder.evaluation / SAMPLES)
-    measurements = measured(config, drawn) | {"judge": judged(config, judge, drawn)}
-    measurements["notes"] = notes(config, measurements)
-    measurements = stamped(finite(measurements))
-    write_json(folder.evaluation / MEASUREMENTS, measurements)
-    found = headlines(measurements)
-    write_json(folder.summary, _summary(folder) | {"evaluation": found})
-    _track(config, found, measurements)
+    measurements = measured(config, drawn, judged(config, judge, drawn))
+    write_json(folder.evaluation / MEASUREMENTS, as_json(measurements))
+    write_json(folder.summary, _summary(folder) | {"evaluation": as_json(headlines(measurements))})
+    _track(config, measurements)
     say(f"evaluation on {len(prompts)} test prompts: {folder.evaluation / MEASUREMENTS}")
     return measurements
 
 
-def _track(config: RunConfig, found: Mapping[str, Any], measurements: Mapping[str, Any]) -> None:
+def _track(config: RunConfig, measurements: Measurements) -> None:
     with Tracker(stage_of(config, "evaluate", config.folder)) as tracker:
-        tracker.summary({**found, "judge": measurements["judge"]})
-        tracker.records("responses", measurements["table"])
+        tracker.summary({**as_json(headlines(measurements)), "judge": as_json(measurements.judge)})
+        tracker.records("responses", as_json(measurements.table))
 
 
-def measured(config: RunConfig, drawn: Drawn) -> dict[str, Any]:
-    """All numbers that need no judge outside."""
+def measured(config: RunConfig, drawn: Drawn, judge: JudgeFindings | None = None) -> Measurements:
+    """All numbers, with what a judge outside said, and the notes that a reader needs."""
     aligned, sft, canned = drawn.aligned, drawn.sft, drawn.canned
     gold = gold_of(config)
     settings = Settings(
@@ -87,16 +84,12 @@ def measured(config: RunConfig, drawn: Drawn) -> dict[str, Any]:
         aligned,
         sft,
         settings,
-        margins=ByPolicy(_margins(ours), _margins(theirs)),
-        p_good=ByPolicy(*({name: view.p_good for name, view in views.items()} for views in (ours, theirs))),
+        margins=ByPolicy(sft=_margins(theirs), aligned=_margins(ours)),
+        p_good=ByPolicy(sft=_p_good(theirs), aligned=_p_good(ours)),
+        efficiency=efficiency(config, _summary(RunFolder(config.folder)).get("validation", {})),
+        judge=judge,
     )
-    share = efficiency(config, _summary(RunFolder(config.folder)).get("validation", {}))
-    return found | {
-        "efficiency": None if isinstance(share, str) else asdict(share),
-        "efficiency_missing": share if isinstance(share, str) else None,
-        "table": sample_table(aligned, sft),
-        "table_ranked_by": ranked_by(aligned),
-    }
+    return replace(found, notes=notes(config, found))
 
 
 def _views(
@@ -120,6 +113,10 @@ def _margins(views: Mapping[str, PropertyView]) -> dict[str, FloatGrid]:
     return {name: view.margins.astype(np.float64) for name, view in views.items()}
 
 
+def _p_good(views: Mapping[str, PropertyView]) -> dict[str, FloatGrid]:
+    return {name: view.p_good for name, view in views.items()}
+
+
 def http_judge(config: RunConfig) -> HttpJudge | None:
     """The configured judge, if any.
 
@@ -130,12 +127,12 @@ def http_judge(config: RunConfig) -> HttpJudge | None:
     return None if url is None or model is None else HttpJudge(url, model)
 
 
-def judged(config: RunConfig, judge: HttpJudge | None, drawn: Drawn) -> dict[str, Any] | None:
+def judged(config: RunConfig, judge: HttpJudge | None, drawn: Drawn) -> JudgeFindings | None:
     """The judge's win rate per property: the first sample of each prompt against the first SFT sample."""
     if judge is None:
         return None
     aligned, sft = drawn.aligned, drawn.sft
-    found: dict[str, Any] = {"url": judge.url, "model": judge.model, "properties": {}}
+    found: dict[str, JudgedProperty] = {}
     for name in config.properties:
         duels = [
             Duel(name, prompt, ours[0], theirs[0])
@@ -148,56 +145,42 @@ def judged(config: RunConfig, judge: HttpJudge | None, drawn: Drawn) -> dict[str
         estimates = known_estimates(
             {"win_rate": verdicts.wins}, seed=config.seed, num_bootstrap=config.evaluate.bootstrap
         )
-        found["properties"][name] = {
-            "win_rate": asdict(estimates["win_rate"]) if estimates else None,
-            "num_failed": verdicts.num_failed,
-            "share_consistent": verdicts.share_consistent,
-            "first_failure": verdicts.first_failure,
-        }
-    return found
+        found[name] = JudgedProperty(
+            win_rate=estimates.get("win_rate"),
+            num_failed=verdicts.num_failed,
+            share_consistent=verdicts.share_consistent,
+            first_failure=verdicts.first_failure,
+        )
+    return JudgeFindings(url=judge.url, model=judge.model, properties=found)
 
 
-def headlines(measurements: Mapping[str, Any]) -> dict[str, Any]:
-    """What `summary.json` holds of an evaluation, under the names that a comparison uses."""
-    return {
-        "num_prompts": measurements["num_prompts"],
-        "num_samples": measurements["num_samples"],
-        "sft": policy_entry(measurements["sft"]),
-        "aligned": policy_entry(measurements["aligned"]),
-        "evaluator_2_win_rates": {
-            name: found["over_quantile"]["value"] for name, found in measurements["evaluators"].items()
-        },
-        "efficiency": measurements["efficiency"]["value"] if measurements["efficiency"] else None,
-    }
-
-
-def notes(config: RunConfig, measurements: Mapping[str, Any]) -> list[str]:
+def notes(config: RunConfig, measurements: Measurements) -> tuple[str, ...]:
     """What a reader must know about who judged here, and who did not."""
     found = []
-    if measurements["aligned"]["gold"] is None:
+    if measurements.aligned.gold is None:
         found.append("There is no gold for this data, so no both-good rate; good would need a bar that no model sets.")
-        if measurements["judge"] is None:
+        if measurements.judge is None:
             found.append("Evaluator 1 was left out: it needs gold or an HTTP judge (evaluate.judge_url).")
-    missing = [name for name in config.properties if name not in measurements["evaluators"]]
+    missing = [name for name in config.properties if name not in measurements.evaluators]
     if missing:
         found.append(
             f"No held-out preference model was trained for {', '.join(missing)}, so evaluator 2 is left out there; "
             "`allgood reward --held-out` trains what `properties.<name>.evaluator` describes."
         )
-    if measurements["evaluators"]:
+    if measurements.evaluators:
         found.append(
             "Held-out preference models are trained on the pairs of the alignment prompts with another seed. Where "
             "they share a backbone with the training reward model, their agreement says nothing about reward hacking."
         )
     found.append(
-        f"References of test prompts come from {measurements['num_sft_samples']} SFT samples per prompt, not from the "
+        f"References of test prompts come from {measurements.num_sft_samples} SFT samples per prompt, not from the "
         "reference table, which holds no test prompts."
     )
-    if measurements["efficiency"] is None:
-        found.append(f"Efficiency was left out: {measurements['efficiency_missing']}.")
-    elif not measurements["efficiency"]["reliable"]:
+    if measurements.efficiency is None:
+        found.append(f"Efficiency was left out: {measurements.efficiency_missing}.")
+    elif not measurements.efficiency.reliable:
         found.append("The tilt has too few samples for this KL, so the efficiency is too high.")
-    return found
+    return tuple(found)
 
 
 def _summary(folder: RunFolder) -> dict[str, Any]:

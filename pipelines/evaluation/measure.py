@@ -8,8 +8,7 @@ halves of its samples, because a response never competes with itself. Good means
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,7 +49,7 @@ class PolicySamples:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class GoldMeasurement:
     """What gold says. Rates are shares of pairs (win rates) or of responses (good rates)."""
 
@@ -58,7 +57,7 @@ class GoldMeasurement:
     gold_win_rates: dict[str, Estimate]
     both_win_rate: Estimate  # at least as good in every property and better in one
     evaluator_1_win_rate: Estimate  # answers drawn from Bradley-Terry on gold; mean over properties
-    evaluator_1_win_rates: dict[str, Estimate]
+    evaluator_1_win_rates: dict[str, Estimate] | None = None  # always there, but in measurements of early versions
     both_good_rate: Estimate
     both_good_gain: Estimate  # minus the SFT policy's, paired by prompt
     good_rates: dict[str, Estimate]
@@ -78,10 +77,6 @@ class Measurement:
     shortcut_rates: dict[str, Estimate]
     share_cut: Estimate  # responses that ended at the length limit
     gold: GoldMeasurement | None
-
-    def as_json(self) -> dict[str, Any]:
-        """Nested dicts of plain numbers."""
-        return asdict(self)
 
 
 def measure(

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from pipelines.evaluation.measure import FloatGrid
+from pipelines.evaluation.measurements import SampleRow
 from pipelines.evaluation.samples import ScoredSamples
 
 NUM_ROWS = 6  # of each kind, each from another prompt
 
 
-def sample_table(aligned: ScoredSamples, sft: ScoredSamples) -> list[dict[str, Any]]:
+def sample_table(aligned: ScoredSamples, sft: ScoredSamples) -> tuple[SampleRow, ...]:
     """Rows "best" and "worst" (by gold, else evaluators, else rewards) and "most changed" (by log pi/pi_0)."""
     value = _value(aligned, sft)
     kinds = {"best": -value, "worst": value, "most changed": -aligned.policy.kl}
-    return [
+    return tuple(
         _row(kind, aligned, sft, prompt, sample)
         for kind, order in kinds.items()
         for prompt, sample in _first_of_prompts(order)
-    ]
+    )
 
 
 def ranked_by(samples: ScoredSamples) -> str:
@@ -48,24 +47,22 @@ def _first_of_prompts(order: FloatGrid) -> list[tuple[int, int]]:
     return [(prompt, int(best[prompt])) for prompt in prompts[:NUM_ROWS]]
 
 
-def _row(kind: str, aligned: ScoredSamples, sft: ScoredSamples, prompt: int, sample: int) -> dict[str, Any]:
-    return {
-        "kind": kind,
-        "prompt_id": aligned.policy.prompt_ids[prompt],
-        "prompt": aligned.prompts[prompt],
-        "response": aligned.policy.responses[prompt][sample],
-        "sft_response": sft.policy.responses[prompt][0],
-        "kl": float(aligned.policy.kl[prompt, sample]),
-        "numbers": _numbers(aligned, prompt, sample),
-        "sft_numbers": _numbers(sft, prompt, 0),
-    }
+def _row(kind: str, aligned: ScoredSamples, sft: ScoredSamples, prompt: int, sample: int) -> SampleRow:
+    return SampleRow(
+        kind=kind,
+        prompt_id=aligned.policy.prompt_ids[prompt],
+        prompt=aligned.prompts[prompt],
+        response=aligned.policy.responses[prompt][sample],
+        sft_response=sft.policy.responses[prompt][0],
+        kl=float(aligned.policy.kl[prompt, sample]),
+        numbers=_numbers(aligned, prompt, sample),
+        sft_numbers=_numbers(sft, prompt, 0),
+    )
 
 
-def _numbers(samples: ScoredSamples, prompt: int, sample: int) -> dict[str, float | None]:
+def _numbers(samples: ScoredSamples, prompt: int, sample: int) -> dict[str, float]:
     """Per property and scorer, such as "helpful gold"."""
     by_kind = {"gold": samples.policy.gold, "reward": samples.rewards, "evaluator": samples.evaluators}
     return {
-        f"{name} {kind}": float(grid[prompt, sample]) if np.isfinite(grid[prompt, sample]) else None
-        for kind, grids in by_kind.items()
-        for name, grid in grids.items()
+        f"{name} {kind}": float(grid[prompt, sample]) for kind, grids in by_kind.items() for name, grid in grids.items()
     }

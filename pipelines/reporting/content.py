@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,15 @@ import pyarrow.parquet as pq
 
 from pipelines.config.loading import load_run
 from pipelines.config.run import RunConfig
+from pipelines.evaluation.entry import ArmSummary, Comparison, Headlines, policy_entry
+from pipelines.evaluation.measurements import Measurements
 from pipelines.output.metrics_log import MetricsLog
+from pipelines.output.typed_json import read_json
 from pipelines.references.table import MANIFEST, TABLE
 from pipelines.run.folder import RunFolder
 
-Entry = Mapping[str, Any]
-"""Flat headline numbers of one policy, as in `summary.json`."""
+Report = Mapping[str, Any]
+"""What a training left in its `report.json`, or a manifest."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,7 @@ class Policy:
     """An aligned policy: its numbers, and what was logged while it was trained."""
 
     name: str
-    entry: Entry
+    arm: ArmSummary
     metrics: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
     samples: Sequence[Mapping[str, Any]] = field(default_factory=tuple)  # the last validation samples
 
@@ -36,7 +40,7 @@ class TrainedScorer:
     """A reward model, held-out evaluator or probe: its report, and its reliability plot where there is one."""
 
     label: str
-    report: Entry
+    report: Report
     reliability: bytes | None
 
 
@@ -49,15 +53,15 @@ class Content:
     config: RunConfig
     config_text: str
     hashes: Mapping[str, str]
-    sft: Entry | None
+    sft: Headlines | None
     policies: Sequence[Policy]
     chosen: int | None
-    measurements: Entry | None  # of `allgood evaluate`, for a single run
+    measurements: Measurements | None  # of `allgood evaluate`, for a single run
     scorers: Sequence[TrainedScorer]
-    sft_report: Entry | None
-    references: Entry | None  # the manifest
+    sft_report: Report | None
+    references: Report | None  # the manifest
     reference_rows: Sequence[Mapping[str, Any]]
-    data_report: Entry | None
+    data_report: Report | None
     notes: Sequence[str]
 
 
@@ -66,64 +70,62 @@ def run_content(run_folder: Path) -> Content:
 
     Raises:
         ConfigError: The folder holds no run.
+        DataError: This version does not know how to read its measurements.
     """
     folder = RunFolder(run_folder)
     config, text = _config(folder)
     summary = read_summary(folder)
-    measurements = _json(folder.evaluation / "measurements.json")
-    evaluation = summary.get("evaluation") or {}
-    entry = {**evaluation.get("aligned", {}), "gamma": summary.get("gamma"), "seconds": summary.get("seconds")}
-    entry["objective"] = config.objective.kind
-    if not evaluation:
-        entry["kl"] = summary.get("kl")
-    if measurements and not entry.get("improvement"):
-        entry |= _learned_improvement(measurements)
-    policy = Policy(config.name, entry, MetricsLog(folder.metrics).read(), _last_samples(folder.samples))
-    notes = list((measurements or {}).get("notes", ()))
-    if measurements is None:
-        notes.append("This run was not evaluated on test prompts; `allgood evaluate RUN` does that.")
+    path = folder.evaluation / "measurements.json"
+    measurements = read_json(Measurements, path) if path.is_file() else None
+    arm = ArmSummary(
+        objective=config.objective.kind,
+        gamma=summary.get("gamma"),
+        seconds=summary.get("seconds"),
+        headlines=_aligned(measurements) if measurements else Headlines(kl=summary.get("kl")),
+    )
+    policy = Policy(config.name, arm, MetricsLog(folder.metrics).read(), _last_samples(folder.samples))
+    not_evaluated = "This run was not evaluated on test prompts; `allgood evaluate RUN` does that."
     return _content(
         config,
         text,
         title=f"Run {config.name}",
-        subtitle=_subtitle(evaluation, summary.get("steps")),
-        sft=evaluation.get("sft"),
+        subtitle=_subtitle(measurements, summary.get("steps")),
+        sft=policy_entry(measurements.sft) if measurements else None,
         policies=[policy],
         chosen=None,
         measurements=measurements,
-        notes=notes,
+        notes=measurements.notes if measurements else [not_evaluated],
     )
 
 
-def group_content(folder: Path, summary: Mapping[str, Any]) -> Content:
-    """Several arms on one base. `summary` has `sft`, `arms` and `chosen_arm`; arms trained in `arms/<name>` add curves.
+def group_content(folder: Path, summary: Comparison) -> Content:
+    """Several arms on one base; those trained in `arms/<name>` add curves.
 
     Raises:
         ConfigError: The folder holds no run file.
     """
     config, text = _config(RunFolder(folder))
     policies = []
-    for entry in summary["arms"]:
-        name = str(entry.get("name") or f"{entry['objective']}_{entry['gamma']:.4g}")
-        arm = RunFolder(folder / "arms" / name)
-        policies.append(Policy(name, entry, MetricsLog(arm.metrics).read(), _last_samples(arm.samples)))
+    for arm in summary.arms:
+        name = arm.name or f"{arm.objective}_{arm.gamma:.4g}"
+        run = RunFolder(folder / "arms" / name)
+        policies.append(Policy(name, arm, MetricsLog(run.metrics).read(), _last_samples(run.samples)))
     notes = [
         "Measured by gold alone. The learned evaluators of the paper (held-out preference models) are not used here; "
         "`allgood evaluate` uses them where they were trained.",
         "Arms are to be compared at equal KL, not at equal gamma: the utilities of different objectives have different "
         "scales. One seed cannot decide between objectives; the study compares them over seeds.",
-        *summary.get("notes", ()),
+        *(summary.notes or ()),
     ]
-    seconds = summary.get("seconds")
-    took = f", {seconds / 60:.1f} minutes in all" if seconds else ""
+    took = f", {summary.seconds / 60:.1f} minutes in all" if summary.seconds else ""
     return _content(
         config,
         text,
         title=f"Comparison {config.name}",
         subtitle=f"{len(policies)} aligned policies against one SFT policy{took}",
-        sft=summary["sft"],
+        sft=summary.sft.headlines,
         policies=policies,
-        chosen=summary.get("chosen_arm"),
+        chosen=summary.chosen_arm,
         measurements=None,
         notes=notes,
     )
@@ -172,21 +174,22 @@ def _config(folder: RunFolder) -> tuple[RunConfig, str]:
     return load_run(folder.path), folder.config.read_text(encoding="utf-8")
 
 
-def _learned_improvement(measurements: Mapping[str, Any]) -> dict[str, Any]:
-    """Where there is no gold: the gain per prompt by held-out evaluators, or else by the training rewards."""
-    for judge, key in (("evaluator 2", "evaluators"), ("training reward", "reward_models")):
-        if measurements[key]:
-            known = {name: found["improvement"] for name, found in measurements[key].items()}
-            gains = {name: found for name, found in known.items() if found["mean"] is not None}  # null: no score at all
-            return {"improvement": gains, "improvement_by": judge}
-    return {}
+def _aligned(measurements: Measurements) -> Headlines:
+    """Where there is no gold, the gain per prompt is that by held-out evaluators, or else by the training rewards."""
+    headlines = policy_entry(measurements.aligned)
+    if headlines.improvement:
+        return headlines
+    judged = measurements.evaluators or measurements.reward_models
+    gains = {name: found.improvement for name, found in judged.items() if math.isfinite(found.improvement.mean)}
+    judge = "evaluator 2" if measurements.evaluators else "training reward"
+    return replace(headlines, improvement=gains, improvement_by=judge)
 
 
-def _subtitle(evaluation: Entry, steps: int | None) -> str:
+def _subtitle(measurements: Measurements | None, steps: int | None) -> str:
     trained = f"{steps} steps" if steps is not None else "not trained to the end"
-    if not evaluation:
+    if measurements is None:
         return f"{trained}, not evaluated on test prompts"
-    return f"{trained}, measured on {evaluation['num_prompts']} test prompts × {evaluation['num_samples']} samples"
+    return f"{trained}, measured on {measurements.num_prompts} test prompts × {measurements.num_samples} samples"
 
 
 def _last_samples(path: Path) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -142,7 +143,7 @@ def page(title: str, subtitle: str, sections: Sequence[Section]) -> str:
 
 def number(value: float | None, digits: int = 3) -> str:
     """A number with fixed digits; a dash where there is none."""
-    return "–" if value is None else f"{value:.{digits}f}"
+    return "–" if value is None or math.isnan(value) else f"{value:.{digits}f}"
 
 
 def with_interval(value: float | None, low: float | None, high: float | None, digits: int = 3) -> str:

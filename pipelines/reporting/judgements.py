@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipelines.reporting.content import Content, Entry
+from pipelines.evaluation.estimates import Estimate
+from pipelines.evaluation.measurements import JudgeFindings, Measurements, SampleRow
+from pipelines.reporting.content import Content
 from pipelines.reporting.html import Markup, Picture, Section, heading, number, paragraph, table, with_interval
 
 NUM_SHOWN = 3  # best and worst validation samples of a group's policy
@@ -20,32 +22,32 @@ def evaluators(content: Content) -> Section:
             title, [paragraph("No learned evaluator and no judge was asked; gold alone measured, where it exists.")]
         )
     body: list[Markup | Picture] = []
-    if found["evaluators"]:
+    if found.evaluators:
         columns = ["property", "bar: SFT quantile", "over the bar", "SFT over it", "against a random SFT sample"]
         rows = [
             [
                 name,
-                f"{part['quantile']:.0%}",
-                _ci(part, "over_quantile"),
-                _ci(part, "sft_over_quantile"),
-                _ci(part, "win_rate"),
+                f"{part.quantile:.0%}",
+                _ci(part.over_quantile),
+                _ci(part.sft_over_quantile),
+                _ci(part.win_rate),
             ]
-            for name, part in found["evaluators"].items()
+            for name, part in found.evaluators.items()
         ]
         body.append(table(columns, rows, caption="Evaluator 2: held-out preference models"))
     else:
         body.append(paragraph("Evaluator 2 was not used: no held-out preference model was trained for this run."))
-    body.append(_judge(found["judge"]) if found["judge"] else paragraph("No HTTP judge was configured."))
+    body.append(_judge(found.judge) if found.judge else paragraph("No HTTP judge was configured."))
     return Section(title, body)
 
 
-def _judge(judge: Entry) -> Markup:
+def _judge(judge: JudgeFindings) -> Markup:
     rows = [
-        [name, _ci(part, "win_rate"), number(part["share_consistent"], 2), str(part["num_failed"])]
-        for name, part in judge["properties"].items()
+        [name, _ci(part.win_rate), number(part.share_consistent, 2), str(part.num_failed)]
+        for name, part in judge.properties.items()
     ]
     columns = ["property", "win rate against SFT", "same verdict in both orders", "unreadable"]
-    return table(columns, rows, caption=f"HTTP judge {judge['model']}, each pair asked in both orders, ties one half")
+    return table(columns, rows, caption=f"HTTP judge {judge.model}, each pair asked in both orders, ties one half")
 
 
 def learned_scorers(content: Content) -> Section:
@@ -54,16 +56,15 @@ def learned_scorers(content: Content) -> Section:
     found = content.measurements
     if found is None:
         return Section(title, [paragraph("Saturation, agreement and efficiency come with `allgood evaluate`.")])
-    models: Mapping[str, Any] = found["reward_models"]
     gains = [
         [
             name,
-            _ci(part, "gain"),
-            _ci(part, "win_rate"),
-            *(number(part["saturation"][who]["mean_p_good"], 2) for who in ("sft", "aligned")),
-            *(number(part["saturation"][who]["share_saturated"], 2) for who in ("sft", "aligned")),
+            _ci(part.gain),
+            _ci(part.win_rate),
+            *(number(of.mean_p_good, 2) for of in (part.saturation.sft, part.saturation.aligned)),
+            *(number(of.share_saturated, 2) for of in (part.saturation.sft, part.saturation.aligned)),
         ]
-        for name, part in models.items()
+        for name, part in found.reward_models.items()
     ]
     columns = [
         "property",
@@ -78,16 +79,16 @@ def learned_scorers(content: Content) -> Section:
         table(columns, gains, caption="What the training reward models say of test responses")
     ]
     agreements = [
-        [name, pair.replace("~", " and "), _ci(part["agreement"]["sft"], pair), _ci(part["agreement"]["aligned"], pair)]
-        for name, part in models.items()
-        for pair in part["agreement"]["sft"]
+        [name, pair.replace("~", " and "), _ci(of_sft), _ci(part.agreement.aligned.get(pair))]
+        for name, part in found.reward_models.items()
+        for pair, of_sft in part.agreement.sft.items()
     ]
     if agreements:
         caption = "Agreement: share of pairs of a prompt's samples that both put in the same order"
         body.append(table(["property", "scorers", "on SFT samples", "on aligned samples"], agreements, caption=caption))
     correlations = [
-        [pair.replace("~", " and "), number(part["sft"], 2), number(part["aligned"], 2)]
-        for pair, part in found["margin_correlations"].items()
+        [pair.replace("~", " and "), number(part.sft, 2), number(part.aligned, 2)]
+        for pair, part in found.margin_correlations.items()
     ]
     if correlations:
         caption = "Correlation of margins given the prompt"
@@ -96,15 +97,15 @@ def learned_scorers(content: Content) -> Section:
     return Section(title, body)
 
 
-def _efficiency(found: Entry) -> Markup:
-    efficiency = found["efficiency"]
+def _efficiency(found: Measurements) -> Markup:
+    efficiency = found.efficiency
     if efficiency is None:
-        return paragraph(f"Efficiency: not available, {found['efficiency_missing']}.")
-    warning = "" if efficiency["reliable"] else " The tilt has too few samples for this KL: read it as an upper bound."
+        return paragraph(f"Efficiency: not available, {found.efficiency_missing}.")
+    warning = "" if efficiency.reliable else " The tilt has too few samples for this KL: read it as an upper bound."
     return paragraph(
-        f"Efficiency: {efficiency['value']:.2f} = utility gain {efficiency['achieved_gain']:.3f} nats of training over "
-        f"{efficiency['tilt_gain']:.3f} nats of the exact tilt at the same KL of {efficiency['kl']:.2f} nats "
-        f"({efficiency['num_prompts']} validation prompts × {efficiency['num_samples']} SFT samples).{warning}"
+        f"Efficiency: {efficiency.value:.2f} = utility gain {efficiency.achieved_gain:.3f} nats of training over "
+        f"{efficiency.tilt_gain:.3f} nats of the exact tilt at the same KL of {efficiency.kl:.2f} nats "
+        f"({efficiency.num_prompts} validation prompts × {efficiency.num_samples} SFT samples).{warning}"
     )
 
 
@@ -114,12 +115,12 @@ def responses(content: Content) -> Section:
     found = content.measurements
     if found is not None:
         body: list[Markup | Picture] = [
-            paragraph(f"Best and worst by {found['table_ranked_by']}, most changed by log π/π0; one per prompt.")
+            paragraph(f"Best and worst by {found.table_ranked_by}, most changed by log π/π0; one per prompt.")
         ]
-        for kind in dict.fromkeys(row["kind"] for row in found["table"]):
+        for kind in dict.fromkeys(row.kind for row in found.table):
             body += [
                 heading(kind.capitalize()),
-                _response_table([row for row in found["table"] if row["kind"] == kind]),
+                _response_table([row for row in found.table if row.kind == kind]),
             ]
         return Section(title, body)
     policy = content.policies[content.chosen or 0]
@@ -134,17 +135,17 @@ def responses(content: Content) -> Section:
     return Section(title, body)
 
 
-def _response_table(rows: Sequence[Mapping[str, Any]]) -> Markup:
+def _response_table(rows: Sequence[SampleRow]) -> Markup:
     columns = ["prompt", "aligned response", "SFT response", "log π/π0", "aligned (SFT)"]
     cells = [
         [
-            _asked(row["prompt"]),
-            row["response"] or "(empty)",
-            row["sft_response"] or "(empty)",
-            number(row["kl"], 2),
+            _asked(row.prompt),
+            row.response or "(empty)",
+            row.sft_response or "(empty)",
+            number(row.kl, 2),
             "\n".join(
-                f"{name} {number(value, 2)} ({number(row['sft_numbers'].get(name), 2)})"
-                for name, value in row["numbers"].items()
+                f"{name} {number(value, 2)} ({number(row.sft_numbers.get(name), 2)})"
+                for name, value in row.numbers.items()
             ),
         ]
         for row in rows
@@ -178,6 +179,5 @@ def _by_property(row: Mapping[str, Any], name: str) -> str:
     return f"{name}: {', '.join(shown)}"
 
 
-def _ci(part: Mapping[str, Any], name: str) -> str:
-    found = part.get(name)
-    return "–" if found is None else with_interval(found["value"], found["low"], found["high"])
+def _ci(found: Estimate | None) -> str:
+    return "–" if found is None else with_interval(found.value, found.low, found.high)

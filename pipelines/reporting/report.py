@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
+from pipelines.evaluation.entry import Comparison
 from pipelines.output.files import atomic_path
 from pipelines.output.progress import say
+from pipelines.output.typed_json import as_json, read_json
 from pipelines.reporting import inputs, judgements, results, training
-from pipelines.reporting.content import Content, Entry, group_content, read_summary, run_content
+from pipelines.reporting.content import Content, group_content, read_summary, run_content
 from pipelines.reporting.html import Picture, Section, items, page, paragraph
 from pipelines.run.folder import RunFolder
 from pipelines.run.tracking import Tracker, stage_of
@@ -20,15 +22,16 @@ def write_report(run_folder: Path) -> Path:
 
     Raises:
         ConfigError: The folder holds no run.
+        DataError: This version does not know how to read what is stored there.
     """
     folder = RunFolder(run_folder)
-    summary = read_summary(folder)
-    is_comparison = "arms" in summary
-    return _write(folder, group_content(run_folder, summary) if is_comparison else run_content(run_folder))
+    if "arms" in read_summary(folder):
+        return write_group_report(run_folder, read_json(Comparison, folder.summary))
+    return _write(folder, run_content(run_folder))
 
 
-def write_group_report(folder: Path, summary: Mapping[str, Any]) -> Path:
-    """The report of several arms on one base: `summary` has `sft`, `arms` and `chosen_arm`. Returns the page's path.
+def write_group_report(folder: Path, summary: Comparison) -> Path:
+    """The report of several arms on one base. Returns the page's path.
 
     Raises:
         ConfigError: The folder holds no run file.
@@ -74,15 +77,11 @@ def _pictures(parts: Sequence[Section]) -> list[Picture]:
 
 def _track(folder: RunFolder, content: Content, plots: Mapping[str, Path]) -> None:
     """The plots, and every policy's headline numbers as a table; the chosen arm's are the summary."""
-    entries = {"SFT": content.sft or {}} | {policy.name: policy.entry for policy in content.policies}
-    entries = {name: _headlines(entry) for name, entry in entries.items()}
+    entries = {"SFT": as_json(content.sft) or {}}
+    entries |= {policy.name: as_json(replace(policy.arm, measurement=None)) for policy in content.policies}
     chosen = content.policies[content.chosen or 0]
     with Tracker(stage_of(content.config, "report", folder.path)) as tracker:
         tracker.summary({"sft": entries["SFT"], "aligned": entries[chosen.name]})
         tracker.records("policies", [{"policy": name, **entry} for name, entry in entries.items()])
         for name, path in plots.items():
             tracker.image(name, path)
-
-
-def _headlines(entry: Entry) -> dict[str, Any]:
-    return {name: value for name, value in entry.items() if name != "measurement"}  # hundreds of numbers

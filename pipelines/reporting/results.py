@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
-from typing import Any
 
-from allgood.diagnostics import CURVE_PERCENTILES
-from pipelines.reporting.content import Content, Entry, Policy
+from allgood.diagnostics import CURVE_PERCENTILES, Improvement
+from pipelines.evaluation.entry import Headlines, Interval
+from pipelines.reporting.content import Content, Policy
 from pipelines.reporting.html import Markup, Picture, Section, number, paragraph, table, with_interval
 from pipelines.reporting.plots import Point, bars, forest, frontier, quantile_curves
 
-RATES = {
-    "both_good_rate": "both good",
-    "gold_win_rate": "gold win rate",
-    "both_win_rate": "both win rate",
-    "evaluator_1_win_rate": "evaluator 1 win rate",
+Rate = tuple[float | None, Interval | None]
+
+
+def _both_good(found: Headlines) -> Rate:
+    return found.both_good_rate, found.both_good_rate_ci
+
+
+def _gold_win(found: Headlines) -> Rate:
+    return found.gold_win_rate, found.gold_win_rate_ci
+
+
+RATES: dict[str, Callable[[Headlines], Rate]] = {
+    "both good": _both_good,
+    "gold win rate": _gold_win,
+    "both win rate": lambda found: (found.both_win_rate, found.both_win_rate_ci),
+    "evaluator 1 win rate": lambda found: (found.evaluator_1_win_rate, found.evaluator_1_win_rate_ci),
 }
 SHORTCUTS = {"lists": "lists", "consult": "consult", "refusal": "refusal", "repetition": "repetition"}
 MATCHED = 0.25  # KLs that differ by less than this share of the larger one are compared
@@ -23,8 +35,8 @@ MATCHED = 0.25  # KLs that differ by less than this share of the larger one are 
 
 def main_table(content: Content) -> Section:
     """One row per policy."""
-    rows = [_row("SFT", content.sft, is_sft=True)] if content.sft else []
-    rows += [_row(policy.name, policy.entry) for policy in content.policies]
+    rows = [_sft_row(content.sft)] if content.sft else []
+    rows += [_row(policy) for policy in content.policies]
     columns = [
         "policy",
         "γ",
@@ -51,50 +63,64 @@ def main_table(content: Content) -> Section:
     return Section("Main table", [*map(paragraph, said), table([columns[i] for i in kept], shown, chosen=chosen)])
 
 
-def _row(name: str, entry: Entry, *, is_sft: bool = False) -> list[str]:
-    shortcuts = entry.get("shortcut_rates", {})
-    gamma = entry.get("gamma")
+def _sft_row(sft: Headlines) -> list[str]:
+    return ["SFT", "–", number(0.0, 2), *_gold_cells(sft), "–", *_shortcut_cells(sft), "–"]
+
+
+def _row(policy: Policy) -> list[str]:
+    gamma, found = policy.arm.gamma, policy.arm.headlines
     return [
-        name,
+        policy.name,
         "–" if gamma is None else f"{gamma:.4g}",
-        number(0.0 if is_sft else entry.get("kl"), 2),
-        _rate(entry, "gold_win_rate"),
-        _rate(entry, "both_good_rate"),
-        "–" if is_sft else _rate(entry, "both_good_gain"),
-        number(shortcuts.get("lists"), 2),
-        number(shortcuts.get("consult"), 2),
-        number(shortcuts.get("mean_length_words"), 1),
-        number(entry.get("seconds"), 0),
+        number(found.kl, 2),
+        *_gold_cells(found),
+        _shown(found.both_good_gain, found.both_good_gain_ci),
+        *_shortcut_cells(found),
+        number(policy.arm.seconds, 0),
     ]
 
 
-def _rate(entry: Entry, name: str) -> str:
-    low, high = entry.get(f"{name}_ci") or (None, None)
-    return with_interval(entry.get(name), low, high)
+def _gold_cells(found: Headlines) -> list[str]:
+    return [_shown(*_gold_win(found)), _shown(*_both_good(found))]
+
+
+def _shortcut_cells(found: Headlines) -> list[str]:
+    rates = found.shortcut_rates or {}
+    return [
+        number(rates.get(name), digits) for name, digits in (("lists", 2), ("consult", 2), ("mean_length_words", 1))
+    ]
+
+
+def _shown(value: float | None, interval: Interval | None) -> str:
+    low, high = interval or (None, None)
+    return with_interval(value, low, high)
 
 
 def against_kl(content: Content) -> Section:
     """Win rate and both-good rate: over KL for several policies, alongside SFT for one."""
     title = "KL against win rate and both-good rate"
-    if not any("both_good_rate" in policy.entry for policy in content.policies):
+    if not any(policy.arm.headlines.both_good_rate is not None for policy in content.policies):
         return Section(title, [paragraph("There is no gold for this data, so there are no gold rates to draw.")])
     if len(content.policies) == 1:
         return Section("Win rates and good rates", [_forest(content)])
-    sft_good = (content.sft or {}).get("both_good_rate")
+    sft_good = content.sft.both_good_rate if content.sft else None
+    baseline = None if sft_good is None else ("SFT", sft_good)
     pictures = [
-        _frontier(content, "both_good_rate", "both-good rate", None if sft_good is None else ("SFT", sft_good)),
-        _frontier(content, "gold_win_rate", "gold win rate against SFT", ("a random SFT sample", 0.5)),
+        _frontier(content, "both_good_rate", "both-good rate", _both_good, baseline),
+        _frontier(content, "gold_win_rate", "gold win rate against SFT", _gold_win, ("a random SFT sample", 0.5)),
     ]
     return Section(title, pictures)
 
 
-def _frontier(content: Content, name: str, label: str, baseline: tuple[str, float] | None) -> Picture:
+def _frontier(
+    content: Content, name: str, label: str, rate: Callable[[Headlines], Rate], baseline: tuple[str, float] | None
+) -> Picture:
     groups: dict[str, list[Point]] = {}
     for policy in content.policies:
-        entry = policy.entry
-        low, high = entry.get(f"{name}_ci") or (entry[name], entry[name])
-        point = Point(entry["kl"], entry[name], low, high, label=f"γ={entry['gamma']:.3g}")
-        groups.setdefault(objective_name(entry), []).append(point)
+        kl, (value, interval) = policy.arm.headlines.kl, rate(policy.arm.headlines)
+        if kl is not None and value is not None:
+            point = Point(kl, value, *(interval or (value, value)), label=f"γ={policy.arm.gamma:.3g}")
+            groups.setdefault(objective_name(policy.arm.objective), []).append(point)
     return Picture(
         f"{name}_by_kl",
         frontier(groups, y_label=label, baseline=baseline),
@@ -105,12 +131,12 @@ def _frontier(content: Content, name: str, label: str, baseline: tuple[str, floa
 
 def _forest(content: Content) -> Picture:
     rows: dict[str, dict[str, Point]] = {}
-    named = [("aligned", content.policies[0].entry), *([("SFT", content.sft)] if content.sft else [])]
-    for name, label in RATES.items():
-        for policy, entry in named:
-            if entry.get(name) is not None:
-                low, high = entry[f"{name}_ci"]
-                rows.setdefault(label, {})[policy] = Point(0.0, entry[name], low, high)
+    named = [("aligned", content.policies[0].arm.headlines), *([("SFT", content.sft)] if content.sft else [])]
+    for label, rate in RATES.items():
+        for policy, headlines in named:
+            value, interval = rate(headlines)
+            if value is not None and interval is not None:
+                rows.setdefault(label, {})[policy] = Point(0.0, value, *interval)
     return Picture(
         "rates",
         forest(rows, x_label="share of pairs or responses", reference=0.5),
@@ -121,9 +147,9 @@ def _forest(content: Content) -> Picture:
     )
 
 
-def objective_name(entry: Entry) -> str:
+def objective_name(objective: str) -> str:
     """`lsc_sum` -> `LSC sum`."""
-    return str(entry["objective"]).replace("_", " ").replace("lsc", "LSC")
+    return objective.replace("_", " ").replace("lsc", "LSC")
 
 
 def improvement(content: Content) -> Section:
@@ -137,37 +163,37 @@ def improvement(content: Content) -> Section:
         if pair is None:
             closest = "No two arms of different objectives have a KL within 25 % of each other; all arms are shown."
             return Section(title, [paragraph(closest), _gains(policies), _gain_table(policies)])
-        kls = " and ".join(f"{policy.name} ({policy.entry['kl']:.2f} nats)" for policy in pair)
+        kls = " and ".join(f"{policy.name} ({policy.arm.headlines.kl:.2f} nats)" for policy in pair)
         return Section(
             title, [paragraph(f"The closest KLs of two objectives: {kls}."), _gains(pair), _gain_table(policies)]
         )
     return Section(title, [_gains(policies), _gain_table(policies)])
 
 
-def gains_of(policy: Policy) -> Mapping[str, Any]:
-    """Improvement per property; comparisons keep the whole measurement of an arm, runs its headlines."""
-    gold = (policy.entry.get("measurement") or {}).get("gold") or {}
-    found: Mapping[str, Any] = policy.entry.get("improvement") or gold.get("improvement") or {}
-    return found
+def gains_of(policy: Policy) -> Mapping[str, Improvement]:
+    """Improvement per property; early comparisons have it in the whole measurement of an arm alone."""
+    measured = policy.arm.measurement
+    of_gold = measured.gold.improvement if measured and measured.gold else {}
+    return policy.arm.headlines.improvement or of_gold
 
 
 def matched_pair(policies: Sequence[Policy]) -> tuple[Policy, Policy] | None:
     """The two policies of different objectives whose KLs are closest, if they are close."""
-    pairs = [(a, b) for a, b in combinations(policies, 2) if a.entry["objective"] != b.entry["objective"]]
-    apart = {
-        index: abs(a.entry["kl"] - b.entry["kl"]) / max(a.entry["kl"], b.entry["kl"], 1e-9)
-        for index, (a, b) in enumerate(pairs)
-    }
-    if not apart:
-        return None
-    best = min(apart, key=lambda index: apart[index])
-    return pairs[best] if apart[best] < MATCHED else None
+    apart = [
+        (abs(one - other) / max(one, other, 1e-9), (a, b))
+        for a, b in combinations(policies, 2)
+        if a.arm.objective != b.arm.objective
+        and (one := a.arm.headlines.kl) is not None
+        and (other := b.arm.headlines.kl) is not None
+    ]
+    distance, closest = min(apart, key=lambda pair: pair[0], default=(math.inf, None))
+    return closest if distance < MATCHED else None
 
 
 def _gains(policies: Sequence[Policy]) -> Picture:
     properties, judge = list(gains_of(policies[0])), _judge(policies)
     panels: dict[str, Mapping[str, tuple[Sequence[float], Sequence[float]]]] = {
-        name: {policy.name: (CURVE_PERCENTILES, gains_of(policy)[name]["gains_at"]) for policy in policies}
+        name: {policy.name: (CURVE_PERCENTILES, gains_of(policy)[name].gains_at) for policy in policies}
         for name in properties
     }
     return Picture(
@@ -184,11 +210,11 @@ def _gain_table(policies: Sequence[Policy]) -> Markup:
         [
             policy.name,
             name,
-            f"{found['mean']:+.2f}",
-            f"{found['share_improved']:.0%}",
-            f"{found['share_worse']:.0%}",
-            f"{found['worst_decile']:+.2f}",
-            f"{found['best_decile']:+.2f}",
+            f"{found.mean:+.2f}",
+            f"{found.share_improved:.0%}",
+            f"{found.share_worse:.0%}",
+            f"{found.worst_decile:+.2f}",
+            f"{found.best_decile:+.2f}",
         ]
         for policy in policies
         for name, found in gains_of(policy).items()
@@ -200,19 +226,17 @@ def _gain_table(policies: Sequence[Policy]) -> Markup:
 
 def _judge(policies: Sequence[Policy]) -> str:
     """Whose score the gains are in."""
-    return str(policies[0].entry.get("improvement_by", "gold"))
+    return policies[0].arm.headlines.improvement_by or "gold"
 
 
 def shortcuts(content: Content) -> Section:
     """Lists, consult, refusals and repetition of every policy."""
-    entries = {"SFT": content.sft} if content.sft else {}
-    entries |= {policy.name: policy.entry for policy in content.policies}
+    measured = {"SFT": content.sft} if content.sft else {}
+    measured |= {policy.name: policy.arm.headlines for policy in content.policies}
     rates = {
-        name: {
-            label: entry["shortcut_rates"][key] for key, label in SHORTCUTS.items() if key in entry["shortcut_rates"]
-        }
-        for name, entry in entries.items()
-        if entry and entry.get("shortcut_rates")
+        name: {label: found.shortcut_rates[key] for key, label in SHORTCUTS.items() if key in found.shortcut_rates}
+        for name, found in measured.items()
+        if found.shortcut_rates
     }
     if not rates:
         return Section("Shortcuts", [paragraph("Not measured: `allgood evaluate` does that.")])

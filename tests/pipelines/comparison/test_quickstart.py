@@ -11,6 +11,8 @@ from pipelines.answers.generate import aligned_folder
 from pipelines.comparison.quickstart import run_quickstart
 from pipelines.comparison.summary import final_table
 from pipelines.config.loading import load_config
+from pipelines.evaluation.entry import Comparison
+from pipelines.output.typed_json import as_json, read_json
 
 TINY = (
     "world.num_prompts=200",
@@ -35,7 +37,7 @@ TINY = (
 @pytest.mark.usefixtures("ray_cluster")
 def test_quickstart_leaves_a_summary_a_report_and_models_that_load(tmp_path: Path) -> None:
     config = load_config(Path("configs/quickstart.yaml"), [*TINY, f"output_dir={tmp_path}"])
-    run_quickstart(config)
+    found = run_quickstart(config)
     folder = tmp_path / "quickstart"
     summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     assert [arm["objective"] for arm in summary["arms"]] == ["raw_sum", "lsc_sum", "raw_sum", "lsc_sum"]
@@ -50,7 +52,9 @@ def test_quickstart_leaves_a_summary_a_report_and_models_that_load(tmp_path: Pat
     rates = [arm["validation_both_good_rate"] for arm in summary["arms"]]
     assert rates[summary["chosen_arm"]] == max(rates)
     assert aligned_folder(folder).name == summary["arms"][summary["chosen_arm"]]["name"]
-    assert "report.html" in final_table(summary)
+    assert summary == as_json(found)
+    assert as_json(read_json(Comparison, folder / "summary.json")) == summary
+    assert "report.html" in final_table(found)
     assert (folder / "report.html").stat().st_size > 10_000
     assert list((folder / "plots").glob("*.png"))
 

@@ -12,12 +12,14 @@ from pipelines.evaluation.entry import policy_entry
 from pipelines.evaluation.estimates import estimate, estimates, known_estimates
 from pipelines.evaluation.measure import (
     FloatGrid,
+    Measurement,
     PolicySamples,
     evaluator_1_win_rates,
     good_share,
     measure,
     quantile_bars,
 )
+from pipelines.output.typed_json import as_json, from_json
 
 BARS = {"helpful": 0.0, "harmless": 0.0}
 
@@ -49,19 +51,22 @@ def test_evaluator_1_draws_from_bradley_terry_on_gold() -> None:
 
 
 def test_both_evaluators_are_stored_per_property() -> None:
-    measured = measure(policy(1.0, seed=1), policy(0.0, seed=2), BARS, seed=0, num_bootstrap=100).as_json()
+    measured = measure(policy(1.0, seed=1), policy(0.0, seed=2), BARS, seed=0, num_bootstrap=100)
     entry = policy_entry(measured)
-    rates = entry["evaluator_1_win_rates"]
+    rates, gold = entry.evaluator_1_win_rates, entry.gold_win_rates
+    assert rates is not None
+    assert gold is not None
     assert set(rates) == set(BARS)
-    assert np.mean(list(rates.values())) == pytest.approx(entry["evaluator_1_win_rate"])
+    assert np.mean(list(rates.values())) == pytest.approx(entry.evaluator_1_win_rate)
     # drawing answers adds noise, so it pulls every rate towards one half
-    assert all(0.5 < rates[name] < entry["gold_win_rates"][name] for name in BARS)
+    assert all(0.5 < rates[name] < gold[name] for name in BARS)
 
 
 def test_a_measurement_stored_before_evaluator_1_was_kept_per_property_still_makes_an_entry() -> None:
-    measured = measure(policy(1.0, seed=1), policy(0.0, seed=2), BARS, seed=0, num_bootstrap=100).as_json()
-    del measured["gold"]["evaluator_1_win_rates"]
-    assert "evaluator_1_win_rates" not in policy_entry(measured)
+    measured = measure(policy(1.0, seed=1), policy(0.0, seed=2), BARS, seed=0, num_bootstrap=100)
+    stored = as_json(measured)
+    del stored["gold"]["evaluator_1_win_rates"]
+    assert "evaluator_1_win_rates" not in as_json(policy_entry(from_json(Measurement, stored, where="stored")))
 
 
 def test_sft_against_itself_compares_disjoint_halves() -> None:
@@ -111,7 +116,7 @@ def test_measurement_without_gold_has_kl_and_shortcuts_only_and_is_json() -> Non
     bare = PolicySamples(sft.prompt_ids, sft.responses, {}, sft.kl, sft.finish_reasons, sft.num_tokens)
     found = measure(bare, bare, {}, seed=0, num_bootstrap=100)
     assert found.gold is None
-    assert json.loads(json.dumps(found.as_json()))["kl"]["value"] == pytest.approx(float(sft.kl.mean()))
+    assert json.loads(json.dumps(as_json(found)))["kl"]["value"] == pytest.approx(float(sft.kl.mean()))
 
 
 def test_other_prompts_and_other_bars_are_refused() -> None:

@@ -6,6 +6,7 @@ import json
 import re
 import xml.dom.minidom
 from collections.abc import Mapping
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -17,14 +18,14 @@ from allgood.errors import ConfigError
 from pipelines.config.loading import save_config
 from pipelines.config.rl import TrackingConfig
 from pipelines.config.run import RunConfig
-from pipelines.evaluation.entry import policy_entry
-from pipelines.evaluation.evaluate import headlines
-from pipelines.evaluation.findings import ByPolicy, Settings, findings, finite
+from pipelines.evaluation.entry import ArmSummary, Comparison, Headlines, headlines, policy_entry
+from pipelines.evaluation.findings import Settings, findings
 from pipelines.evaluation.measure import PolicySamples
-from pipelines.evaluation.sample_table import sample_table
+from pipelines.evaluation.measurements import ByPolicy, Measurements
 from pipelines.evaluation.samples import ScoredSamples
 from pipelines.output.files import write_json
 from pipelines.output.metrics_log import MetricsLog
+from pipelines.output.typed_json import as_json, from_json
 from pipelines.reporting.content import Policy
 from pipelines.reporting.html import table
 from pipelines.reporting.report import write_group_report, write_report
@@ -55,29 +56,25 @@ def probabilities(rewards: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {name: 1 / (1 + np.exp(-values)) for name, values in rewards.items()}
 
 
-def measurements() -> dict[str, Any]:
+def measurements() -> Measurements:
     aligned, sft = samples(1.0, 1, 3), samples(0.0, 2, 9)
     settings = Settings(bars=dict.fromkeys(NAMES, 0.0), quantiles={"short": 0.85}, seed=0, num_bootstrap=100)
     found = findings(
         aligned,
         sft,
         settings,
-        margins=ByPolicy(aligned.rewards, sft.rewards),
-        p_good=ByPolicy(probabilities(aligned.rewards), probabilities(sft.rewards)),
+        margins=ByPolicy(sft=sft.rewards, aligned=aligned.rewards),
+        p_good=ByPolicy(sft=probabilities(sft.rewards), aligned=probabilities(aligned.rewards)),
+        efficiency="there are no samples",
+        judge=None,
     )
-    return dict(
-        finite(
-            found
-            | {
-                "efficiency": None,
-                "efficiency_missing": "there are no samples",
-                "judge": None,
-                "table": sample_table(aligned, sft),
-                "table_ranked_by": "gold",
-                "notes": ["evaluator 2 shares its backbone"],
-            }
-        )
-    )
+    return replace(found, notes=("evaluator 2 shares its backbone",))
+
+
+def write_evaluation(folder: Path, found: Measurements) -> None:
+    write_json(folder / "evaluation" / "measurements.json", as_json(found))
+    summary = {"steps": 3, "gamma": 0.1, "seconds": 5.0, "evaluation": as_json(headlines(found))}
+    write_json(folder / "summary.json", summary)
 
 
 def metrics(folder: Path) -> None:
@@ -109,9 +106,7 @@ class Page(HTMLParser):
 
 
 def test_an_evaluated_run_gets_a_page_that_loads_nothing_and_runs_nothing(run: RunConfig) -> None:
-    found = measurements()
-    write_json(run.folder / "evaluation" / "measurements.json", found)
-    write_json(run.folder / "summary.json", {"steps": 3, "gamma": 0.1, "seconds": 5.0, "evaluation": headlines(found)})
+    write_evaluation(run.folder, measurements())
     text = write_report(run.folder).read_text()
     page = Page(text)
     assert "script" not in page.tags
@@ -127,9 +122,8 @@ def test_an_evaluated_run_gets_a_page_that_loads_nothing_and_runs_nothing(run: R
 
 def test_without_gold_the_gain_per_prompt_is_that_of_the_held_out_evaluator(run: RunConfig) -> None:
     found = measurements()
-    found["aligned"]["gold"] = found["sft"]["gold"] = None
-    write_json(run.folder / "evaluation" / "measurements.json", found)
-    write_json(run.folder / "summary.json", {"steps": 3, "gamma": 0.1, "seconds": 5.0, "evaluation": headlines(found)})
+    aligned, sft = replace(found.aligned, gold=None), replace(found.sft, gold=None)
+    write_evaluation(run.folder, replace(found, aligned=aligned, sft=sft))
     text = write_report(run.folder).read_text()
     assert "Gain in evaluator 2 per prompt" in text
     assert (run.folder / "plots" / "improvement_per_prompt.png").is_file()
@@ -163,7 +157,7 @@ def test_a_run_without_evaluation_says_so_instead_of_leaving_sections_out(run: R
 
 def arms() -> dict[str, Any]:
     found = measurements()
-    entry, sft = policy_entry(found["aligned"]), policy_entry(found["sft"])
+    entry, sft = as_json(policy_entry(found.aligned)), as_json(policy_entry(found.sft))
     return {
         "sft": sft,
         "arms": [
@@ -174,9 +168,13 @@ def arms() -> dict[str, Any]:
     }
 
 
+def comparison(summary: dict[str, Any]) -> Comparison:
+    return from_json(Comparison, summary, where="summary.json")
+
+
 def test_several_arms_share_a_page_with_a_frontier_and_the_chosen_one_marked(run: RunConfig) -> None:
     metrics(run.folder / "arms" / "raw_sum_1.0")
-    text = write_group_report(run.folder, arms()).read_text()
+    text = write_group_report(run.folder, comparison(arms())).read_text()
     assert (run.folder / "plots" / "both_good_rate_by_kl.png").is_file()
     assert re.search(r"class=chosen><td>lsc_sum_0.2", text)
     assert "The closest KLs of two objectives: raw_sum_1.0 (1.00 nats) and lsc_sum_0.2 (1.10 nats)" in text
@@ -187,7 +185,7 @@ def test_a_comparison_is_tracked_with_its_table_and_plots(run: RunConfig) -> Non
     tracked = run.model_copy(update={"tracking": TrackingConfig(wandb="offline", group="arms of one base")})
     save_config(tracked, run.folder / "config.yaml")
     summary = arms()
-    write_group_report(run.folder, summary)
+    write_group_report(run.folder, comparison(summary))
     (found,) = offline_runs(run.folder)
     assert (found.group, found.job_type) == ("arms of one base", "report")
     assert found.summary["final/aligned.gamma"] == 0.2  # of the chosen arm
@@ -203,7 +201,7 @@ def test_a_summary_with_only_the_required_keys_is_enough(run: RunConfig) -> None
     summary = arms()
     summary["arms"] = [{name: arm[name] for name in required} for arm in summary["arms"]]
     summary["sft"] = {name: summary["sft"][name] for name in ("both_good_rate", "shortcut_rates")}
-    text = write_group_report(run.folder, json.loads(json.dumps(summary))).read_text()
+    text = write_group_report(run.folder, comparison(summary)).read_text()
     assert "raw_sum_0.5" in text
     assert "No gain per prompt was measured here" in text
 
@@ -219,7 +217,7 @@ def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
 
 
 def policy(objective: str, kl: float) -> Policy:
-    return Policy(f"{objective}{kl}", {"objective": objective, "kl": kl})
+    return Policy(f"{objective}{kl}", ArmSummary(objective=objective, headlines=Headlines(kl=kl)))
 
 
 def test_arms_are_matched_across_objectives_and_only_when_their_kls_are_close() -> None:
