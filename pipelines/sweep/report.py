@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import pandas as pd
-
 from allgood.errors import AllgoodError
 from pipelines.config import yaml12
 from pipelines.config.run import RunConfig
@@ -29,7 +27,7 @@ from pipelines.reporting.html import (
 from pipelines.run.folder import RunFolder
 from pipelines.sweep.judge import unjudged_notice
 from pipelines.sweep.predicted import Predicted, predictions, rank_correlation
-from pipelines.sweep.results import LeftOut, Setting, Value, why_none, why_unfinished
+from pipelines.sweep.results import LeftOut, Row, Setting, Value, why_none, why_unfinished
 from pipelines.sweep.score import Source
 from pipelines.sweep.space import GAMMA, in_words
 
@@ -37,7 +35,7 @@ from pipelines.sweep.space import GAMMA, in_words
 def write_sweep_report(
     sweep: SweepConfig,
     run: RunConfig,
-    trials: pd.DataFrame,
+    trials: Sequence[Row],
     settings: Sequence[Setting],
     left_out: Sequence[LeftOut],
     summary: Mapping[str, Any],
@@ -197,12 +195,8 @@ def _left_out(settings: Sequence[LeftOut]) -> list[Markup | Picture]:
     return [table(["setting", "finished", "why"], rows, caption=caption, long_text=True)]
 
 
-def _unfinished(trials: pd.DataFrame) -> list[Markup | Picture]:
-    rows = [
-        [row["name"], row["status"], why_unfinished({str(name): value for name, value in row.items()})]
-        for row in trials.to_dict("records")
-        if row["status"] != "finished"
-    ]
+def _unfinished(trials: Sequence[Row]) -> list[Markup | Picture]:
+    rows = [[row["name"], row["status"], why_unfinished(row)] for row in trials if row["status"] != "finished"]
     return [table(["trial", "status", "why"], rows, long_text=True) if rows else paragraph("None.")]
 
 

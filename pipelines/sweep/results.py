@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from allgood.intervals import t_interval
 from allgood.pareto import hypervolume, pareto_front
@@ -68,9 +68,11 @@ class LeftOut:
     why: str
 
 
-def trial_table(sweep: Path, space: Space) -> pd.DataFrame:
-    """One row per trial that was started, in the order of their start."""
-    return pd.DataFrame([_trial_row(folder, space) for folder in trial_folders(sweep)])
+def trial_table(sweep: Path, space: Space) -> list[Row]:
+    """One row per trial that was started, in the order of their start; all have the same columns."""
+    rows = [_trial_row(folder, space) for folder in trial_folders(sweep)]
+    columns = dict.fromkeys(name for row in rows for name in row)
+    return [{name: row.get(name) for name in columns} for row in rows]
 
 
 def _trial_row(folder: Path, space: Space) -> dict[str, Any]:
@@ -105,7 +107,7 @@ def _status(folder: Path) -> str:
     return "unfinished"
 
 
-def settings_of(trials: pd.DataFrame, space: Space) -> list[Setting]:
+def settings_of(trials: Sequence[Row], space: Space) -> list[Setting]:
     """Every setting whose seeds have all finished; those on the front of the validation means are marked."""
     settings = [
         _setting(name, [Path(row["folder"]) for row in rows], space)
@@ -119,7 +121,7 @@ def settings_of(trials: pd.DataFrame, space: Space) -> list[Setting]:
     return [replace(setting, on_front=bool(found)) for setting, found in zip(settings, on_front, strict=True)]
 
 
-def left_out(trials: pd.DataFrame, space: Space) -> list[LeftOut]:
+def left_out(trials: Sequence[Row], space: Space) -> list[LeftOut]:
     """Every other setting with a trial that was started, and what became of its seeds."""
     return [
         LeftOut(name, sum(_is_finished(row) for row in rows), space.num_seeds, "; ".join(_losses(rows, space)))
@@ -130,8 +132,8 @@ def left_out(trials: pd.DataFrame, space: Space) -> list[LeftOut]:
 
 def why_unfinished(trial: Row) -> str:
     """Of a trial without a result: why it has none."""
-    if isinstance(trial["reason"], str):
-        return trial["reason"]
+    if trial["reason"] is not None:
+        return str(trial["reason"])
     return f"ended early at step {trial['steps']:.0f}" if trial["status"] == "pruned" else "continue it with --resume"
 
 
@@ -144,10 +146,10 @@ def _losses(rows: Sequence[Row], space: Space) -> Iterator[str]:
         yield f"{missing} seed{'s' if missing > 1 else ''} never started"
 
 
-def _by_setting(trials: pd.DataFrame) -> dict[str, list[Row]]:
+def _by_setting(trials: Sequence[Row]) -> dict[str, list[Row]]:
     groups: dict[str, list[Row]] = {}
-    for row in trials.to_dict("records"):
-        groups.setdefault(row["setting"], []).append({str(name): value for name, value in row.items()})
+    for row in trials:
+        groups.setdefault(row["setting"], []).append(row)
     return groups
 
 
@@ -246,9 +248,9 @@ def why_none(summary: Mapping[str, Any]) -> str:
     return f"no setting has finished with all its seeds; {', and '.join(advice) or 'continue with --resume'}"
 
 
-def counts(table: pd.DataFrame) -> dict[str, int]:
-    """Number of trials per status."""
-    return {str(status): int(number) for status, number in table["status"].value_counts().items()} if len(table) else {}
+def counts(trials: Sequence[Row]) -> dict[str, int]:
+    """Number of trials per status, the most frequent first."""
+    return dict(Counter(str(row["status"]) for row in trials).most_common())
 
 
 def as_json(setting: Setting) -> dict[str, Any]:

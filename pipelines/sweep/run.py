@@ -118,9 +118,7 @@ def write_results(sweep: SweepConfig, run: RunConfig, space: Space) -> dict[str,
     summary: dict[str, Any] = {
         "name": sweep.name,
         "trials": results.counts(table),
-        "failed": {row["name"]: row["reason"] for _, row in table.iterrows() if row["status"] == "failed"}
-        if len(table)
-        else {},
+        "failed": {row["name"]: row["reason"] for row in table if row["status"] == "failed"},
         "kl_budget": sweep.kl_budget,
         "hypervolume": results.front_area(settings, sweep.kl_budget),
         "recommended": results.as_json(chosen) | {"command": results.training_command(chosen, sweep)}
@@ -132,7 +130,7 @@ def write_results(sweep: SweepConfig, run: RunConfig, space: Space) -> dict[str,
         "report": str(sweep.folder / "report.html"),
     }
     with atomic_path(sweep.folder / TABLE) as temporary:
-        pq.write_table(pa.Table.from_pandas(table, preserve_index=False), temporary)
+        pq.write_table(pa.Table.from_pylist(table), temporary)
     write_json(sweep.folder / SUMMARY, summary)
     write_sweep_report(sweep, run, table, settings, left_out, summary, judge_source(run))
     return summary

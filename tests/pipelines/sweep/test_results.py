@@ -108,7 +108,14 @@ def test_a_setting_whose_weak_seed_was_ended_or_failed_does_not_count(tmp_path: 
         LeftOut("gamma 0.2", 1, 2, "seed 1: ended early at step 2"),
         LeftOut("gamma 0.4", 1, 2, "seed 0: the loss is not finite"),
     ]
-    assert sorted(trials["status"]) == ["failed", "finished", "finished", "finished", "finished", "pruned"]
+    assert sorted(trial["status"] for trial in trials) == [
+        "failed",
+        "finished",
+        "finished",
+        "finished",
+        "finished",
+        "pruned",
+    ]
 
 
 def test_a_seed_that_never_started_is_missing_too(tmp_path: Path) -> None:
