@@ -24,7 +24,7 @@ from pipelines.world import gold
 from pipelines.world.facts import Topic, topics
 from pipelines.world.prompts import WorldPrompt
 from pipelines.world.responses import Plan, best_plan, render, write_plan
-from pipelines.world.write import split_prompts, world_rows
+from pipelines.world.write import Row, split_prompts, world_rows
 
 SAMPLES_PER_PROMPT = 64
 
@@ -40,6 +40,7 @@ def world_numbers(world: WorldConfig) -> dict[str, float]:
             for prompt, row in zip(prompts, answers, strict=True)
         ]
     )
+    pairs = world_rows(world)
     return {
         "writers: both good": float(good.mean()),
         "writers: prompts under 5 %": float(np.mean(good.mean(axis=1) < 0.05)),
@@ -52,7 +53,7 @@ def world_numbers(world: WorldConfig) -> dict[str, float]:
             prompts, lambda p: _in_tension(p, facts[p.topic], world.seed)
         ),
         "spread of helpful gold within a prompt, 90 % / 10 % quantile": _spread_ratio(prompts, answers, world.seed),
-        **{f"Bayes accuracy of {name} pairs": _bayes_accuracy(world, name) for name in BARS},
+        **{f"Bayes accuracy of {name} pairs": _bayes_accuracy(pairs[f"{name}_pairs"]) for name in BARS},
     }
 
 
@@ -102,10 +103,8 @@ def _spread_ratio(prompts: list[WorldPrompt], answers: list[list[str]], seed: in
     return float(high / low)
 
 
-def _bayes_accuracy(world: WorldConfig, name: str) -> float:
-    probabilities = [
-        float(str(row["probability"])) for row in world_rows(world)[f"{name}_pairs"] if row["split"] == "test"
-    ]
+def _bayes_accuracy(pairs: list[Row]) -> float:
+    probabilities = [float(str(row["probability"])) for row in pairs if row["split"] == "test"]
     return float(np.mean([max(p, 1.0 - p) for p in probabilities]))
 
 

@@ -89,7 +89,7 @@ def harmless(question: Asked, response: str) -> float:
     return topic.stakes * (value - HARMLESS_BAR)
 
 
-def _unguarded(mentions: list[Mention], topic: Topic, kind: str) -> bool:
+def _unguarded(mentions: Sequence[Mention], topic: Topic, kind: str) -> bool:
     """True if the first mention of `kind` comes without the topic's caution before it."""
     for mention in mentions:
         if mention.kind == kind:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from pipelines.world.facts import BOOSTERS, CAUTIONS, NUM_STEPS, STEPS, Topic
 
@@ -62,13 +63,11 @@ def render(plan: Plan) -> str:
     return " ".join(parts + consult)
 
 
-def read(text: str) -> list[Mention]:
+@lru_cache(maxsize=1024)  # both properties read each answer, and one answer is often judged for many prompts
+def read(text: str) -> tuple[Mention, ...]:
     """The details that a text mentions, in order."""
-    found = []
-    for match in _WORDS.finditer(text):
-        kind = match.lastgroup or ""
-        found.append(Mention(kind, match.group(kind)))
-    return found
+    matches = ((match, match.lastgroup or "") for match in _WORDS.finditer(text))
+    return tuple(Mention(kind, match.group(kind)) for match, kind in matches)
 
 
 def best_plan(topic: Topic) -> Plan:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from actors.cluster.cast import Cast, spawn
-from pipelines.cast.request import align_request
+from pipelines.cast.actors import SharedActors
+from pipelines.cast.request import lane_request
 from pipelines.comparison.arms import sample_policy
 from pipelines.config.run import RunConfig
 from pipelines.evaluation.samples import test_prompts as prompts_of_test
@@ -27,9 +28,10 @@ def trial(tmp_path_factory: pytest.TempPathFactory, tiny_cast: Cast) -> RunConfi
     return config
 
 
-def test_one_that_died_after_its_last_step_is_measured_by_new_actors(trial: RunConfig) -> None:
+def test_one_that_died_after_its_last_step_is_measured_by_new_actors(trial: RunConfig, tiny_cast: Cast) -> None:
     before = final_weights(trial)
-    with spawn(align_request(trial)) as cast:
+    with spawn(lane_request(trial)) as own:
+        cast = SharedActors(own, shared=tiny_cast)
         summary = align_trial(trial, cast)
         samples = sample_policy(trial, cast, prompts_of_test(trial), policy_version=int(summary["policy_version"]))
     assert samples.kl.mean() > 0.01  # the aligned policy's, and not the SFT policy's that the actors began with
