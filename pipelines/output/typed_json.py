@@ -39,9 +39,13 @@ def read_json(kind: type[T], path: Path) -> T:
     """What a file holds.
 
     Raises:
-        DataError: As in `from_json`.
+        DataError: It holds no JSON, or as in `from_json`.
     """
-    return from_json(kind, json.loads(path.read_text(encoding="utf-8")), where=str(path))
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # no JSON, or no text
+        raise DataError(f"{path} holds no JSON: {error}") from error
+    return from_json(kind, content, where=str(path))
 
 
 def from_json(kind: type[T], content: Any, *, where: str) -> T:

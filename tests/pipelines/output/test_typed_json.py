@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from allgood.errors import DataError
-from pipelines.output.typed_json import FLAT, as_json, from_json
+from pipelines.output.typed_json import FLAT, as_json, from_json, read_json
 
 T = TypeVar("T")
 
@@ -84,6 +85,15 @@ def test_numbers_that_are_not_finite_are_null_and_come_back_as_nan() -> None:
 def test_what_it_cannot_read_is_refused_with_its_place(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(DataError, match=words):
         from_json(Outer, WRITTEN | changes, where="file")
+
+
+def test_a_file_that_was_cut_is_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "cut.json"
+    path.write_text(json.dumps(WRITTEN)[:20])
+    with pytest.raises(DataError, match=r"cut\.json holds no JSON: Unterminated"):
+        read_json(Outer, path)
+    path.write_text(json.dumps(WRITTEN))
+    assert read_json(Outer, path) == OUTER
 
 
 @given(st.builds(Pair, *[st.dictionaries(st.text(), st.floats(allow_nan=False, allow_infinity=False))] * 2))
