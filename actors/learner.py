@@ -20,7 +20,6 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from actors.cluster.location import location
 from actors.learning import state as learner_state
 from actors.learning.group import Peers
 from actors.learning.objectives import Loss, MicroBatch, Start, objective
@@ -37,8 +36,10 @@ from actors.learning.specs import (
 from actors.learning.token_logprobs import micro_batches, response_logprobs
 from actors.learning.update_metrics import MetricSums
 from actors.learning.value_head import ValueHead, last_hidden_states, response_states
+from actors.location import location
 from actors.messages import Batch, UpdateResult, Weights
-from actors.weights.transport import publish
+from actors.weights.publication import ObjectStore, Publication
+from actors.weights.snapshot import snapshot
 from allgood.errors import RoleError, TrainingError
 from allgood.scorers.models import load_policy, resolve_device, resolve_dtype
 
@@ -57,6 +58,7 @@ class Learner:
         self._initial = {name: p.detach().to("cpu", copy=True) for name, p in self._model.named_parameters()}
         self._value_head = ValueHead(self._model.get_output_embeddings().in_features).to(self._device)
         self._peers = Peers()
+        self._publication: Publication[Weights] = ObjectStore()
         self._version = 0
         self._arm: ArmSpec | None = None
         self._pi_0: PreTrainedModel | None = None
@@ -107,7 +109,11 @@ class Learner:
 
     def weights(self) -> Weights:
         """The current policy version, in the dtype it computes in."""
-        return publish(self._model, policy_version=self._version, dtype=self._dtype)
+        return snapshot(self._model, policy_version=self._version, dtype=self._dtype)
+
+    def publish(self) -> Weights:
+        """Publish the current version; the notice of it, for the rollout actors' `set_weights`."""
+        return self._publication.publish(self.weights())
 
     def save(self, folder: str) -> None:
         """Write everything that `load` needs to continue bitwise; the folder is made if it is missing."""

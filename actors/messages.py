@@ -21,10 +21,25 @@ TokenRow = NDArray[np.int32]
 
 @dataclass(frozen=True)
 class Chunk:
-    """The unit of work and of determinism: fixed prompts x samples with their own seed.
+    r"""The unit of work and of determinism: fixed prompts x samples with their own seed.
 
     `seed` derives from (run seed, step, index), so that any worker that computes the chunk returns the same rollout.
     `policy_version` is the weight version that must generate it. `prompts` are canonical texts ending in "Assistant:".
+
+    The second chunk of step 4: two prompts, two samples of each, so four rows.
+
+    >>> tea, rain = "\n\nHuman: Tea?\n\nAssistant:", "\n\nHuman: Rain?\n\nAssistant:"
+    >>> chunk = Chunk(
+    ...     step=4,
+    ...     index=1,
+    ...     seed=71,
+    ...     policy_version=4,
+    ...     prompt_ids=("tea", "rain"),
+    ...     prompts=(tea, rain),
+    ...     samples_per_prompt=2,
+    ... )
+    >>> [chunk.prompt_ids[row // chunk.samples_per_prompt] for row in range(4)]
+    ['tea', 'tea', 'rain', 'rain']
     """
 
     step: int
@@ -38,7 +53,24 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Rollout:
-    """Responses to a chunk. `response_tokens` include EOS where it was sampled; `responses` are trimmed texts."""
+    """Responses to a chunk. `response_tokens` include EOS where it was sampled; `responses` are trimmed texts.
+
+    One prompt with two samples: the first ends with EOS (token 2), the second is cut after three tokens.
+
+    >>> rollout = Rollout(
+    ...     chunk=Chunk(0, 0, 71, 0, ("tea",), ("... Assistant:",), samples_per_prompt=2),
+    ...     prompt_tokens=(np.int32([1, 40, 41]),),
+    ...     response_tokens=(np.int32([50, 2]), np.int32([50, 51, 52])),
+    ...     logprobs=(np.float32([-0.7, -0.1]), np.float32([-0.7, -2.3, -1.1])),
+    ...     entropies=(np.float32([0.9, 0.3]), np.float32([0.9, 2.0, 1.4])),
+    ...     responses=("Yes", "Yes, with"),
+    ...     finish_reasons=("eos", "length"),
+    ...     num_prompts_cut=0,
+    ...     seconds=0.2,
+    ... )
+    >>> float(rollout.logprobs[0].sum())  # log-probability of the first response
+    -0.8...
+    """
 
     chunk: Chunk
     prompt_tokens: tuple[TokenRow, ...]  # one per prompt
@@ -63,7 +95,14 @@ class Scores:
 
 @dataclass(frozen=True)
 class LogProbs:
-    """log pi_0 of every response token, by the reference policy."""
+    """log pi_0 of every response token, by the reference policy.
+
+    The first response of the rollout above; its sequence k1 is log pi - log pi_0, in nats.
+
+    >>> reference = LogProbs(rows=(np.float32([-1.0, -0.2]),), seconds=0.05)
+    >>> round(float(np.float32([-0.7, -0.1]).sum() - reference.rows[0].sum()), 3)
+    0.4
+    """
 
     rows: tuple[FloatRow, ...]
     seconds: float
@@ -83,6 +122,22 @@ class Batch:
     """What one update learns from, in chunk order. Rows with a failed score are already gone.
 
     `groups` gives each row's prompt; every group has at least two rows. `utilities` are combined, in nats, without KL.
+
+    Two responses to the prompt at position 3 of the step, whose other samples are all here too.
+
+    >>> batch = Batch(
+    ...     step=4,
+    ...     prompt_tokens=(np.int32([1, 40]), np.int32([1, 40])),
+    ...     response_tokens=(np.int32([50, 2]), np.int32([51])),
+    ...     logprobs=(np.float32([-0.7, -0.1]), np.float32([-1.5])),
+    ...     reference_logprobs=(np.float32([-1.0, -0.2]), np.float32([-1.5])),
+    ...     utilities=np.float32([-0.25, -1.5]),
+    ...     groups=np.int64([3, 3]),
+    ...     kl_coefficient=0.1,
+    ...     policy_version=4,
+    ... )
+    >>> batch.utilities - batch.utilities[::-1]  # RLOO: each against the mean of the others of its group
+    array([ 1.25, -1.25], dtype=float32)
     """
 
     step: int
@@ -98,7 +153,11 @@ class Batch:
 
 @dataclass(frozen=True)
 class UpdateResult:
-    """What a learner says after an update: its new weight version and its metrics."""
+    """What a learner says after an update: its new weight version and its metrics.
+
+    >>> UpdateResult(policy_version=5, metrics={"loss": -0.01, "gradient_norm": 0.8, "seconds": 1.2}).policy_version
+    5
+    """
 
     policy_version: int
     metrics: dict[str, float]
@@ -106,7 +165,14 @@ class UpdateResult:
 
 @dataclass(frozen=True)
 class Weights:
-    """A published weight version: numpy arrays (bfloat16 as uint16 views, see `dtypes`), shared read-only."""
+    """A published weight version: numpy arrays (bfloat16 as uint16 views, see `dtypes`), shared read-only.
+
+    The number 1 in bfloat16, which is the upper half of its float32 bits:
+
+    >>> weights = Weights(5, {"lm_head.weight": np.uint16([[0x3F80]])}, {"lm_head.weight": "bfloat16"})
+    >>> (weights.arrays["lm_head.weight"].astype(np.uint32) << 16).view(np.float32)
+    array([[1.]], dtype=float32)
+    """
 
     policy_version: int
     arrays: dict[str, NDArray[np.generic]]

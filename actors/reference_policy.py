@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import torch
 
-from actors.cluster.location import location
 from actors.learning.token_logprobs import ragged_logprobs
+from actors.location import location
 from actors.messages import LogProbs, Rollout
 from allgood.scorers.models import load_policy, resolve_device, resolve_dtype
 

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from actors.cluster.location import location
+from actors.location import location
 from actors.messages import FloatRow, Rollout, Scores
 from allgood.errors import ModelError, RoleError
 from allgood.scorers.loading import load_scorer

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from transformers import PreTrainedTokenizerBase
 
-from actors.cluster.location import location
-from actors.generation.engine import TorchEngine
+from actors.generation.engine import Engine, EngineKind
 from actors.generation.stopping import response_texts
+from actors.generation.torch_engine import TorchEngine
+from actors.location import location
 from actors.messages import Chunk, Rollout, Weights
-from actors.weights.copying import copy_weights
+from actors.weights.publication import ObjectStore, Publication
 from allgood.errors import ModelError, RoleError
 from allgood.scorers.encoding import encode_prompts
 from allgood.scorers.models import check_policy_tokenizer, load_policy, load_tokenizer, resolve_device, resolve_dtype
@@ -29,30 +31,33 @@ class RolloutSpec:
     device: str
     dtype: str
     threads: int
+    engine: EngineKind
 
 
 class RolloutWorker:
-    """Holds one version of the policy and samples from it at temperature 1."""
+    """Holds one version of the policy, in an engine that samples from it at temperature 1."""
 
     def __init__(self, spec: RolloutSpec) -> None:
         torch.set_num_threads(spec.threads)
-        device = resolve_device(spec.device)
         self._spec = spec
         self._tokenizer = load_tokenizer(spec.model)
         check_policy_tokenizer(self._tokenizer)
-        self._model = load_policy(spec.model, dtype=resolve_dtype(spec.dtype, device), device=device)
-        self._model.requires_grad_(False)
-        _check_context(self._model.config.get_text_config().to_dict().get("max_position_embeddings"), spec)
-        self._engine = TorchEngine(self._model, self._tokenizer, max_new_tokens=spec.max_new_tokens, stop=spec.stop)
+        self._engine = _engine(spec, self._tokenizer)
+        self._publication: Publication[Weights] = ObjectStore()
         self._policy_version = 0
 
-    def set_weights(self, weights: Weights) -> int:
-        """Copy a published version into the worker's own parameters; returns the version held.
+    def has_exact_logprobs(self) -> bool:
+        """Whether the log-probs of its rollouts are the policy's own; see `Engine.exact_logprobs`."""
+        return self._engine.exact_logprobs
+
+    def set_weights(self, notice: Weights) -> int:
+        """Sample from the published version that the notice tells of; returns the version held.
 
         Raises:
             RoleError: A name or shape does not fit the policy.
         """
-        copy_weights(weights, self._model)
+        weights = self._publication.fetch(notice)
+        self._engine.set_weights(weights)
         self._policy_version = weights.policy_version
         return self._policy_version
 
@@ -85,6 +90,16 @@ class RolloutWorker:
     def location(self) -> dict[str, str | int]:
         """Where this worker runs."""
         return location()
+
+
+def _engine(spec: RolloutSpec, tokenizer: PreTrainedTokenizerBase) -> Engine:
+    match spec.engine:
+        case "torch":
+            device = resolve_device(spec.device)
+            model = load_policy(spec.model, dtype=resolve_dtype(spec.dtype, device), device=device)
+            model.requires_grad_(False)
+            _check_context(model.config.get_text_config().to_dict().get("max_position_embeddings"), spec)
+            return TorchEngine(model, tokenizer, max_new_tokens=spec.max_new_tokens, stop=spec.stop)
 
 
 def _check_context(max_positions: int | None, spec: RolloutSpec) -> None:

@@ -2,44 +2,31 @@
 
 `spawn` first asks `placement.admit` where each replica goes, then reserves exactly that (each bundle names its node),
 starts the actors, and waits until each has answered. Who does not start is named, and everything is taken down again.
-Ray restarts none but the frozen ones of a named cast: any other would silently hold its first weights again.
+Ray restarts none but the frozen ones of a named cast: any other would silently hold its first weights again. `restart`
+starts one replica anew by its role's recipe, so that it answers as the one before it did.
 """
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
 import ray
-from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
-from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+from ray.util.placement_group import PlacementGroup, remove_placement_group
 
 from actors.cluster.admission import admit_when_free
 from actors.cluster.placement import Assignment, Request, Resources
+from actors.cluster.recipe import Recipe, Spec
+from actors.cluster.seats import Seat, reserve
 from actors.cluster.supervision import Who, ask_blocking, wait_for
-from actors.learner import Learner
-from actors.learning.specs import LearnerSpec
-from actors.reference_policy import ReferencePolicySpec, ReferencePolicyWorker
-from actors.reward import RewardSpec, RewardWorker
-from actors.rollout import RolloutSpec, RolloutWorker
 from actors.tables import BARS, text_table
-from allgood.errors import PlacementError, RoleError
+from allgood.errors import RoleError
 
-NODE_LABEL = "ray.io/node-id"
-_GB = 1e9
-_SMALLEST_CPU = 0.001  # Ray refuses a bundle of nothing
 _JOIN_TIMEOUT_S = 120.0
-
-Spec = RolloutSpec | RewardSpec | ReferencePolicySpec | LearnerSpec
-_CLASSES: dict[type[Spec], type] = {
-    RolloutSpec: RolloutWorker,
-    RewardSpec: RewardWorker,
-    ReferencePolicySpec: ReferencePolicyWorker,
-    LearnerSpec: Learner,
-}
 
 
 @dataclass(frozen=True)
@@ -70,45 +57,65 @@ class CastRequest:
 class Cast:
     """Running actors. A context manager: leaving it kills them and frees their resources."""
 
-    def __init__(
-        self, actors: Mapping[str, Sequence[Any]], assignments: Sequence[Assignment], group: PlacementGroup | None
-    ) -> None:
-        self._actors = {role: list(handles) for role, handles in actors.items()}
-        self._assignments = list(assignments)
+    def __init__(self, request: CastRequest, seats: Sequence[Seat], group: PlacementGroup | None) -> None:
+        self._recipes = {role: Recipe(part.spec) for role, part in request.parts().items()}
+        self._seats = {(seat.who.role, seat.who.replica): seat for seat in seats}
         self._group = group  # None: it belongs to somebody else
+        self._timeout_s = request.timeout_s
         self._places: dict[tuple[str, int], dict[str, Any]] = {}
+        self._changing = threading.Lock()  # lanes of several threads share a cast
+        self._actors: dict[str, list[Any]] = {role: [] for role in self._recipes}
+        for seat in seats:
+            self._actors[seat.who.role].append(seat.start(self._recipes[seat.who.role]))
 
     @property
-    def rollouts(self) -> list[Any]:
-        """Handles of the rollout workers."""
-        return self._actors.get("rollout", [])
+    def scorers(self) -> list[str]:
+        """Properties that have reward actors, in the order of the request."""
+        return [role.removeprefix("reward.") for role in self._recipes if role.startswith("reward.")]
 
-    @property
-    def rewards(self) -> dict[str, list[Any]]:
-        """Handles of the reward workers, per property."""
-        return {
-            role.removeprefix("reward."): handles
-            for role, handles in self._actors.items()
-            if role.startswith("reward.")
-        }
-
-    @property
-    def reference_policies(self) -> list[Any]:
-        """Handles of the reference policy workers."""
-        return self._actors.get("reference_policy", [])
-
-    @property
-    def learners(self) -> list[Any]:
-        """Handles of the learners, in rank order."""
-        return self._actors.get("learner", [])
+    def handles(self, role: str) -> Sequence[Any]:
+        """The replicas of a role as they are now, learners in rank order; empty for a role that is not there."""
+        return tuple(self._actors.get(role, ()))
 
     def who(self, role: str, replica: int = 0) -> Who:
         """The name of an actor for messages. Roles: rollout, reward.<property>, reference_policy, learner."""
-        return next(Who(a.role, a.replica, a.node) for a in self._assignments if (a.role, a.replica) == (role, replica))
+        return self._seats[role, replica].who
+
+    def change_recipe(self, role: str, change: Callable[[Recipe], Recipe]) -> None:
+        """Note what the replicas of a role are told, for one that starts anew."""
+        with self._changing:
+            self._recipes[role] = change(self._recipes[role])
+
+    def restart(self, role: str, replica: int = 0) -> None:
+        """End what is left of one replica, start it anew in its seat, and make of it what the role's recipe says.
+
+        Whoever looks the replica up finds the new one once it is ready. A learner comes back without an arm, and
+        refuses to update before it has loaded a checkpoint.
+
+        Raises:
+            RoleError: It did not start in time or died again, or it is one of several learners, which only meet at
+                their start.
+        """
+        if role == "learner" and len(self._actors[role]) > 1:
+            raise RoleError("one of several learners cannot start anew alone; resume the run from its last checkpoint")
+        seat, recipe = self._seats[role, replica], self._recipes[role]
+        ray.kill(self._actors[role][replica])
+        actor = seat.start(recipe)
+        try:
+            self._places[role, replica] = self._met(seat, actor.location.remote(), self._timeout_s)
+            for method, argument, phase in recipe.instructions(actor):
+                ask_blocking(method, argument, who=seat.who, phase=phase, deadline_s=self._timeout_s)
+        except BaseException:
+            ray.kill(actor)
+            raise
+        self._actors[role][replica] = actor
 
     def where(self) -> str:
         """A table of what landed where."""
-        rows = [(a.role, str(a.replica), a.node, *_seen(a, self._places[a.role, a.replica])) for a in self._assignments]
+        rows = [
+            (role, str(replica), seat.assignment.node, *_seen(seat.assignment, self._places[role, replica]))
+            for (role, replica), seat in self._seats.items()
+        ]
         header = ("role", "replica", "node", "accelerator", "resources", "process")
         return "\n".join(text_table(header, rows, between=BARS))
 
@@ -134,23 +141,16 @@ class Cast:
     ) -> None:
         self.close()
 
-    def _meet(self, timeout_s: float) -> None:
+    def _meet(self) -> None:
         """Wait until every actor has answered, then let the learners form their group."""
-        deadline = time.monotonic() + timeout_s
-        asked = [(a, self._actors[a.role][a.replica].location.remote()) for a in self._assignments]
+        deadline = time.monotonic() + self._timeout_s
+        asked = [(key, seat, self._actors[key[0]][key[1]].location.remote()) for key, seat in self._seats.items()]
         problems: list[Exception] = []
-        for assignment, reference in asked:
-            who = Who(assignment.role, assignment.replica, assignment.node)
+        for key, seat, reference in asked:
             try:
-                place = wait_for(reference, who=who, phase="start", deadline_s=max(0.01, deadline - time.monotonic()))
+                self._places[key] = self._met(seat, reference, deadline - time.monotonic())
             except RoleError as error:
                 problems.append(error)
-            else:
-                self._places[assignment.role, assignment.replica] = {
-                    **place,
-                    "node_id": assignment.node_id,
-                    "node": assignment.node,
-                }
         if len(problems) == 1:
             raise problems[0]
         if problems:
@@ -158,14 +158,19 @@ class Cast:
                 f"{len(problems)} of {len(asked)} actors did not start: "
                 + "; ".join(str(problem) for problem in problems)
             )
-        if len(self.learners) > 1:
+        if len(self.handles("learner")) > 1:
             self._join_learners()
 
+    def _met(self, seat: Seat, location: ray.ObjectRef[Any], timeout_s: float) -> dict[str, Any]:
+        """What an actor that was just started says about its place, and its node."""
+        place = wait_for(location, who=seat.who, phase="start", deadline_s=max(0.01, timeout_s))
+        return {**place, "node_id": seat.assignment.node_id, "node": seat.assignment.node}
+
     def _join_learners(self) -> None:
-        host = next(a.node for a in self._assignments if a.role == "learner" and a.replica == 0)
-        who, open_group = self.who("learner"), self.learners[0].open_group
-        address = ask_blocking(open_group, host, who=who, phase="join", deadline_s=_JOIN_TIMEOUT_S)
-        joins = [learner.join.remote(rank, len(self.learners), address) for rank, learner in enumerate(self.learners)]
+        learners, who = self.handles("learner"), self.who("learner")
+        host = self._seats["learner", 0].assignment.node
+        address = ask_blocking(learners[0].open_group, host, who=who, phase="join", deadline_s=_JOIN_TIMEOUT_S)
+        joins = [learner.join.remote(rank, len(learners), address) for rank, learner in enumerate(learners)]
         for rank, join in enumerate(joins):
             wait_for(join, who=self.who("learner", rank), phase="join", deadline_s=_JOIN_TIMEOUT_S)
 
@@ -183,8 +188,9 @@ def spawn(request: CastRequest, *, name: str | None = None) -> Cast:
     """
     parts = request.parts()
     assignments = admit_when_free([Request(role, part.resources) for role, part in parts.items()])
-    group = _reserve(assignments, request.timeout_s)
-    return _start_all(request, assignments, group, name=name)
+    group = reserve(assignments, request.timeout_s)
+    seats = [Seat(assignment, group, bundle, name) for bundle, assignment in enumerate(assignments)]
+    return _all_or_none(Cast(request, seats, group))
 
 
 def spawn_in_group(request: CastRequest, group: PlacementGroup, *, first_bundle: int) -> Cast:
@@ -197,89 +203,33 @@ def spawn_in_group(request: CastRequest, group: PlacementGroup, *, first_bundle:
     replicas = [
         (role, part.resources, i) for role, part in request.parts().items() for i in range(part.resources.replicas)
     ]
-    assignments = [
-        Assignment(
-            role=role,
-            replica=replica,
-            node_id=node_of[bundle],
-            node=names[node_of[bundle]],
-            accelerators=frozenset(),
-            cpus=resources.cpus,
-            gpus=resources.gpus,
-            memory_gb=resources.memory_gb,
+    seats = [
+        Seat(
+            Assignment(
+                role=role,
+                replica=replica,
+                node_id=node_of[bundle],
+                node=names[node_of[bundle]],
+                accelerators=frozenset(),
+                cpus=resources.cpus,
+                gpus=resources.gpus,
+                memory_gb=resources.memory_gb,
+            ),
+            group,
+            bundle,
         )
         for bundle, (role, resources, replica) in enumerate(replicas, start=first_bundle)
     ]
-    return _start_all(request, assignments, group, first_bundle=first_bundle)
+    return _all_or_none(Cast(request, seats, group=None))
 
 
-def _start_all(
-    request: CastRequest,
-    assignments: Sequence[Assignment],
-    group: PlacementGroup,
-    *,
-    first_bundle: int | None = None,
-    name: str | None = None,
-) -> Cast:
-    """One actor per assignment, all answering, or none. With `first_bundle` the group is somebody else's."""
-    parts = request.parts()
-    actors: dict[str, list[Any]] = {role: [] for role in parts}
-    for bundle, assignment in enumerate(assignments, start=first_bundle or 0):
-        actors[assignment.role].append(_start(parts[assignment.role].spec, assignment, group, bundle, name))
-    cast = Cast(actors, assignments, group if first_bundle is None else None)
+def _all_or_none(cast: Cast) -> Cast:
     try:
-        cast._meet(request.timeout_s)
+        cast._meet()
     except BaseException:
         cast.close()
         raise
     return cast
-
-
-def _reserve(assignments: Sequence[Assignment], timeout_s: float) -> PlacementGroup:
-    # Each bundle names the node that was admitted: Ray's own choice could differ from the table, and naming the node
-    # works for clusters with accelerator labels and with the older accelerator_type resource alike.
-    group: PlacementGroup = placement_group(
-        [_bundle(assignment) for assignment in assignments],
-        strategy="PACK",
-        bundle_label_selector=[{NODE_LABEL: assignment.node_id} for assignment in assignments],
-    )
-    if not group.wait(timeout_s):
-        remove_placement_group(group)
-        raise PlacementError(
-            f"the admitted roles got no resources within {timeout_s:g} s; another run may have taken them: "
-            "try again, or look at `ray status`"
-        )
-    return group
-
-
-def _bundle(assignment: Assignment) -> dict[str, float]:
-    bundle = {"CPU": max(assignment.cpus, _SMALLEST_CPU)}
-    if assignment.gpus:
-        bundle["GPU"] = assignment.gpus
-    if assignment.memory_gb:
-        bundle["memory"] = int(assignment.memory_gb * _GB)
-    return bundle
-
-
-def _start(spec: Spec, assignment: Assignment, group: PlacementGroup, bundle: int, name: str | None) -> Any:
-    # Without GPUs of its own a Ray actor sees all of the node's, and would use them.
-    hide_gpus = {} if assignment.gpus else {"runtime_env": {"env_vars": {"CUDA_VISIBLE_DEVICES": ""}}}
-    actor_class: Any = ray.remote(_CLASSES[type(spec)]).options(
-        num_cpus=assignment.cpus,
-        num_gpus=assignment.gpus,
-        memory=int((assignment.memory_gb or 0.0) * _GB) or None,
-        scheduling_strategy=PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=bundle),
-        name=None if name is None else actor_name(name, assignment.role, assignment.replica),
-        max_restarts=0 if name is None else -1,
-        max_task_retries=0,
-        **hide_gpus,
-    )
-    return actor_class.remote(spec)
-
-
-def actor_name(name: str, role: str, replica: int) -> str:
-    """The name of one actor of a named cast."""
-    return f"{name}.{role}.{replica}"
 
 
 def _seen(assignment: Assignment, place: Mapping[str, Any]) -> Iterator[str]:

@@ -5,13 +5,20 @@ Whoever spawned them owns them: they go when that process goes, however it ends.
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import ray
 
-from actors.cluster.cast import Cast, actor_name
-from actors.cluster.supervision import ActorNames, Who
+from actors.cluster.cast import Cast
+from actors.cluster.recipe import Recipe
+from actors.cluster.seats import actor_name
+from actors.cluster.supervision import ActorNames, Who, ask_blocking
 from allgood.errors import RoleError
+
+_RESTART_S = 120.0
+_POLL_S = 0.1
 
 
 class NamedActors:
@@ -19,41 +26,49 @@ class NamedActors:
 
     def __init__(self, names: ActorNames) -> None:
         self._names = names
-        self._handles = {
-            (who.role, who.replica): _handle(actor_name(names.name, who.role, who.replica), names.namespace)
-            for who in names.members
-        }
+        self._recipes: dict[str, Recipe] = {}
+        for role in dict.fromkeys(who.role for who in names.members):
+            self.handles(role)
 
     @property
-    def rollouts(self) -> list[Any]:
-        """None."""
-        return []
+    def scorers(self) -> list[str]:
+        """Properties that have reward actors, in the order of the cast."""
+        roles = dict.fromkeys(who.role for who in self._names.members)
+        return [role.removeprefix("reward.") for role in roles if role.startswith("reward.")]
 
-    @property
-    def learners(self) -> list[Any]:
-        """None."""
-        return []
-
-    @property
-    def rewards(self) -> dict[str, list[Any]]:
-        """Handles of the reward workers, per property."""
-        roles = dict.fromkeys(role for role, _ in self._handles if role.startswith("reward."))
-        return {role.removeprefix("reward."): self._role(role) for role in roles}
-
-    @property
-    def reference_policies(self) -> list[Any]:
-        """Handles of the reference-policy workers."""
-        return self._role("reference_policy")
+    def handles(self, role: str) -> Sequence[Any]:
+        """The replicas of a role as they are now; empty for a role that is not there."""
+        return [_handle(self._names, who) for who in self._names.members if who.role == role]
 
     def who(self, role: str, replica: int = 0) -> Who:
         """The name of an actor for messages."""
         return next(who for who in self._names.members if (who.role, who.replica) == (role, replica))
 
+    def change_recipe(self, role: str, change: Callable[[Recipe], Recipe]) -> None:
+        """Note what this process tells the replicas of a role."""
+        self._recipes[role] = change(self._recipes.get(role, Recipe()))
+
+    def restart(self, role: str, replica: int = 0) -> None:
+        """Wait until Ray has started a dead replica anew, and tell it again what this process has told the role.
+
+        Raises:
+            RoleError: It did not come back in time, or went with the process that made it.
+        """
+        who, deadline = self.who(role, replica), time.monotonic() + _RESTART_S
+        while True:
+            actor = _handle(self._names, who)
+            try:
+                ask_blocking(actor.location, who=who, phase="restart", deadline_s=_RESTART_S)
+                break
+            except RoleError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(_POLL_S)  # a call while Ray starts it anew raises at once
+        for method, argument, phase in self._recipes.get(role, Recipe()).instructions(actor):
+            ask_blocking(method, argument, who=who, phase=phase, deadline_s=_RESTART_S)
+
     def close(self) -> None:
         """Nothing: only who made the cast ends its actors."""
-
-    def _role(self, role: str) -> list[Any]:
-        return [handle for (name, _), handle in self._handles.items() if name == role]
 
 
 def names_of(cast: Cast, name: str) -> ActorNames:
@@ -71,8 +86,9 @@ def attach(names: ActorNames) -> NamedActors:
     return NamedActors(names)
 
 
-def _handle(name: str, namespace: str) -> Any:
+def _handle(names: ActorNames, who: Who) -> Any:
+    name = actor_name(names.name, who.role, who.replica)
     try:
-        return ray.get_actor(name, namespace=namespace)
+        return ray.get_actor(name, namespace=names.namespace)
     except ValueError as error:
         raise RoleError(f"there is no actor {name!r}; the process that made it has ended") from error

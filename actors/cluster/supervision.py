@@ -124,7 +124,7 @@ def _actor_error(error: RayActorError, who: Who, phase: str) -> AllgoodError:
     if error.actor_init_failed:
         return RoleError(f"{who} could not start: {_last_line(str(error))}")
     kind = "was unreachable" if type(error).__name__ == "ActorUnavailableError" else "died"
-    return RoleError(f"{who} {kind} in {phase}: {_reason(str(error))}")
+    return RoleError(f"{who} {kind} in {phase}: {_reason(str(error))}; see its log")
 
 
 def _constructor_error(message: str) -> AllgoodError | None:
@@ -137,9 +137,10 @@ def _constructor_error(message: str) -> AllgoodError | None:
 
 
 def _reason(message: str) -> str:
-    """The sentence of Ray's message that says why, without its table of ids."""
+    """The sentence of Ray's message that says why, without its table of ids and its list of possible causes."""
     lines = [line for line in message.splitlines()[1:] if line and not line.startswith("\t")]
-    return _first_line(lines[0]) if lines else _first_line(message)
+    sentence = re.split(r"\.\s+(?=[A-Z])", _first_line(lines[0] if lines else message))[0]
+    return sentence.rstrip(".")
 
 
 def _first_line(text: str) -> str:

@@ -123,7 +123,7 @@ async def _score_missing(config: RunConfig, cast: Actors, prompt: str, missing: 
     lane = Lane(cast, key="answers", scorers=list(config.properties), deadline_s=config.placement.deadline_s)
     await lane.check_scores([prompt] * len(PROBE), PROBE)
     # Parts go round in order, few more than there are replicas: a kill then costs a few parts, not a little of each.
-    in_flight = asyncio.Semaphore(1 + max(len(cast.rewards[name]) for name in config.properties))
+    in_flight = asyncio.Semaphore(1 + max(len(cast.handles(f"reward.{name}")) for name in config.properties))
 
     async def one(task: _Task, bar: Bar) -> None:
         async with in_flight:

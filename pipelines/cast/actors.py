@@ -2,41 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from actors.cluster.cast import Cast, CastRequest, spawn
+from actors.cluster.pool import Actors
+from actors.cluster.recipe import Recipe
 from actors.cluster.supervision import Who
 from pipelines.output.progress import say
 from pipelines.run.session import ray_session
 
-
-class Actors(Protocol):
-    """What a lane needs of a cast."""
-
-    @property
-    def rollouts(self) -> list[Any]:
-        """Handles of the rollout workers."""
-
-    @property
-    def rewards(self) -> dict[str, list[Any]]:
-        """Handles of the reward workers, per property."""
-
-    @property
-    def reference_policies(self) -> list[Any]:
-        """Handles of the reference-policy workers."""
-
-    @property
-    def learners(self) -> list[Any]:
-        """Handles of the learners, in rank order."""
-
-    def who(self, role: str, replica: int = 0) -> Who:
-        """The name of an actor for messages."""
-
-    def close(self) -> None:
-        """End the actors; whoever waits for one of them gets a RoleError."""
+__all__ = ["Actors", "SharedActors", "cast_for"]
 
 
 @dataclass(frozen=True)
@@ -47,33 +25,32 @@ class SharedActors:
     shared: Actors
 
     @property
-    def rollouts(self) -> list[Any]:
-        """The lane's own rollout workers."""
-        return self.own.rollouts
+    def scorers(self) -> list[str]:
+        """Properties with reward actors, which other lanes use too."""
+        return self.shared.scorers
 
-    @property
-    def rewards(self) -> dict[str, list[Any]]:
-        """Reward workers that other lanes use too."""
-        return self.shared.rewards
-
-    @property
-    def reference_policies(self) -> list[Any]:
-        """Reference-policy workers that other lanes use too."""
-        return self.shared.reference_policies
-
-    @property
-    def learners(self) -> list[Any]:
-        """The lane's own learners."""
-        return self.own.learners
+    def handles(self, role: str) -> Sequence[Any]:
+        """The replicas of a role as they are now."""
+        return self._owner(role).handles(role)
 
     def who(self, role: str, replica: int = 0) -> Who:
         """The name of an actor for messages."""
-        owner: Actors = self.own if role in ("rollout", "learner") else self.shared
-        return owner.who(role, replica)
+        return self._owner(role).who(role, replica)
+
+    def change_recipe(self, role: str, change: Callable[[Recipe], Recipe]) -> None:
+        """Note what the replicas of a role are told, with whoever owns them."""
+        self._owner(role).change_recipe(role, change)
+
+    def restart(self, role: str, replica: int = 0) -> None:
+        """Have the owner of one replica start it anew."""
+        self._owner(role).restart(role, replica)
 
     def close(self) -> None:
         """End the lane's own actors; the shared ones belong to another cast."""
         self.own.close()
+
+    def _owner(self, role: str) -> Actors:
+        return self.own if role in ("rollout", "learner") else self.shared
 
 
 @contextmanager

@@ -8,21 +8,21 @@ takes the next; results are put in order by the caller, so who answered does not
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from actors.cluster.gather import gather
-from actors.cluster.pool import Pool
+from actors.cluster.pool import Actors, Pool
+from actors.cluster.recipe import Recipe
 from actors.learning.group import merge, shard
 from actors.learning.specs import ArmSpec, OptimizerSpec, Rloo
 from actors.messages import Batch, Chunk, FloatRow, LogProbs, Rollout, Scores, UpdateResult
 from allgood.errors import RoleError
 from allgood.treatment import Treatment
-from pipelines.cast.actors import Actors
 from pipelines.cast.collect import Crew
 
 TEXTS_PER_CALL = 512
@@ -36,25 +36,30 @@ class Lane:
     """The actors of a cast under one key. Lives inside one event loop."""
 
     def __init__(self, cast: Actors, *, key: str, scorers: Sequence[str], deadline_s: float) -> None:
-        def pool(role: str, actors: Sequence[Any]) -> Pool:
-            return Pool(actors, who=partial(cast.who, role), deadline_s=deadline_s)
-
+        pool = partial(Pool, cast, deadline_s=deadline_s)
+        self._cast = cast
         self._key = key
-        self._rollouts = pool("rollout", cast.rollouts)
-        self._learners = pool("learner", cast.learners)
-        self._references = pool("reference_policy", cast.reference_policies)
-        self._rewards = {name: pool(f"reward.{name}", cast.rewards[name]) for name in scorers}
+        self._rollouts = pool("rollout")
+        self._learners = pool("learner")
+        self._references = pool("reference_policy")
+        self._rewards = {name: pool(_reward(name)) for name in scorers}
 
     def crew(self) -> Crew:
         """Rollout, reward and reference actors; log pi_0 comes from the reference actors."""
         return Crew(self._generate, {name: self._scorer(name) for name in self._rewards}, self._reference)
 
-    def crew_of_reference_policy(self) -> Crew:
-        """The crew while the rollout actors hold pi_0 itself: log pi_0 is what they report, nobody else is asked."""
-        return Crew(self._generate, {name: self._scorer(name) for name in self._rewards}, _own_logprobs)
+    async def crew_of_reference_policy(self) -> Crew:
+        """The crew while the rollout actors hold pi_0 itself.
+
+        Log pi_0 is what they report where their engine's log-probs are exact; else the reference actors are asked.
+        """
+        is_exact = await self._rollouts.call_first(lambda actor: actor.has_exact_logprobs, phase="ask for its engine")
+        return replace(self.crew(), reference=_own_logprobs) if is_exact else self.crew()
 
     async def treat(self, treatments: Mapping[str, Treatment]) -> None:
-        """Tell every replica of each scorer what this lane makes of its rewards."""
+        """Tell every replica of each scorer what this lane makes of its rewards, also one that starts anew later."""
+        for name, treatment in treatments.items():
+            self._cast.change_recipe(_reward(name), partial(Recipe.with_treatment, treatment=treatment))
         await gather(
             self._rewards[name].call_all(lambda actor: actor.set_treatment, treatment, phase="set treatment")
             for name, treatment in treatments.items()
@@ -126,10 +131,11 @@ class Lane:
         return merge(await self._learners.call_each(lambda actor: actor.update, parts, phase="update"))
 
     async def publish(self, policy_version: int) -> None:
-        """Every rollout actor holds `policy_version` when this returns."""
-        # The reference goes from learner to rollout actors through the object store; the weights never pass the driver.
-        weights = self._learners.first().weights.remote()
-        held = await self._rollouts.call_all(lambda actor: actor.set_weights, weights, phase="set weights")
+        """Every rollout actor holds `policy_version` when this returns, and so does one that starts anew later."""
+        # A reference to the notice goes from learner to rollout actors; what it stands for never passes the driver.
+        notice = self._learners.handle(0).publish.remote()
+        self._cast.change_recipe("rollout", partial(Recipe.with_weights, notice=notice))
+        held = await self._rollouts.call_all(lambda actor: actor.set_weights, notice, phase="set weights")
         if set(held) != {policy_version}:
             raise RoleError(f"the rollout actors hold versions {held} after version {policy_version} was published")
 
@@ -159,6 +165,11 @@ class Lane:
             return scores
 
         return score
+
+
+def _reward(name: str) -> str:
+    """The role of a property's scorers."""
+    return f"reward.{name}"
 
 
 async def _own_logprobs(rollout: Rollout) -> LogProbs:

@@ -81,6 +81,7 @@ def rollout_part(config: RunConfig) -> Part:
         device=_device(config, config.placement.rollout),
         dtype=config.dtype,
         threads=config.threads,
+        engine=config.sampling.engine.kind,
     )
     return Part(spec, config.placement.rollout)
 

@@ -137,7 +137,7 @@ async def _sample_policy(
     lane = Lane(actors, key="evaluation", scorers=(), deadline_s=config.placement.deadline_s)
     if is_reference:
         await lane.hold_reference_policy()
-    crew: Crew = lane.crew_of_reference_policy() if is_reference else lane.crew()
+    crew: Crew = await lane.crew_of_reference_policy() if is_reference else lane.crew()
     chunks = evaluation_chunks(config, prompts, policy_version=policy_version, is_reference=is_reference)
     with track(f"sampling {'the SFT policy' if is_reference else config.name} on test prompts", len(prompts)) as bar:
         experience = await collect_all(chunks, crew, bar.advance)

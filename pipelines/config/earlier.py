@@ -19,7 +19,7 @@ MOVED = {
     "align.missing_eos_penalty": "missing_eos_penalty",
     "align.deadline_s": "placement.deadline_s",
 }
-LATER: tuple[str, ...] = ()  # dotted keys that the first form does not have
+LATER = ("sampling.engine",)  # dotted keys that the first form does not have
 
 # Every stored configuration has these, since all defaults are written out; no run file gives them all.
 _ALWAYS_STORED = frozenset(

@@ -70,6 +70,12 @@ class KlConfig(StrictModel):
 Algorithm = Annotated[Rloo | Ppo | Reinforce | Grpo, Field(discriminator="kind")]
 
 
+class TorchEngineConfig(StrictModel):
+    """Our own decoding loop around Hugging Face models; its log-probabilities are exactly the policy's."""
+
+    kind: Literal["torch"] = "torch"
+
+
 class SamplingConfig(StrictModel):
     """How rollouts are drawn. Training, references and preview sample the policy itself: temperature 1, nothing cut."""
 
@@ -86,6 +92,10 @@ class SamplingConfig(StrictModel):
     temperature: float = Field(1.0, description="must be 1")
     top_p: float = Field(1.0, description="must be 1")
     top_k: int = Field(0, description="must be 0")
+    engine: TorchEngineConfig = Field(
+        TorchEngineConfig(),
+        description="what generates in the rollout actors: `kind: torch` is our own loop around Hugging Face models",
+    )
 
     @model_validator(mode="after")
     def _samples_the_policy(self) -> SamplingConfig:

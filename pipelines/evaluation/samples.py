@@ -120,10 +120,10 @@ def _sft(config: RunConfig, cast: Actors, prompts: Sequence[Prompt]) -> ScoredSa
 
 
 async def _draw(config: RunConfig, cast: Actors, prompts: Sequence[Prompt], *, is_reference: bool) -> ScoredSamples:
-    lane = Lane(cast, key=_KEY, scorers=list(cast.rewards), deadline_s=config.placement.deadline_s)
-    await lane.treat({name: Treatment(_KEY, _transform(config, name), 0.0) for name in cast.rewards})
+    lane = Lane(cast, key=_KEY, scorers=cast.scorers, deadline_s=config.placement.deadline_s)
+    await lane.treat({name: Treatment(_KEY, _transform(config, name), 0.0) for name in cast.scorers})
     chunks = evaluation_chunks(config, prompts, policy_version=0, is_reference=is_reference)
-    crew = lane.crew_of_reference_policy() if is_reference else lane.crew()
+    crew = await lane.crew_of_reference_policy() if is_reference else lane.crew()
     with track(f"sampling the {'SFT' if is_reference else 'aligned'} policy on test prompts", len(prompts)) as bar:
         experience = await collect_all(chunks, crew, bar.advance)
     return _scored_samples(config, prompts, experience)
@@ -146,7 +146,7 @@ def evaluation_chunks(
 
 async def _canned(config: RunConfig, cast: Actors, prompts: Sequence[Prompt]) -> dict[str, PerPrompt]:
     """Mean rewards of the texts that a property's reference names, canned or from the data, [prompts]; NaN = none."""
-    lane = Lane(cast, key=_KEY, scorers=list(cast.rewards), deadline_s=config.placement.deadline_s)
+    lane = Lane(cast, key=_KEY, scorers=cast.scorers, deadline_s=config.placement.deadline_s)
     canned: dict[str, PerPrompt] = {}
     for name, setting in config.properties.items():
         if setting.reference.column is not None:

@@ -96,7 +96,7 @@ async def _measure(
     config: RunConfig, cast: Actors, prompts: Sequence[Prompt], data: PreparedData
 ) -> tuple[list[dict[str, Any]], dict[str, dict[str, dict[str, float]]], Predicted]:
     """Sample rows; per property and column of fixed texts the mean reward per prompt; predicted references."""
-    scorers = [name for name in cast.rewards if name in config.properties or name.startswith(EVALUATOR)]
+    scorers = [name for name in cast.scorers if name in config.properties or name.startswith(EVALUATOR)]
     lane = Lane(cast, key=KEY, scorers=scorers, deadline_s=config.placement.deadline_s)
     await lane.treat({name: Treatment(KEY, "identity", 0.0) for name in scorers})
     await lane.check_scores([prompts[0].text] * len(PROBE), PROBE)
@@ -112,7 +112,7 @@ async def _measure(
     with track("sampling the SFT policy for references", len(prompts)) as bar:
         experience = await collect_all(
             chunks,
-            lane.crew_of_reference_policy(),
+            await lane.crew_of_reference_policy(),
             bar.advance,
             inspect_first=lambda first: refuse_unfit_rewards(config.properties, rewards_of([first])),
         )

@@ -18,6 +18,7 @@ from pipelines.config.properties import (
     ModelProperty,
     Reference,
 )
+from pipelines.config.rl import TorchEngineConfig
 from pipelines.config.run import RunConfig
 from pipelines.data.prepared import prepared_key
 from pipelines.output.hashes import function_hash, model_hash, tokenizer_hash
@@ -37,6 +38,8 @@ def table_keys(config: RunConfig, properties: list[str]) -> dict[str, Any]:
         "sampling.top_p": config.sampling.top_p,
         "sampling.top_k": config.sampling.top_k,
     }
+    if config.sampling.engine != TorchEngineConfig():  # older tables have no such key
+        keys["sampling.engine"] = config.sampling.engine.model_dump(mode="json")
     for name in properties:
         keys |= _property_keys(config, name)
         if config.properties[name].reference.needs == "data":

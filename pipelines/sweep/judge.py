@@ -129,7 +129,7 @@ async def scored(
         gold = gold_of(config)
         assert gold is not None
         return {name: np.asarray(values, dtype=np.float64) for name, values in gold.score(prompts, responses).items()}
-    names = [name for name in cast.rewards if name.startswith(EVALUATOR)]
+    names = [name for name in cast.scorers if name.startswith(EVALUATOR)]
     lane = Lane(cast, key="judge", scorers=names, deadline_s=config.placement.deadline_s)
     return {
         name.removeprefix(EVALUATOR): (await lane.score_texts(name, prompts, responses)).astype(np.float64)

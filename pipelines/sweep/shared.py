@@ -122,8 +122,9 @@ def forget_trial(names: ActorNames, folder: Path) -> None:
     An actor that cannot be found has nothing left to drop.
     """
     with suppress(RoleError):
-        for replicas in attach(names).rewards.values():
-            for actor in replicas:
+        actors = attach(names)
+        for name in actors.scorers:
+            for actor in actors.handles(f"reward.{name}"):
                 actor.forget.remote(str(folder))  # the trial's key: the folder of its run
 
 

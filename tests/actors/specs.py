@@ -12,7 +12,7 @@ _PROCESS: dict[str, Any] = {"device": "cpu", "dtype": "auto", "threads": 1}
 
 
 def rollout_spec(model: str, **changes: Any) -> RolloutSpec:
-    limits = {"max_new_tokens": 8, "max_prompt_tokens": 60, "stop": ("\n\nHuman:",)}
+    limits = {"max_new_tokens": 8, "max_prompt_tokens": 60, "stop": ("\n\nHuman:",), "engine": "torch"}
     return RolloutSpec(**{"model": model, **limits, **_PROCESS} | changes)
 
 

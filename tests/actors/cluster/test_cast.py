@@ -75,18 +75,27 @@ def test_roles_without_gpu_see_none(cast: Cast) -> None:
 def test_handles_answer_under_their_names(cast: Cast) -> None:
     prompt = "\n\nHuman: Name a river.\n\nAssistant:"
     chunk = Chunk(0, 0, seed=1, policy_version=1, prompt_ids=("a",), prompts=(prompt,), samples_per_prompt=2)
-    assert (len(cast.rollouts), len(cast.reference_policies), len(cast.learners)) == (1, 1, 2)
-    assert list(cast.rewards) == ["short"]
+    sizes = {role: len(cast.handles(role)) for role in ("rollout", "reward.short", "reference_policy", "learner")}
+    assert sizes == {"rollout": 1, "reward.short": 1, "reference_policy": 1, "learner": 2}
+    assert cast.handles("reward.long") == ()
+    assert cast.scorers == ["short"]
     assert cast.who("learner", 1) == Who("learner", 1, ray.nodes()[0]["NodeManagerAddress"])
     with pytest.raises(RoleError, match="needs policy version 1"):
-        asyncio.run(ask(cast.rollouts[0].generate, chunk, who=cast.who("rollout"), phase="generate", deadline_s=60))
+        asyncio.run(
+            ask(cast.handles("rollout")[0].generate, chunk, who=cast.who("rollout"), phase="generate", deadline_s=60)
+        )
 
 
 def test_spawned_learners_have_met(cast: Cast) -> None:
     arm = ArmSpec(OptimizerSpec(), Rloo(), total_steps=1, seed=0)
-    ray.get([learner.start.remote(arm) for learner in cast.learners])
-    weights = cast.learners[0].weights.remote()  # the reference goes to the receivers, not the arrays
-    assert ray.get([rollout.set_weights.remote(weights) for rollout in cast.rollouts]) == [0]
+    ray.get([learner.start.remote(arm) for learner in cast.handles("learner")])
+    notice = cast.handles("learner")[0].publish.remote()  # the reference goes to the receivers, not the arrays
+    assert ray.get([rollout.set_weights.remote(notice) for rollout in cast.handles("rollout")]) == [0]
+
+
+def test_one_of_several_learners_cannot_start_anew_alone(cast: Cast) -> None:
+    with pytest.raises(RoleError, match="resume the run from its last checkpoint"):
+        cast.restart("learner", 1)
 
 
 def free_cpus() -> float:
@@ -106,7 +115,7 @@ def test_closed_cast_frees_everything_and_the_next_one_may_follow_at_once(ray_cl
     everything = CastRequest(rewards={"short": Part(reward, Resources(cpus=before))})
     with spawn(everything) as cast:
         assert free_cpus() == pytest.approx(0)
-        [actor] = cast.rewards["short"]
+        [actor] = cast.handles("reward.short")
     cast.close()  # again: nothing happens
     spawn(everything).close()
     with pytest.raises(ray.exceptions.RayActorError):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 
 import pytest
 import ray
@@ -30,30 +29,23 @@ def pid_of(handle: object) -> int:
     return pid
 
 
-def pid_after_death(handle: object, dead: int) -> int:
-    deadline = time.monotonic() + 600
-    while time.monotonic() < deadline:
-        try:
-            if pid_of(handle) != dead:
-                return pid_of(handle)
-        except ray.exceptions.RayActorError:
-            time.sleep(0.1)
-    raise AssertionError("the actor did not come back")
-
-
 @pytest.mark.usefixtures("ray_cluster")
 def test_named_actors_are_found_come_back_after_a_death_and_go_with_their_cast() -> None:
     with spawn(request(), name="frozen") as cast:
         names = names_of(cast, "frozen")
         found = attach(names)
-        assert list(found.rewards) == ["short"]
-        assert (found.rollouts, found.learners, found.reference_policies) == ([], [], [])
-        [own], [theirs] = cast.rewards["short"], found.rewards["short"]
+        assert found.scorers == ["short"]
+        assert [list(found.handles(role)) for role in ("rollout", "learner", "reference_policy")] == [[], [], []]
+        [own], [theirs] = cast.handles("reward.short"), found.handles("reward.short")
         assert pid_of(own) == pid_of(theirs)
         assert found.who("reward.short") == cast.who("reward.short")
         dead = pid_of(own)
         os.kill(dead, signal.SIGKILL)
-        assert pid_after_death(theirs, dead) == pid_of(own)
+        found.restart("reward.short")
+        assert pid_of(theirs) == pid_of(own) != dead
+        cast.restart("reward.short")  # by its owner: under the same name, but with another handle
+        [anew] = found.handles("reward.short")
+        assert pid_of(anew) == pid_of(cast.handles("reward.short")[0])
     with pytest.raises(RoleError, match=r"no actor 'frozen\.reward\.short\.0'"):
         attach(names)
 
@@ -63,6 +55,6 @@ def test_a_cast_in_a_given_group_leaves_the_group_to_its_owner() -> None:
     group = placement_group([{"CPU": 0.1}, {"CPU": 0.1}])
     assert group.wait(60)
     with spawn_in_group(request(), group, first_bundle=1) as cast:
-        assert pid_of(cast.rewards["short"][0]) != os.getpid()
+        assert pid_of(cast.handles("reward.short")[0]) != os.getpid()
     assert ray.util.placement_group_table(group)["state"] == "CREATED"
     remove_placement_group(group)

@@ -6,13 +6,13 @@ import torch
 
 from actors.messages import Weights
 from actors.weights.copying import copy_weights
-from actors.weights.transport import publish
+from actors.weights.snapshot import snapshot
 from allgood.errors import RoleError
 from tests.actors import tiny_models
 
 
 def weights_of(model, version=3):
-    return publish(model, policy_version=version, dtype=torch.float32)
+    return snapshot(model, policy_version=version, dtype=torch.float32)
 
 
 @pytest.mark.parametrize("tied", [False, True])
@@ -43,7 +43,7 @@ def test_read_only_arrays_are_copied_without_a_warning(recwarn):
 
 def test_bfloat16_travels_as_uint16():
     source, target = tiny_models.policy(seed=1).to(torch.bfloat16), tiny_models.policy(seed=2).to(torch.bfloat16)
-    copy_weights(publish(source, policy_version=1, dtype=torch.bfloat16), target)
+    copy_weights(snapshot(source, policy_version=1, dtype=torch.bfloat16), target)
     assert all(torch.equal(value, target.state_dict()[name]) for name, value in source.state_dict().items())
 
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 from scipy import stats
 
-from actors.generation import engine as engine_module
-from actors.generation.engine import TorchEngine
+from actors.generation import torch_engine as engine_module
 from actors.generation.shared_prefix import share_prefixes
+from actors.generation.torch_engine import TorchEngine
 from allgood.errors import RoleError
 from tests.actors import tiny_models
 
@@ -64,10 +64,10 @@ def test_a_chunk_has_the_same_bits_in_another_process_with_another_history():
     code = (
         "import torch; torch.set_num_threads(1)\n"
         "from tests.actors import tiny_models\n"
-        "from tests.actors.generation import test_engine\n"
-        "engine = test_engine.TorchEngine(tiny_models.policy(), tiny_models.tokenizer(), max_new_tokens=10)\n"
+        "from tests.actors.generation import test_torch_engine\n"
+        "engine = test_torch_engine.TorchEngine(tiny_models.policy(), tiny_models.tokenizer(), max_new_tokens=10)\n"
         "engine.generate([[1, 60, 61]], 9, seed=77); torch.rand(1000)\n"
-        "print(test_engine.digest(engine, seed=5))"
+        "print(test_torch_engine.digest(engine, seed=5))"
     )
     there = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert there.strip() == here

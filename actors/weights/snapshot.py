@@ -1,7 +1,7 @@
-"""Publishing a policy's weights: numpy arrays through the object store.
+"""A policy's weights as a value that travels: numpy arrays, which the next update cannot reach.
 
-Arrays travel faster than tensors, are written once per node, and are read-only on arrival; the receiver copies them
-into its own parameters (`actors.weights.copy_weights`). numpy has no bfloat16, so those travel as uint16 views.
+Arrays travel faster than tensors; the receiver copies them into its own parameters (`actors.weights.copying`). numpy
+has no bfloat16, so those travel as uint16 views.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from actors.messages import Weights
 _NAMES = {torch.float32: "float32", torch.bfloat16: "bfloat16", torch.float16: "float16"}
 
 
-def publish(model: nn.Module, *, policy_version: int, dtype: torch.dtype) -> Weights:
+def snapshot(model: nn.Module, *, policy_version: int, dtype: torch.dtype) -> Weights:
     """Copies of the model's parameters in `dtype`; tied parameters travel once."""
     arrays = {name: _array(parameter, dtype) for name, parameter in model.named_parameters()}
     return Weights(policy_version=policy_version, arrays=arrays, dtypes=dict.fromkeys(arrays, _NAMES[dtype]))
