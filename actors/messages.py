@@ -85,7 +85,21 @@ class Rollout:
 
 @dataclass(frozen=True)
 class Scores:
-    """One property's view of a rollout, [rows]."""
+    """One property's view of a rollout, [rows].
+
+    A reward of 3 where a good answer to the prompt has 1: z = 2, and u = log sigmoid(2) = log P(good). The second
+    response could not be scored, which is NaN and never 0.
+
+    >>> view = PropertyView(
+    ...     rewards=np.float32([3.0, np.nan]),
+    ...     references=np.float32([1.0, np.nan]),
+    ...     margins=np.float32([2.0, np.nan]),
+    ...     utilities=np.float32([-0.1269, np.nan]),
+    ... )
+    >>> scores = Scores(property="helpful", view=view, num_prompts_cut=0, seconds=0.1)
+    >>> scores.view.p_good.round(2)
+    array([0.88,  nan])
+    """
 
     property: str
     view: PropertyView
@@ -110,7 +124,19 @@ class LogProbs:
 
 @dataclass(frozen=True)
 class Experience:
-    """A chunk that has been generated, scored by every property and compared with the reference policy."""
+    """A chunk that has been generated, scored by every property and compared with the reference policy.
+
+    One prompt, one response.
+
+    >>> row, number = np.float32([-0.7]), np.float32([1.0])
+    >>> chunk = Chunk(0, 0, 71, 0, ("tea",), ("... Assistant:",), samples_per_prompt=1)
+    >>> tokens = (np.int32([50]),)
+    >>> rollout = Rollout(chunk, tokens, tokens, (row,), (row,), ("Yes",), ("eos",), 0, 0.2)
+    >>> helpful = Scores("helpful", PropertyView(number, number - 1, number, -number), 0, 0.1)
+    >>> experience = Experience(rollout, {"helpful": helpful}, LogProbs((row,), 0.05))
+    >>> sorted(experience.scores), experience.rollout.responses
+    (['helpful'], ('Yes',))
+    """
 
     rollout: Rollout
     scores: dict[str, Scores]

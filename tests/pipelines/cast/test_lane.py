@@ -1,112 +1,25 @@
-"""A lane on real actors: replicas that start anew answer as those before them; whose log-probs log pi_0 are."""
+"""A lane on real actors: where log pi_0 of the reference policy's own samples comes from."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import pytest
 import ray
 
-from actors.cluster.cast import Cast, CastRequest, Part, spawn
-from actors.cluster.placement import Resources
 from actors.cluster.recipe import Recipe
 from actors.cluster.supervision import Who
-from actors.learning.specs import ArmSpec, OptimizerSpec, Rloo
 from actors.messages import Chunk, Experience
-from actors.reward import RewardSpec
 from allgood.errors import RoleError
-from allgood.scorers.spec import ModelSpec
-from allgood.treatment import Treatment
 from pipelines.cast.collect import collect
 from pipelines.cast.lane import Lane
 from tests.actors import tiny_models
-from tests.actors.batches import ragged_batch
-from tests.actors.specs import learner_spec, rollout_spec
 from tests.pipelines.cast.odd_engines import FixedPolicy, FixedRollouts
 
-SMALL = Resources(cpus=0.1)
-IDS = ("a", "b", "c")
-
-
-def chunk(policy_version: int) -> Chunk:
-    return Chunk(0, 0, 9, policy_version, IDS, tuple(tiny_models.PROMPTS), samples_per_prompt=2)
-
-
-def own_treatment(key: str, shift: float) -> Treatment:
-    references = {name: shift + index for index, name in enumerate(IDS)}
-    return Treatment(key, "log_sigmoid", references, temperature=2.0)
-
-
-@pytest.fixture(scope="module")
-def cast(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cast]:
-    folder = tmp_path_factory.mktemp("models")
-    policy = tiny_models.save_policy(folder / "policy")
-    scorer = tiny_models.save_scorer(folder / "scorer")
-    request = CastRequest(
-        rollout=Part(rollout_spec(policy), SMALL),
-        rewards={"good": Part(RewardSpec("good", ModelSpec(scorer)), SMALL)},
-        learner=Part(learner_spec(policy), SMALL),
-        timeout_s=240,
-    )
-    with spawn(request) as cast:
-        yield cast
-
-
-def kill(cast: Cast, role: str) -> None:
-    """As the kernel does when memory runs out: the actor says nothing any more."""
-    pid = cast.places()[role, 0]["pid"]
-    os.kill(pid, signal.SIGKILL)
-
-
-def test_replicas_that_start_anew_answer_with_the_same_bits(cast: Cast) -> None:
-    async def lanes() -> None:
-        one, other = (Lane(cast, key=key, scorers=["good"], deadline_s=240) for key in ("one", "other"))
-        await one.treat({"good": own_treatment("one", 0.0)})
-        await other.treat({"good": own_treatment("other", 5.0)})
-        await one.start(ArmSpec(OptimizerSpec(learning_rate=0.01), Rloo(), total_steps=3, seed=0))
-        result = await one.update(ragged_batch(tiny_models.policy()))
-        await one.publish(result.policy_version)
-        before = [await experience(lane) for lane in (one, other)]
-        for role in ("reward.good", "rollout"):
-            dead = cast.handles(role)[0]
-            kill(cast, role)
-            with pytest.raises(RoleError, match=f"{role} 0 on .* died in "):
-                await experience(one)
-            await asyncio.to_thread(cast.restart, role)
-            assert cast.handles(role)[0] != dead
-        # the lanes were made before the deaths, and are told nothing of them
-        after = [await experience(lane) for lane in (one, other)]
-        for was, now in zip(before, after, strict=True):
-            assert_same_bits(was, now)
-        assert not np.array_equal(before[0].scores["good"].utilities, before[1].scores["good"].utilities)
-
-    async def experience(lane: Lane) -> Experience:
-        crew = await lane.crew_of_reference_policy()  # no reference policy in this cast
-        return await collect(chunk(policy_version=1), crew)
-
-    asyncio.run(lanes())
-
-
-def assert_same_bits(was: Experience, now: Experience) -> None:
-    for name in ("response_tokens", "logprobs", "entropies"):
-        for a, b in zip(getattr(was.rollout, name), getattr(now.rollout, name), strict=True):
-            np.testing.assert_array_equal(a, b)
-    for name in ("rewards", "references", "margins", "utilities"):
-        np.testing.assert_array_equal(getattr(was.scores["good"], name), getattr(now.scores["good"], name))
-
-
-def test_a_learner_that_starts_anew_refuses_to_update_before_it_has_an_arm(cast: Cast) -> None:
-    kill(cast, "learner")
-    cast.restart("learner")
-    lane = Lane(cast, key="one", scorers=[], deadline_s=240)
-    with pytest.raises(RoleError, match="call start or load first"):
-        asyncio.run(lane.update(ragged_batch(tiny_models.policy())))
+CHUNK = Chunk(0, 0, 9, 0, ("a", "b", "c"), tuple(tiny_models.PROMPTS), samples_per_prompt=2)
 
 
 @dataclass(frozen=True)
@@ -114,7 +27,7 @@ class Given:
     """Actors of a test, one per role."""
 
     actors: dict[str, Any]
-    scorers: list[str]
+    scorers: list[str] = field(default_factory=list)
 
     def handles(self, role: str) -> Sequence[Any]:
         return [self.actors[role]] if role in self.actors else []
@@ -140,7 +53,7 @@ def test_log_pi_0_comes_from_the_rollouts_only_where_their_engine_is_exact(is_ex
         "rollout": ray.remote(FixedRollouts).options(num_cpus=0.1).remote(is_exact),
         "reference_policy": ray.remote(FixedPolicy).options(num_cpus=0.1).remote(),
     }
-    cast = Given(actors, scorers=[])
+    cast = Given(actors)
     made = asyncio.run(_experience(cast))
     cast.close()
     expected = {"rollout": FixedRollouts.LOGPROB, "reference_policy": FixedPolicy.LOGPROB}[asked]
@@ -149,7 +62,7 @@ def test_log_pi_0_comes_from_the_rollouts_only_where_their_engine_is_exact(is_ex
 
 @pytest.mark.usefixtures("ray_cluster")
 def test_an_inexact_engine_without_a_reference_policy_is_refused() -> None:
-    cast = Given({"rollout": ray.remote(FixedRollouts).options(num_cpus=0.1).remote(False)}, scorers=[])
+    cast = Given({"rollout": ray.remote(FixedRollouts).options(num_cpus=0.1).remote(False)})
     with pytest.raises(RoleError, match="there is no reference_policy actor 0"):
         asyncio.run(_experience(cast))
     cast.close()
@@ -157,4 +70,4 @@ def test_an_inexact_engine_without_a_reference_policy_is_refused() -> None:
 
 async def _experience(cast: Given) -> Experience:
     lane = Lane(cast, key="one", scorers=[], deadline_s=240)
-    return await collect(chunk(policy_version=0), await lane.crew_of_reference_policy())
+    return await collect(CHUNK, await lane.crew_of_reference_policy())
