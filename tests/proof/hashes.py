@@ -86,7 +86,7 @@ def _without(value: Any, folder: Path) -> Any:
         return _known(value, folder)
     if isinstance(value, list):
         return [_without(item, folder) for item in value]
-    return value.replace(str(folder), "") if isinstance(value, str) else value
+    return value.replace(str(folder.parent), "") if isinstance(value, str) else value
 
 
 def _plain(value: Any) -> Any:
