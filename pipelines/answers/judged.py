@@ -27,6 +27,7 @@ from allgood.views import PropertyView
 from pipelines.answers.missing import missing_lines, missing_scores
 from pipelines.answers.reading import Answered
 from pipelines.answers.rewards import RawRewards
+from pipelines.cast.sample_rows import sample_rows
 from pipelines.config.objective_values import objective_of
 from pipelines.config.objectives import NormaliseThenSumObjective
 from pipelines.config.properties import Property
@@ -194,29 +195,32 @@ def own_table(config: RunConfig, answers: Sequence[Answered], raw: RawRewards, f
 
 def judged_rows(found: JudgedAnswers, rows: Sequence[int] | None = None) -> list[dict[str, Any]]:
     """One flat row per response (of `rows`; absent: all): prompt, response, fields of the file, the run's view."""
-    columns: dict[str, FloatRow] = {}
+    numbers: dict[str, FloatRow] = {}
     for name, view in found.properties.items():
-        columns |= {
+        numbers |= {
             f"reward.{name}": view.rewards,
             f"reference.{name}": view.references,
             f"margin.{name}": view.margins,
             f"utility.{name}": view.utilities,
             f"p_good.{name}": view.p_good.astype(np.float32),
         }
-    columns["utility"] = found.utilities
+    numbers["utility"] = found.utilities
     asked = [(answered, sample) for answered in found.answers for sample in range(len(answered.responses))]
-    return [
+    chosen = list(range(len(asked)) if rows is None else rows)
+    of_file = [asked[row] for row in chosen]
+    own = sample_rows(
         {
-            **answered.fields[sample],
-            "prompt_id": answered.id,
-            **({"split": answered.split} if answered.split is not None else {}),
-            "sample": sample,
-            "prompt": answered.prompt,
-            "response": answered.responses[sample],
-            **{column: float(values[row]) for column, values in columns.items()},
+            "prompt_id": [answered.id for answered, _ in of_file],
+            "split": [answered.split for answered, _ in of_file],
+            "sample": [sample for _, sample in of_file],
+            "prompt": [answered.prompt for answered, _ in of_file],
+            "response": [answered.responses[sample] for answered, sample in of_file],
+            **{name: values[chosen] for name, values in numbers.items()},
         }
-        for row in (range(len(asked)) if rows is None else rows)
-        for answered, sample in [asked[row]]
+    )
+    return [
+        {**answered.fields[sample], **{name: value for name, value in row.items() if value is not None}}
+        for (answered, sample), row in zip(of_file, own, strict=True)
     ]
 
 
