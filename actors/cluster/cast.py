@@ -98,12 +98,12 @@ class Cast:
         """
         if role == "learner" and len(self._actors[role]) > 1:
             raise RoleError("one of several learners cannot start anew alone; resume the run from its last checkpoint")
-        seat, recipe = self._seats[role, replica], self._recipes[role]
+        seat = self._seats[role, replica]
         ray.kill(self._actors[role][replica])
-        actor = seat.start(recipe)
+        actor = seat.start(self._recipes[role])
         try:
             self._places[role, replica] = self._met(seat, actor.location.remote(), self._timeout_s)
-            for method, argument, phase in recipe.instructions(actor):
+            for method, argument, phase in self._recipes[role].instructions(actor):  # also what was told meanwhile
                 ask_blocking(method, argument, who=seat.who, phase=phase, deadline_s=self._timeout_s)
         except BaseException:
             ray.kill(actor)

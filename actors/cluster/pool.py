@@ -58,7 +58,7 @@ class Pool:
         """
         handles = self._actors.handles(self._role)
         if replica >= len(handles):
-            raise RoleError(f"there is no {self._role} actor {replica}; the cast was asked for {len(handles)} of them")
+            raise RoleError(f"there is no {self._role} actor {replica}: the cast was not asked for it, or is closed")
         return handles[replica]
 
     async def call(self, method: Callable[[Any], Any], *arguments: object, phase: str) -> Any:

@@ -93,7 +93,7 @@ def explain(error: BaseException, *, who: Who, phase: str, deadline_s: float) ->
             f"{who} hung in {phase}: no answer within {deadline_s:g} s; see its log, or raise placement.deadline_s"
         )
     if isinstance(error, RayActorError):
-        return _actor_error(error, who, phase)
+        return explain_death(error, who=who, phase=phase)
     if isinstance(error, OutOfMemoryError):
         return RoleError(
             f"{who} was killed in {phase} because its node ran out of memory; use smaller batches or more memory"
@@ -117,7 +117,8 @@ def _own_error(error: RayTaskError, who: Who, phase: str) -> BaseException:
     return error
 
 
-def _actor_error(error: RayActorError, who: Who, phase: str) -> AllgoodError:
+def explain_death(error: RayActorError, *, who: Who, phase: str) -> AllgoodError:
+    """One sentence about an actor that died, could not start or cannot be reached."""
     own = _constructor_error(str(error))
     if own is not None:
         return own
@@ -139,8 +140,12 @@ def _constructor_error(message: str) -> AllgoodError | None:
 def _reason(message: str) -> str:
     """The sentence of Ray's message that says why, without its table of ids and its list of possible causes."""
     lines = [line for line in message.splitlines()[1:] if line and not line.startswith("\t")]
-    sentence = re.split(r"\.\s+(?=[A-Z])", _first_line(lines[0] if lines else message))[0]
-    return sentence.rstrip(".")
+    return first_sentence(lines[0] if lines else message)
+
+
+def first_sentence(message: str) -> str:
+    """The first sentence of what Ray says, without its full stop; Ray goes on with possible causes and advice."""
+    return re.split(r"\.\s+(?=[A-Z])", _first_line(message))[0].rstrip(".")
 
 
 def _first_line(text: str) -> str:

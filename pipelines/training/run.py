@@ -11,11 +11,14 @@ from typing import Any, TypeVar
 
 import ray.train.torch
 import torch
+from ray.exceptions import RayActorError
+from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError  # has no public place
 from ray.train.v2.api.config import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
 from ray.train.v2.api.exceptions import ControllerError, WorkerGroupError
 
 from actors.cluster.admission import admit_when_free
 from actors.cluster.placement import Request, Resources
+from actors.cluster.supervision import Who, explain_death, first_sentence
 from allgood.errors import AllgoodError, PlacementError, RoleError
 from pipelines.config.training import TrainingConfig
 from pipelines.run.session import ray_session
@@ -70,11 +73,12 @@ def _fit(job: Job, *, storage: str) -> Outcome:
     try:
         result = trainer.fit()
     except WorkerGroupError as error:
-        raise _users_error(error, job.name) from error
+        raise users_error(error, job.name) from error
     except ControllerError as error:
+        why = first_sentence(str(error.controller_failure))
         raise PlacementError(
-            f"training {job.name}: Ray did not start its workers ({str(error.controller_failure).strip()}); another "
-            "run may have taken what they need: try again, or look at `ray status`"
+            f"training {job.name}: Ray did not start its workers ({why}); another run may have taken what they need: "
+            "try again, or look at `ray status`"
         ) from error
     outcome: Outcome = result.return_value  # type: ignore[attr-defined]  # annotated with version 1's class
     return outcome
@@ -111,14 +115,18 @@ def _scaling(training: TrainingConfig) -> ScalingConfig:
     )
 
 
-def _users_error(error: WorkerGroupError, name: str) -> AllgoodError:
-    """The first worker's own error where it is one for the user."""
+def users_error(error: WorkerGroupError, name: str) -> AllgoodError:
+    """The first worker's own error where it is one for the user; one sentence about a worker that died."""
     for failure in error.worker_failures.values():
         cause: BaseException | None = failure
         while cause is not None:
             if isinstance(cause, AllgoodError):
                 return cause
             cause = cause.__cause__
+    for rank, failure in error.worker_failures.items():
+        died = failure.health_check_failure if isinstance(failure, WorkerHealthCheckFailedError) else failure
+        if isinstance(died, RayActorError):
+            return explain_death(died, who=Who("training worker", rank), phase=name)
     return RoleError(f"training {name}: {len(error.worker_failures)} worker(s) failed; {error}")
 
 
