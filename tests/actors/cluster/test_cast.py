@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,31 +23,10 @@ from actors.reward import RewardSpec
 from allgood.errors import ModelError, PlacementError, RoleError
 from allgood.scorers.spec import FunctionSpec
 from tests.actors import tiny_models
-from tests.actors.specs import learner_spec, reference_policy_spec, rollout_spec
+from tests.actors.specs import learner_spec, reference_policy_spec
 
 ROOT = Path(__file__).parents[3]
 SMALL = Resources(cpus=0.25)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return tiny_models.save_policy(tmp_path_factory.mktemp("models") / "policy")
-
-
-def whole_request(folder: str) -> CastRequest:
-    return CastRequest(
-        rollout=Part(rollout_spec(folder, max_new_tokens=8, max_prompt_tokens=64), SMALL),
-        rewards={"short": Part(RewardSpec("short", FunctionSpec("tests.actors.functions:shortness")), SMALL)},
-        reference_policy=Part(reference_policy_spec(folder), SMALL),
-        learner=Part(learner_spec(folder), dataclasses.replace(SMALL, replicas=2, memory_gb=0.1)),
-        timeout_s=120,
-    )
-
-
-@pytest.fixture(scope="module")
-def cast(ray_cluster: None, folder: str) -> Iterator[Cast]:
-    with spawn(whole_request(folder)) as cast:
-        yield cast
 
 
 def test_every_replica_has_its_row_in_the_table(cast: Cast) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import ray
 
+from actors.cluster.cast import Cast
 from actors.learner import ArmSpec, Learner, OptimizerSpec, Ppo, Rloo
 from actors.learning.group import Peers, merge, shard
 from actors.learning.specs import Kl, Reinforce
@@ -27,11 +28,6 @@ RLOO, PPO = ArmSpec(OPTIMIZER, Rloo(), 10, 0), ArmSpec(OPTIMIZER, Ppo(), 10, 0)
 REINFORCE = ArmSpec(OPTIMIZER, Reinforce(), 10, 0, kl=Kl("k3", "loss"))  # its baseline runs over all learners
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return tiny_models.save_policy(tmp_path_factory.mktemp("models") / "policy")
-
-
 def start_pair(folder: str, *, timeout_s: float) -> list[Any]:
     learner_class = ray.remote(Learner).options(num_cpus=0.5)
     pair = [learner_class.remote(learner_spec(folder, timeout_s=timeout_s)) for _ in range(2)]
@@ -44,12 +40,9 @@ def meet(pair: Sequence[Any]) -> None:
     ray.get([learner.join.remote(rank, 2, address) for rank, learner in enumerate(pair)], timeout=60)
 
 
-@pytest.fixture(scope="module")
-def pair(ray_cluster: None, folder: str) -> Iterator[list[Any]]:
-    pair = start_pair(folder, timeout_s=60)
-    yield pair
-    for learner in pair:
-        ray.kill(learner)
+@pytest.fixture
+def pair(cast: Cast) -> Sequence[Any]:
+    return cast.handles("learner")
 
 
 def update(pair: Sequence[Any], batch: Batch) -> UpdateResult:
@@ -64,7 +57,9 @@ def assert_same_bits(first: Weights, second: Weights) -> None:
 
 
 @pytest.mark.parametrize("arm", [RLOO, PPO, REINFORCE], ids=["rloo", "ppo", "reinforce"])
-def test_two_learners_agree_with_one_and_bitwise_with_each_other(pair: list[Any], folder: str, arm: ArmSpec) -> None:
+def test_two_learners_agree_with_one_and_bitwise_with_each_other(
+    pair: Sequence[Any], folder: str, arm: ArmSpec
+) -> None:
     alone, model = Learner(learner_spec(folder)), tiny_models.policy()
     alone.start(arm)
     ray.get([learner.start.remote(arm) for learner in pair])
@@ -80,7 +75,7 @@ def test_two_learners_agree_with_one_and_bitwise_with_each_other(pair: list[Any]
         np.testing.assert_allclose(first.arrays[name], array, rtol=1e-3, atol=1e-5)
 
 
-def test_learner_without_rows_takes_the_same_step(pair: list[Any]) -> None:
+def test_learner_without_rows_takes_the_same_step(pair: Sequence[Any]) -> None:
     ray.get([learner.start.remote(PPO) for learner in pair])
     batch = ragged_batch(tiny_models.policy())
     only = [row for row in range(9) if batch.groups[row] == 7]
@@ -96,7 +91,7 @@ def test_learner_without_rows_takes_the_same_step(pair: list[Any]) -> None:
     assert_same_bits(*ray.get([learner.weights.remote() for learner in pair]))
 
 
-def test_group_of_two_loads_what_it_saved_and_continues_bitwise(pair: list[Any], tmp_path: Path) -> None:
+def test_group_of_two_loads_what_it_saved_and_continues_bitwise(pair: Sequence[Any], tmp_path: Path) -> None:
     model = tiny_models.policy()
     ray.get([learner.start.remote(PPO) for learner in pair])
     update(pair, ragged_batch(model))
@@ -109,7 +104,7 @@ def test_group_of_two_loads_what_it_saved_and_continues_bitwise(pair: list[Any],
         assert_same_bits(expected, ray.get(learner.weights.remote()))
 
 
-def test_non_finite_gradient_of_one_shard_stops_both(pair: list[Any]) -> None:
+def test_non_finite_gradient_of_one_shard_stops_both(pair: Sequence[Any]) -> None:
     ray.get([learner.start.remote(RLOO) for learner in pair])
     batch = ragged_batch(tiny_models.policy(), step=6)
     broken = dataclasses.replace(batch, utilities=np.where(np.arange(9) == 4, np.inf, batch.utilities))
