@@ -93,7 +93,7 @@ def explain(error: BaseException, *, who: Who, phase: str, deadline_s: float) ->
             f"{who} hung in {phase}: no answer within {deadline_s:g} s; see its log, or raise placement.deadline_s"
         )
     if isinstance(error, RayActorError):
-        return explain_death(error, who=who, phase=phase)
+        return _actor_error(error, who, phase)
     if isinstance(error, OutOfMemoryError):
         return RoleError(
             f"{who} was killed in {phase} because its node ran out of memory; use smaller batches or more memory"
@@ -117,15 +117,14 @@ def _own_error(error: RayTaskError, who: Who, phase: str) -> BaseException:
     return error
 
 
-def explain_death(error: RayActorError, *, who: Who, phase: str) -> AllgoodError:
-    """One sentence about an actor that died, could not start or cannot be reached."""
+def _actor_error(error: RayActorError, who: Who, phase: str) -> AllgoodError:
     own = _constructor_error(str(error))
     if own is not None:
         return own
     if error.actor_init_failed:
         return RoleError(f"{who} could not start: {_last_line(str(error))}")
     kind = "was unreachable" if type(error).__name__ == "ActorUnavailableError" else "died"
-    return RoleError(f"{who} {kind} in {phase}: {_reason(str(error))}; see its log")
+    return RoleError(f"{who} {kind} in {phase}: {reason_of(str(error))}; see its log")
 
 
 def _constructor_error(message: str) -> AllgoodError | None:
@@ -137,15 +136,11 @@ def _constructor_error(message: str) -> AllgoodError | None:
     return kind(found[2].strip())
 
 
-def _reason(message: str) -> str:
-    """The sentence of Ray's message that says why, without its table of ids and its list of possible causes."""
-    lines = [line for line in message.splitlines()[1:] if line and not line.startswith("\t")]
-    return first_sentence(lines[0] if lines else message)
-
-
-def first_sentence(message: str) -> str:
-    """The first sentence of what Ray says, without its full stop; Ray goes on with possible causes and advice."""
-    return re.split(r"\.\s+(?=[A-Z])", _first_line(message))[0].rstrip(".")
+def reason_of(message: str) -> str:
+    """The sentence of Ray's message that says why, without its full stop, table of ids and list of possible causes."""
+    has_table = "\n\t" in message  # what comes before it says that something happened, what comes after it why
+    lines = [line for line in message.splitlines()[1:] if line and not line.startswith("\t")] if has_table else []
+    return re.split(r"\.\s+(?=[A-Z])", _first_line(lines[0] if lines else message))[0].rstrip(".")
 
 
 def _first_line(text: str) -> str:

@@ -18,7 +18,7 @@ from ray.train.v2.api.exceptions import ControllerError, WorkerGroupError
 
 from actors.cluster.admission import admit_when_free
 from actors.cluster.placement import Request, Resources
-from actors.cluster.supervision import Who, explain_death, first_sentence
+from actors.cluster.supervision import reason_of
 from allgood.errors import AllgoodError, PlacementError, RoleError
 from pipelines.config.training import TrainingConfig
 from pipelines.run.session import ray_session
@@ -75,11 +75,7 @@ def _fit(job: Job, *, storage: str) -> Outcome:
     except WorkerGroupError as error:
         raise users_error(error, job.name) from error
     except ControllerError as error:
-        why = first_sentence(str(error.controller_failure))
-        raise PlacementError(
-            f"training {job.name}: Ray did not start its workers ({why}); another run may have taken what they need: "
-            "try again, or look at `ray status`"
-        ) from error
+        raise controller_error(error, job.name) from error
     outcome: Outcome = result.return_value  # type: ignore[attr-defined]  # annotated with version 1's class
     return outcome
 
@@ -126,8 +122,19 @@ def users_error(error: WorkerGroupError, name: str) -> AllgoodError:
     for rank, failure in error.worker_failures.items():
         died = failure.health_check_failure if isinstance(failure, WorkerHealthCheckFailedError) else failure
         if isinstance(died, RayActorError):
-            return explain_death(died, who=Who("training worker", rank), phase=name)
+            return RoleError(f"training {name}: worker {rank} died: {reason_of(str(died))}; see its log")
     return RoleError(f"training {name}: {len(error.worker_failures)} worker(s) failed; {error}")
+
+
+def controller_error(error: ControllerError, name: str) -> AllgoodError:
+    """A worker died before all had started, and Ray does not say which; or they got no place."""
+    reason = reason_of(str(error.controller_failure))
+    if isinstance(error.controller_failure, RayActorError):
+        return RoleError(f"training {name}: a worker died: {reason}; see its log")
+    return PlacementError(
+        f"training {name}: Ray did not start its workers ({reason}); another run may have taken what they need: "
+        "try again, or look at `ray status`"
+    )
 
 
 def _in_thread(run: Callable[[], T]) -> T:
