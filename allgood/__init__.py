@@ -47,12 +47,14 @@ _MODULES = frozenset(
     }
 )
 _NAMES = {
+    "AllGood": "all_good",
     "ClassifierSpec": "scorers.spec",
     "EnsembleSpec": "scorers.spec",
-    "AllGood": "all_good",
     "Formula": "formula",
+    "FormulaUtility": "objectives",
     "FunctionSpec": "scorers.spec",
     "ModelSpec": "scorers.spec",
+    "Treatment": "treatment",
     "identity": "transforms",
     "load_scorer": "scorers.loading",
     "log_prob": "transforms",
