@@ -103,11 +103,11 @@ def treat(treatment: Treatment, rewards: FloatGrid, prompt_ids: Sequence[str], *
     references = _per_prompt(treatment.references, prompt_ids)
     temperature = np.float32(treatment.temperature)
     missing = np.isnan(rewards) | np.isnan(references)[:, None]
-    beside = np.where(missing, np.float32(np.nan), references[:, None])
-    margins = ((rewards - beside) / temperature).astype(np.float32)
+    per_row = np.where(missing, np.float32(np.nan), references[:, None])
+    margins = ((rewards - per_row) / temperature).astype(np.float32)
     good_from = treatment.good_from or transform.facts.good_from
     if missing.all():
-        return PropertyView(rewards, beside, margins, np.full_like(margins, np.nan), good_from)
+        return PropertyView(rewards, per_row, margins, np.full_like(margins, np.nan), good_from)
     # The transforms refuse NaN: a reward that exists stands in, and its utility is removed again.
     known = np.where(missing, rewards[~missing][0], rewards)
     references = np.nan_to_num(references, nan=0.0)
@@ -122,7 +122,7 @@ def treat(treatment: Treatment, rewards: FloatGrid, prompt_ids: Sequence[str], *
     utilities = np.where(missing, np.float32(np.nan), utilities).astype(np.float32)
     if good_from != "margin":
         _refuse_above_certainty(utilities[~missing], treatment.transform, property_name)
-    return PropertyView(rewards, beside, margins, utilities, good_from)
+    return PropertyView(rewards, per_row, margins, utilities, good_from)
 
 
 def _refuse_above_certainty(log_probs: FloatRow, transform: str, property_name: str) -> None:

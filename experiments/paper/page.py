@@ -16,7 +16,7 @@ FOUND = "*We find*"
 HEAD = """# The paper's experiments on the embedded world
 
 Made by `make paper`; `python -m experiments.paper --only-write` draws it again from the stored numbers. What the paper
-claims is told as we understand it (Wang et al. 2024); what is measured here is measured on
+claims is reported as we understand it (Wang et al. 2024); what is measured here is measured on
 [the embedded world](../explanation/world.md) with shortcuts, which tests mechanisms and not language: 300 test prompts
 x 4 samples per policy (evaluator 2: 2 samples; `--fast` has fewer of all). Objectives are compared at matched KL, never
 at equal gamma: curves of several arms are interpolated per seed, and where an objective has a single arm, it is moved

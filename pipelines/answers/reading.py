@@ -1,7 +1,7 @@
 """Prompts with their responses, from a file: one row per response, or one row per prompt with a list of candidates.
 
 A row has `prompt`, and `response` (text) or `responses` / `candidates` (a list of texts, or of {text, ...}). Rows of
-one prompt belong together wherever they stand. Everything else that a row or a candidate says is kept beside it.
+one prompt belong together wherever they stand. Everything else that a row or a candidate says is kept with it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Fields = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Answered:
-    """A prompt (canonical text) and its responses; `fields[i]` is what the file says beside response i.
+    """A prompt (canonical text) and its responses; `fields[i]` is what the file says of response i.
 
     `places[i]` is where response i stands, for messages: "rows.jsonl, line 7".
     """
@@ -61,9 +61,9 @@ def read_answers(path: Path) -> list[Answered]:
         if splits.setdefault(prompt, split) != split:
             raise DataError(f"{row.place}: {_two_splits(splits[prompt], split)}")
         responses, fields, places = found.setdefault(prompt, ([], [], []))
-        for response, beside in _responses(row):
+        for response, extra in _responses(row):
             responses.append(response)
-            fields.append(beside)
+            fields.append(extra)
             places.append(row.place)
     return [
         Answered(prompt, tuple(responses), tuple(fields), tuple(places), splits[prompt])
@@ -85,10 +85,10 @@ def _two_splits(first: Split | None, other: Split | None) -> str:
 
 
 def _responses(row: Row) -> Iterator[tuple[str, Fields]]:
-    beside = {name: value for name, value in row.values.items() if name not in _READ}
+    extra = {name: value for name, value in row.values.items() if name not in _READ}
     listed = [name for name in LISTS if row.values.get(name) is not None]
     if not listed:
-        yield _text(row, row.values, ("response",), "the row"), beside
+        yield _text(row, row.values, ("response",), "the row"), extra
         return
     if len(listed) > 1:
         raise DataError(f"{row.place}: the row has {' and '.join(f'`{name}`' for name in listed)}; give one of them")
@@ -97,10 +97,10 @@ def _responses(row: Row) -> Iterator[tuple[str, Fields]]:
         raise DataError(f"{row.place}: `{name}` must be a list of responses that is not empty")
     for number, candidate in enumerate(candidates, 1):
         if isinstance(candidate, str):
-            yield as_content(candidate), beside
+            yield as_content(candidate), extra
         elif isinstance(candidate, Mapping):
             text = _text(row, candidate, TEXTS, f"candidate {number} of `{name}`")
-            yield text, beside | {key: value for key, value in candidate.items() if key not in (*_READ, *TEXTS)}
+            yield text, extra | {key: value for key, value in candidate.items() if key not in (*_READ, *TEXTS)}
         else:
             raise DataError(
                 f"{row.place}: candidate {number} of `{name}` must be text or {{text, ...}}, "

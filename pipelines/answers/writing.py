@@ -1,6 +1,6 @@
 """Rows to a file, in the format that its ending names; the data loader reads all of them back.
 
-What stands beside the answers is anything that a JSON line or a parquet row holds, and not all of it can be written in
+What stands with the answers is anything that a JSON line or a parquet row holds, and not all of it can be written in
 the other format, or in one column. It is tried before anything is scored.
 """
 
@@ -34,18 +34,18 @@ def check_ending(path: Path) -> None:
 
 
 def check_fields(answers: Sequence[Answered], path: Path) -> None:
-    """Refuse what `write_rows` could not write to `path` of what stands beside the answers.
+    """Refuse what `write_rows` could not write to `path` of what stands with the answers.
 
     Raises:
         DataError: Names the column, the row and what to do.
     """
     places = [place for answered in answers for place in answered.places]
-    fields = [beside for answered in answers for beside in answered.fields]
+    fields = [extra for answered in answers for extra in answered.fields]
     if not path.name.endswith(".parquet"):
         _check_json(fields, places)
         return
-    for name in dict.fromkeys(name for beside in fields for name in beside):
-        values = [beside.get(name) for beside in fields]
+    for name in dict.fromkeys(name for extra in fields for name in extra):
+        values = [extra.get(name) for extra in fields]
         if not _fits_parquet(values):
             # Prefixes are tried only now: the type of a column is that of all its rows.
             row = bisect_left(range(1, len(values)), True, key=lambda end: not _fits_parquet(values[:end]))
@@ -81,8 +81,8 @@ def _fits_parquet(values: Sequence[object]) -> bool:
 
 
 def _check_json(fields: Sequence[Mapping[str, Any]], places: Sequence[str]) -> None:
-    for place, beside in zip(places, fields, strict=True):
-        for name, value in beside.items():
+    for place, extra in zip(places, fields, strict=True):
+        for name, value in extra.items():
             try:
                 json.dumps(_as_json(value))
             except TypeError as error:

@@ -118,11 +118,11 @@ def measured(config: RunConfig, pool: Pool) -> dict[str, list[Floats]]:
         columns |= {f"p_good.{name}": view.p_good.astype(np.float32), f"reward.{name}": view.rewards}
     texts = [response for answered in found.answers for response in answered.responses]
     columns["words"] = np.array([len(text.split()) for text in texts], dtype=np.float64)
-    fields = [beside for answered in found.answers for beside in answered.fields]
+    fields = [extra for answered in found.answers for extra in answered.fields]
     for name in _numbers(fields):
         if name in columns or name == ALL_GOOD or name.startswith(OF_A_RUN):
             continue
-        columns[name] = np.array([beside[name] for beside in fields], dtype=np.float64)
+        columns[name] = np.array([extra[name] for extra in fields], dtype=np.float64)
     gold = gold_of(config)
     if gold is not None and all(f"gold.{name}" in columns for name in gold.bars):
         scores = {name: columns[f"gold.{name}"].astype(np.float64) for name in gold.bars}

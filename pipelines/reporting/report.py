@@ -1,4 +1,4 @@
-"""`allgood report`: one self-contained HTML page about a run, or about several arms; its plots as PNGs beside."""
+"""`allgood report`: one self-contained HTML page about a run, or about several arms; its plots as PNGs too."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ def request(role: str, **resources: Any) -> Request:
 
 
 LAPTOP = [node("laptop", cpus=2)]
-UNLIKE = [
+DIFFERENT = [
     node("head", cpus=4),
     node("l4", gpus=(1.0, 1.0), accelerator="L4"),
     node("t4", gpus=(1.0,), accelerator="T4"),
@@ -67,7 +67,7 @@ def test_every_role_lands_on_its_own_accelerator() -> None:
         request("reference_policy", gpus=1, accelerator="in(H100,A100)"),
         request("learner", gpus=1, accelerator="H100"),
     ]
-    assert hosts(requests, UNLIKE) == {
+    assert hosts(requests, DIFFERENT) == {
         ("rollout", 0): "l4",
         ("rollout", 1): "l4",
         ("reward.helpful", 0): "t4",
@@ -79,11 +79,11 @@ def test_every_role_lands_on_its_own_accelerator() -> None:
 
 def test_assignments_come_in_the_order_of_the_requests() -> None:
     requests = [request("b", replicas=2), request("a", gpus=1), request("c")]
-    assert [(a.role, a.replica) for a in admit(requests, UNLIKE)] == [("b", 0), ("b", 1), ("a", 0), ("c", 0)]
+    assert [(a.role, a.replica) for a in admit(requests, DIFFERENT)] == [("b", 0), ("b", 1), ("a", 0), ("c", 0)]
 
 
 def test_role_without_gpu_leaves_gpu_nodes_to_others() -> None:
-    nodes = [UNLIKE[3], UNLIKE[0]]
+    nodes = [DIFFERENT[3], DIFFERENT[0]]
     assert set(hosts([request("reward", replicas=4)], nodes).values()) == {"head"}
     assert set(hosts([request("reward", replicas=5)], nodes).values()) == {"head", "h100"}
 
@@ -113,12 +113,12 @@ def test_fractions_share_a_gpu_but_never_span_two(gpus: float, replicas: int, fi
 
 def test_more_than_one_gpu_must_be_whole() -> None:
     with pytest.raises(PlacementError, match=r"'learner' asks for 1\.5 GPUs; above 1 only whole numbers"):
-        admit([request("learner", gpus=1.5)], UNLIKE)
+        admit([request("learner", gpus=1.5)], DIFFERENT)
 
 
 def test_gpus_of_one_replica_come_from_one_node() -> None:
     with pytest.raises(PlacementError, match="no matching node has that many free GPUs"):
-        admit([request("learner", gpus=3)], UNLIKE)
+        admit([request("learner", gpus=3)], DIFFERENT)
 
 
 def test_ten_tenths_of_a_cpu_fit_one_cpu() -> None:
@@ -141,7 +141,7 @@ def test_refusal_is_one_table_that_names_the_role_and_the_reason() -> None:
         request("reward.helpful", gpus=1, accelerator="A100"),
     ]
     with pytest.raises(PlacementError) as refusal:
-        admit(requests, UNLIKE)
+        admit(requests, DIFFERENT)
     lines = str(refusal.value).splitlines()
     assert [cell.strip() for cell in lines[1].split("|")] == ["role", "wants", "cluster has free", "why not"]
     assert [cell.strip() for cell in lines[3].split("|")][::3] == ["rollout", "fits"]
@@ -166,7 +166,7 @@ def test_refusal_is_one_table_that_names_the_role_and_the_reason() -> None:
 )
 def test_refusal_says_what_is_missing(request_: Request, reason: str) -> None:
     with pytest.raises(PlacementError, match=reason):
-        admit([request_], UNLIKE)
+        admit([request_], DIFFERENT)
 
 
 def test_roles_that_fit_only_one_by_one_are_named() -> None:
@@ -208,11 +208,11 @@ def test_hopeless_search_on_a_large_cluster_ends_soon() -> None:
 )
 def test_admitted_assignments_never_overbook_a_node(requests: list[Request]) -> None:
     try:
-        assignments = admit(requests, UNLIKE)
+        assignments = admit(requests, DIFFERENT)
     except PlacementError:
         return
     assert len(assignments) == sum(each.resources.replicas for each in requests)
-    for host in UNLIKE:
+    for host in DIFFERENT:
         here = [a for a in assignments if a.node_id == host.node_id]
         assert sum(a.cpus for a in here) <= host.cpus + 1e-6
         assert sum(a.gpus for a in here) <= sum(host.gpus) + 1e-6
