@@ -128,7 +128,12 @@ def test_it_installs_with_the_pinned_versions_and_the_command_says_how_to_get_th
     assert run(interpreter, "-c", code, folder=tmp_path).strip() == "False"
 
     command = subprocess.run(
-        [environment / "bin" / "allgood", "--help"], capture_output=True, text=True, check=False, cwd=tmp_path
+        [environment / "bin" / "allgood", "--help"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        env=without_checkout(),
     )
     assert command.returncode == 1
     assert command.stderr.startswith("error: this installation holds allgood's mathematics only")
@@ -137,7 +142,13 @@ def test_it_installs_with_the_pinned_versions_and_the_command_says_how_to_get_th
 
 def run(*command: str, folder: Path = ROOT, given: str = "") -> str:
     """What a command prints, outside of this checkout's import path."""
-    own = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder, input=given, env=own)
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd=folder, input=given, env=without_checkout()
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def without_checkout() -> dict[str, str]:
+    """The environment of the tests, less the import path through which packages of the checkout would be found."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
