@@ -20,7 +20,7 @@ from allgood.all_good import AllGood
 from allgood.guards import kept_rows
 from pipelines.alignment.batch import assemble
 from pipelines.alignment.loop import Assembled, State
-from pipelines.cast.experience import groups_of, judged, merged_scores
+from pipelines.cast.experience import groups_of, judged
 
 
 def assemble_normalised(
@@ -32,12 +32,12 @@ def assemble_normalised(
         TrainingError: As in `assemble`.
     """
     assembled = assemble(experience, state, all_good=all_good, max_nan_share=max_nan_share)
-    batch, scores = assembled.batch, merged_scores(experience)
-    kept = kept_rows(judged(experience, all_good).utilities, groups_of(experience))
+    batch, found = assembled.batch, judged(experience, all_good)
+    kept = kept_rows(found.utilities, groups_of(experience))
     kl = sequence_k1(batch.logprobs, batch.reference_logprobs)
     names = all_good.objective.names
     share = state.kl_coefficient / len(names)
-    returns = {name: scores[name].view.margins[kept].astype(np.float64) - share * kl for name in names}
+    returns = {name: found.properties[name].margins[kept].astype(np.float64) - share * kl for name in names}
     normalised = _normalised(returns, batch.groups)
     return replace(assembled, batch=replace(batch, utilities=normalised, kl_coefficient=0.0))
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from actors.learning.sequence_kl import controlled_kl, sequence_k1
 from actors.messages import Experience, FloatRow
-from allgood.all_good import AllGood
+from allgood.all_good import AllGood, Judged
 from pipelines.alignment.batch import rollout_metrics, score_metrics
 from pipelines.alignment.loop import State, Validation
 from pipelines.cast.collect import Crew, collect_all, make_chunks
@@ -54,7 +54,8 @@ class Validator:
         )
         experience = await collect_all(chunks, self.crew, advance=lambda num_prompts: None)
         gold = self._gold_scores(experience)
-        utilities = judged(experience, self.all_good.at(state.multipliers)).utilities
+        found = judged(experience, self.all_good.at(state.multipliers))
+        utilities = found.utilities
         logprobs, reference = _logprobs(experience)
         kl = sequence_k1(logprobs, reference)
         metrics = {
@@ -67,7 +68,7 @@ class Validator:
             **(await self.judge(experience) if self.judge else {}),
         }
         score = metrics["both_good"] if gold else metrics["utility.mean"] - state.kl_coefficient * metrics["kl_k1_mean"]
-        samples = shown_rows(experience, utilities, kl, gold, step=state.step)
+        samples = shown_rows(experience, found, kl, gold, step=state.step)
         return Validation(score, metrics["kl_k1_mean"], _finite(metrics), samples)
 
     def _gold_scores(self, experience: Sequence[Experience]) -> GoldScores:
@@ -84,18 +85,17 @@ class Validator:
 
 
 def shown_rows(
-    experience: Sequence[Experience], utilities: np.ndarray, kl: np.ndarray, gold: GoldScores, *, step: int
+    experience: Sequence[Experience], found: Judged, kl: np.ndarray, gold: GoldScores, *, step: int
 ) -> list[dict[str, Any]]:
     """Rows for `samples.parquet`: the first samples of the first prompts, the same prompts at every evaluation."""
-    scores = merged_scores(experience)
     columns: dict[str, Sequence[Any] | np.ndarray] = {
-        "step": [step] * len(utilities),
+        "step": [step] * len(found.utilities),
         **rollout_columns(experience),
         "kl": kl,
-        "utility": utilities,
-        **of_property("reward", {name: part.view.rewards for name, part in scores.items()}),
-        **of_property("reference", {name: part.view.references for name, part in scores.items()}),
-        **of_property("utility", {name: part.view.utilities for name, part in scores.items()}),
+        "utility": found.utilities,
+        **of_property("reward", {name: view.rewards for name, view in found.properties.items()}),
+        **of_property("reference", {name: view.references for name, view in found.properties.items()}),
+        **of_property("utility", {name: view.utilities for name, view in found.properties.items()}),
         **of_property("gold", gold),
     }
     return sample_rows({name: values[:NUM_SHOWN] for name, values in columns.items()})

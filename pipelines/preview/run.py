@@ -165,7 +165,7 @@ class _Utilities:
         key = f"{name} {setting.transform.model_dump_json()} {setting.reference.model_dump_json()}"
         if key not in self._kept:
             treatment = treatment_of(config, name, self.table, self.cached.prompt_ids, key="cached")
-            rewards = self.cached.actor_rewards[name]
+            rewards = self.cached.actor_rewards(name)
             view = treat(treatment, rewards, self.cached.prompt_ids, property_name=name)
             self._kept[key] = _Treated(treatment, view)
         return self._kept[key]

@@ -54,10 +54,10 @@ class CachedSamples:
         """Samples per prompt."""
         return self.num_tokens.shape[1]
 
-    @property
-    def actor_rewards(self) -> dict[str, NDArray[np.float32]]:
-        """The rewards as the reward actors had them."""
-        return {name: grid.numpy().astype(np.float32) for name, grid in self.rewards.items()}
+    def actor_rewards(self, name: str) -> NDArray[np.float32]:
+        """A property's rewards as its reward actor had them, [prompts, samples]."""
+        rewards: NDArray[np.float32] = self.rewards[name].numpy().astype(np.float32)
+        return rewards
 
     def on(self, kept: Tensor) -> CachedSamples:
         """The samples of some prompts: `kept` is [prompts] bool."""
@@ -132,7 +132,8 @@ def judged_samples(config: RunConfig, cached: CachedSamples, table: ReferenceTab
     """
     refuse_without_utility(config.objective)
     all_good = all_good_of(config, table, cached.prompt_ids, key="cached")
-    return all_good.of_rewards(cached.actor_rewards, cached.prompt_ids, was_cut=cached.was_cut.numpy())
+    rewards = {name: cached.actor_rewards(name) for name in all_good.properties}
+    return all_good.of_rewards(rewards, cached.prompt_ids, was_cut=cached.was_cut.numpy())
 
 
 def cached_utilities(config: RunConfig, cached: CachedSamples, table: ReferenceTable | None) -> Tensor:
