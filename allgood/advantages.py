@@ -10,7 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from allgood.checks import Number, in_float, require_finite, require_same_shape, require_shape, require_unit
+from allgood.checks import in_float, require_finite, require_same_shape, require_shape
+from allgood.number_checks import Number, require_unit
 
 
 def rloo(returns: Tensor, groups: Tensor | None = None) -> Tensor:

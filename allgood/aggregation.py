@@ -13,21 +13,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from allgood.checks import (
-    Number,
-    in_float,
-    require_finite,
-    require_positive,
-    require_same_shape,
-    require_samples,
-    require_shape,
-)
+from allgood.checks import in_float, require_finite, require_same_shape, require_samples, require_shape
 from allgood.ensembles import (
     ensemble_lower_bound,
     ensemble_mean,
     ensemble_median,
     ensemble_min,
 )
+from allgood.number_checks import Number, require_positive
 
 __all__ = [
     "ensemble_lower_bound",

@@ -14,8 +14,9 @@ from scipy.optimize import minimize_scalar
 from torch import Tensor
 from torch.nn import functional as F
 
-from allgood.checks import Number, require_finite
+from allgood.checks import require_finite
 from allgood.intervals import Numbers, as_float64
+from allgood.number_checks import Number
 
 _LOG_TEMPERATURES = (math.log(1e-3), math.log(1e3))
 

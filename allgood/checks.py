@@ -11,9 +11,6 @@ import math
 import torch
 from torch import Tensor
 
-Number = float | int
-"""A real number. To mypy an int is a float; to beartype, which checks the calls of the tests, it is not."""
-
 
 def in_float(values: Tensor) -> Tensor:
     """The values in the dtype that mathematics is done in: float64 stays, everything else becomes float32."""
@@ -54,27 +51,3 @@ def require_same_shape(name: str, values: Tensor, other_name: str, other: Tensor
         raise ValueError(
             f"{name} and {other_name} must have the same shape, got {tuple(values.shape)} and {tuple(other.shape)}"
         )
-
-
-def require_positive(name: str, value: Number) -> float:
-    """`value` as a float; ValueError unless it is finite and above 0."""
-    number = float(value)
-    if not (math.isfinite(number) and number > 0):
-        raise ValueError(f"{name} must be a finite number above 0, got {value}")
-    return number
-
-
-def require_open_unit(name: str, value: Number) -> float:
-    """`value` as a float; ValueError unless it lies in (0, 1)."""
-    number = float(value)
-    if not 0 < number < 1:
-        raise ValueError(f"{name} must lie in (0, 1), got {value}")
-    return number
-
-
-def require_unit(name: str, value: Number) -> float:
-    """`value` as a float; ValueError unless it lies in [0, 1]."""
-    number = float(value)
-    if not 0 <= number <= 1:
-        raise ValueError(f"{name} must lie in [0, 1], got {value}")
-    return number

@@ -9,7 +9,8 @@ import math
 
 from torch import Tensor
 
-from allgood.checks import Number, in_float, require_finite, require_samples
+from allgood.checks import in_float, require_finite, require_samples
+from allgood.number_checks import Number
 
 
 def ensemble_mean(members: Tensor) -> Tensor:

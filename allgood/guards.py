@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from allgood.checks import Number
+from allgood.number_checks import Number
 from allgood.transform_facts import FACTS, Expects
 
 _SCALES = ("none", "batch_std", "group_std", "normalise_then_sum")

@@ -15,7 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from allgood.checks import Number, require_finite, require_open_unit
+from allgood.checks import require_finite
+from allgood.number_checks import Number, require_open_unit
 from allgood.resampling import resampled_means
 
 Numbers = Tensor | NDArray[np.floating] | Sequence[Number] | Sequence[Sequence[Number]]

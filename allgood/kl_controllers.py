@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from allgood.checks import Number, require_positive
+from allgood.number_checks import Number, require_positive
 
 
 class KlController(Protocol):

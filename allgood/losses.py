@@ -12,7 +12,8 @@ import math
 import torch
 from torch import Tensor
 
-from allgood.checks import Number, in_float, require_positive, require_same_shape, require_shape
+from allgood.checks import in_float, require_same_shape, require_shape
+from allgood.number_checks import Number, require_positive
 
 _MAX_LOG_RATIO = 20.0
 

@@ -15,7 +15,8 @@ from functools import partial, wraps
 from torch import Tensor
 
 from allgood import transforms
-from allgood.checks import Number, require_finite, require_same_shape
+from allgood.checks import require_finite, require_same_shape
+from allgood.number_checks import Number
 from allgood.transform_facts import TransformFacts, facts_of
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from allgood.checks import Number
+from allgood.number_checks import Number
 
 
 def pareto_front(gains: Sequence[Number], costs: Sequence[Number]) -> NDArray[np.bool_]:

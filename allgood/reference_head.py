@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from allgood.checks import Number, in_float, require_finite, require_open_unit, require_positive, require_shape
+from allgood.checks import in_float, require_finite, require_shape
+from allgood.number_checks import Number, require_open_unit, require_positive
 
 Moment = TypeVar("Moment", float, Tensor)
 

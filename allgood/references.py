@@ -21,7 +21,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from allgood.checks import Number, in_float, require_finite, require_open_unit, require_shape
+from allgood.checks import in_float, require_finite, require_shape
+from allgood.number_checks import Number, require_open_unit
 from allgood.reference_head import (
     Coverage,
     Prediction,

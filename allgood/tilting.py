@@ -15,7 +15,8 @@ import torch
 from scipy.optimize import brentq
 from torch import Tensor
 
-from allgood.checks import Number, in_float, require_finite, require_positive, require_same_shape, require_shape
+from allgood.checks import in_float, require_finite, require_same_shape, require_shape
+from allgood.number_checks import Number, require_positive
 
 _MAX_SHORTFALL = 0.05  # of the KL, when only half of the samples are used
 _ROUNDING = 1e-12  # nats; a KL that small is the rounding of 0

@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from allgood.checks import Number, in_float, require_finite, require_positive, require_samples, require_unit
+from allgood.checks import in_float, require_finite, require_samples
 from allgood.log_space import most_accurate
+from allgood.number_checks import Number, require_positive, require_unit
 
 
 def identity(reward: Tensor, reference: Tensor | Number) -> Tensor:

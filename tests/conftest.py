@@ -1,4 +1,4 @@
-"""What all tests share: one thread per process, and one Ray per test session."""
+"""What all tests share: one thread per process, and one Ray per process of tests."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ settings.load_profile("allgood")
 
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[None]:
-    """A private Ray of 8 logical CPUs without dashboard; started once, because starting takes seconds."""
+    """A private Ray of 8 logical CPUs without dashboard; started once per process of tests, because it takes seconds."""
     import ray
 
     ray.init(

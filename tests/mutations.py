@@ -56,7 +56,7 @@ MUTATIONS = (
         "best_of_k", "math.log(k) - (k - 1) / k\n\n\ndef kl_estimate", "math.log(k) + (k - 1) / k\n\n\ndef kl_estimate"
     ),
     Mutation("calibration", "0.5 * (numbers == 0)", "1.0 * (numbers == 0)"),
-    Mutation("checks", "number > 0", "number >= 0"),
+    Mutation("number_checks", "number > 0", "number >= 0"),
     Mutation("conversations", 'f"{prompt} {response}" if response else', 'f"{prompt} {response}" if prompt else'),
     Mutation("decision_diagram", "if FALSE in (left, right):", "if TRUE in (left, right):"),
     Mutation("diagnostics", "(gains > 0)", "(gains >= 0)"),

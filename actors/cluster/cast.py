@@ -39,13 +39,13 @@ class Part:
 
 @dataclass(frozen=True)
 class CastRequest:
-    """The roles to start; absent ones are not. `rewards` is keyed by property."""
+    """The roles to start; absent ones are not. `rewards` is keyed by property. `timeout_s` bounds the start."""
 
+    timeout_s: float = field(kw_only=True)
     rollout: Part | None = None
     rewards: Mapping[str, Part] = field(default_factory=dict)
     reference_policy: Part | None = None
     learner: Part | None = None
-    timeout_s: float = 60.0
 
     def parts(self) -> dict[str, Part]:
         """Role name to part, in the order of the table: rollout, reward.<property>, reference_policy, learner."""

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from actors.learning.specs import Grpo, Kl, OptimizerSpec, Ppo, Reinforce, Rloo
+from allgood import kl_controllers
 from pipelines.config.base import StrictModel
 from pipelines.config.objectives import FormulaObjective as FormulaObjective
 from pipelines.config.objectives import Objective as Objective
@@ -25,7 +26,11 @@ class AdaptiveController(StrictModel):
 
     kind: Literal["adaptive"] = "adaptive"
     target: float = Field(gt=0, description="sequence KL in nats")
-    horizon: int = Field(10_000, ge=1, description="responses over which the coefficient may change by 20 %")
+    horizon: int = Field(
+        kl_controllers.AdaptiveController.horizon,
+        ge=1,
+        description="responses over which the coefficient may change by 20 %",
+    )
 
 
 class TargetController(StrictModel):
@@ -33,8 +38,15 @@ class TargetController(StrictModel):
 
     kind: Literal["target"] = "target"
     target: float = Field(gt=0, description="sequence KL in nats")
-    rate: float = Field(0.1, gt=0, le=1, description="largest change of log gamma per step")
-    smoothing: float = Field(0.9, ge=0, lt=1, description="weight of the past in the running mean of the KL")
+    rate: float = Field(
+        kl_controllers.TargetKlController.rate, gt=0, le=1, description="largest change of log gamma per step"
+    )
+    smoothing: float = Field(
+        kl_controllers.TargetKlController.smoothing,
+        ge=0,
+        lt=1,
+        description="weight of the past in the running mean of the KL",
+    )
 
 
 class KlConfig(StrictModel):

@@ -85,7 +85,7 @@ def refused(policy: str) -> tuple[str, float]:
     """The message and the seconds of a request for an accelerator that is not there."""
     started = time.monotonic()
     try:
-        spawn(CastRequest(learner=Part(learner_spec(policy), Resources(gpus=1, accelerator="A100"))))
+        spawn(CastRequest(learner=Part(learner_spec(policy), Resources(gpus=1, accelerator="A100")), timeout_s=60))
     except PlacementError as error:
         return str(error), time.monotonic() - started
     raise AssertionError("an impossible request was admitted")

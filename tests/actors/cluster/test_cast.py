@@ -89,7 +89,7 @@ def assert_free_again(cpus: float) -> None:
 def test_closed_cast_frees_everything_and_the_next_one_may_follow_at_once(ray_cluster: None) -> None:
     before = free_cpus()
     reward = RewardSpec("short", FunctionSpec("tests.actors.functions:shortness"))
-    everything = CastRequest(rewards={"short": Part(reward, Resources(cpus=before))})
+    everything = CastRequest(rewards={"short": Part(reward, Resources(cpus=before))}, timeout_s=60)
     with spawn(everything) as cast:
         assert free_cpus() == pytest.approx(0)
         [actor] = cast.handles("reward.short")
@@ -105,7 +105,7 @@ def test_a_model_folder_without_weights_is_the_error_of_spawn(ray_cluster: None,
     tiny_models.config("llama").save_pretrained(tmp_path)
     before = free_cpus()
     with pytest.raises(ModelError, match="has no weights"):
-        spawn(CastRequest(reference_policy=Part(reference_policy_spec(str(tmp_path)), SMALL)))
+        spawn(CastRequest(reference_policy=Part(reference_policy_spec(str(tmp_path)), SMALL), timeout_s=60))
     assert_free_again(before)
 
 
@@ -118,7 +118,7 @@ def test_an_actor_that_does_not_start_in_time_is_named(ray_cluster: None) -> Non
 def test_an_impossible_request_is_refused_at_once(ray_cluster: None, folder: str) -> None:
     started = time.monotonic()
     with pytest.raises(PlacementError, match="no node matches accelerator H100"):
-        spawn(CastRequest(learner=Part(learner_spec(folder), Resources(gpus=1, accelerator="H100"))))
+        spawn(CastRequest(learner=Part(learner_spec(folder), Resources(gpus=1, accelerator="H100")), timeout_s=60))
     assert time.monotonic() - started < 2
 
 
