@@ -26,7 +26,7 @@ settings.load_profile("allgood")
 
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[None]:
-    """A private Ray of 8 logical CPUs without dashboard; started once per process of tests, because it takes seconds."""
+    """A private Ray of 8 logical CPUs without dashboard; started once per process of tests: it takes seconds."""
     import ray
 
     ray.init(
