@@ -46,7 +46,7 @@ def stages_of(config: RunConfig, *, overwrite: bool = False) -> list[Stage]:
     return [
         *([Stage("world", lambda: _world(config))] if config.world else []),
         Stage("data", lambda: _data(config)),
-        Stage("sft", lambda: _sft(config)),
+        *([Stage("sft", lambda: _sft(config))] if config.sft else []),
         *(_reward_stage(config, name, held_out=False) for name in trained_properties(config)),
         *(_probe_stage(config, name) for name in probed_properties(config)),
         *(_reward_stage(config, name, held_out=True) for name in trained_properties(config, held_out=True)),

@@ -35,6 +35,7 @@ from pipelines.output.hashes import copy_tokenizer
 from pipelines.output.progress import say, track
 from pipelines.output.stamp import stamped
 from pipelines.run.folder import SFT_SAMPLES, RunFolder, refuse_alignment
+from pipelines.run.start_policy import start_policy
 
 
 @dataclass(frozen=True)
@@ -176,7 +177,7 @@ class _Arm:
         with atomic_path(self.folder.model) as temporary:
             temporary.mkdir()
             await lane.save_pretrained(temporary.absolute())
-            copy_tokenizer(RunFolder(self.setup.config.base_folder).sft / "best", temporary)
+            copy_tokenizer(start_policy(self.setup.config).source, temporary)
             write_model_card(temporary / "README.md", self.setup.config, state, self.journal.last_validation())
 
 

@@ -10,7 +10,6 @@ from actors.learning.specs import ArmSpec, Kl, LearnerSpec
 from actors.reference_policy import ReferencePolicySpec
 from actors.reward import RewardSpec
 from actors.rollout import RolloutSpec
-from allgood.errors import ModelError
 from allgood.scorers.spec import ClassifierSpec, EnsembleSpec, FunctionSpec, ModelSpec, ScorerSpec
 from pipelines.config.properties import (
     ClassifierProperty,
@@ -21,6 +20,7 @@ from pipelines.config.properties import (
 )
 from pipelines.config.run import RunConfig
 from pipelines.run.folder import RunFolder
+from pipelines.run.start_policy import start_policy
 
 EVALUATOR = "evaluator."  # prefix of scorers that are held-out preference models: "evaluator.helpful"
 
@@ -33,7 +33,7 @@ def align_request(config: RunConfig) -> CastRequest:
         rewards=reward_parts(config),
         reference_policy=Part(
             ReferencePolicySpec(
-                model=sft_model(config),
+                model=start_policy(config).source,
                 device=_device(config, config.placement.reference_policy),
                 dtype=config.dtype,
                 threads=config.threads,
@@ -49,7 +49,7 @@ def align_request(config: RunConfig) -> CastRequest:
 def lane_request(config: RunConfig) -> CastRequest:
     """Only what an arm cannot share with others: rollout and learner actors."""
     learner = LearnerSpec(
-        model=sft_model(config),
+        model=start_policy(config).source,
         device=_device(config, config.placement.learner),
         dtype=config.dtype,
         threads=config.threads,
@@ -72,9 +72,9 @@ def reference_request(config: RunConfig) -> CastRequest:
 
 
 def rollout_part(config: RunConfig) -> Part:
-    """The rollout role: the SFT policy with the run's sampling limits."""
+    """The rollout role: pi_0 with the run's sampling limits."""
     spec = RolloutSpec(
-        model=sft_model(config),
+        model=start_policy(config).source,
         max_new_tokens=config.sampling.max_new_tokens,
         max_prompt_tokens=config.sampling.max_prompt_tokens,
         stop=tuple(config.sampling.stop),
@@ -116,18 +116,6 @@ def evaluator_scorers(config: RunConfig) -> dict[str, ModelSpec]:
                 device=_device(config, setting.placement),
             )
     return scorers
-
-
-def sft_model(config: RunConfig) -> str:
-    """The folder of the SFT policy, absolute, because actors run elsewhere.
-
-    Raises:
-        ModelError: It was not trained yet.
-    """
-    folder = RunFolder(config.base_folder).sft / "best"
-    if not folder.is_dir():
-        raise ModelError(f"there is no SFT policy in {folder}; train it with `allgood sft CONFIG`")
-    return str(folder.absolute())
 
 
 def scorer_spec(config: RunConfig, name: str) -> ScorerSpec:

@@ -48,7 +48,8 @@ def run_quickstart(config: RunConfig) -> Comparison:
     write_world(config)
     prepare_anew(config)
     with ray_session():
-        train_sft(config)
+        if config.sft is not None:
+            train_sft(config)
         reward_reports = train_rewards(config)
         arms, sft = _align(config)
     summary = replace(

@@ -83,7 +83,7 @@ class TokenizerConfig(StrictModel):
 
 
 class PolicyConfig(StrictModel):
-    """The model that SFT starts from. Exactly one of `model` and `architecture`."""
+    """The model that SFT, or without it alignment, starts from. Exactly one of `model` and `architecture`."""
 
     model: str | None = Field(None, description="Hugging Face name or folder of a causal LM")
     architecture: dict[str, object] | None = Field(

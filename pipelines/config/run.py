@@ -33,7 +33,7 @@ class RunConfig(StrictModel):
     seed: int = Field(0, ge=0, description="everything random of the run derives from it; the world has its own seed")
     output_dir: Path = Field(Path("runs"), description="folder of the run folders")
     base: Path | None = Field(
-        None, description="run folder whose data, SFT policy, reward models and references are used"
+        None, description="run folder whose data, start policy, reward models and references are used"
     )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: a GPU where the process has one")
     dtype: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto: bfloat16 on GPU, float32 on CPU")
@@ -42,7 +42,9 @@ class RunConfig(StrictModel):
     data: DataConfig = DataConfig()
     tokenizer: TokenizerConfig = TokenizerConfig()
     policy: PolicyConfig
-    sft: SftConfig = SftConfig()
+    sft: SftConfig | None = Field(
+        SftConfig(), description="Supervised fine-tuning on demonstrations; null: none, pi_0 is `policy.model` as it is"
+    )
     properties: dict[str, Property] = Field(min_length=1)
     objective: Objective = FormulaObjective()
     missing_eos_penalty: float = Field(
@@ -65,8 +67,24 @@ class RunConfig(StrictModel):
 
     @property
     def base_folder(self) -> Path:
-        """The run folder that holds data, SFT policy, reward models and references."""
+        """The run folder that holds data, start policy, reward models and references."""
         return self.base or self.folder
+
+    @model_validator(mode="after")
+    def _start_policy_is_a_model(self) -> RunConfig:
+        if self.sft is not None:
+            return self
+        for key, is_given, why in (
+            ("policy.architecture", self.policy.architecture is not None, "an untrained model has nothing to align"),
+            ("tokenizer.train", self.tokenizer.train, "`policy.model` reads with its own tokenizer"),
+            ("data.demonstrations", self.data.demonstrations is not None, "nothing would learn from them"),
+            ("data.demonstrations_from", bool(self.data.demonstrations_from), "nothing would learn from them"),
+        ):
+            if is_given:
+                raise ValueError(
+                    f"`sft: null` starts from `policy.model` as it is, and {why}; leave out `{key}`, or give `sft`"
+                )
+        return self
 
     @model_validator(mode="after")
     def _further_references_can_be_made(self) -> RunConfig:

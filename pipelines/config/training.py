@@ -61,7 +61,11 @@ class SftConfig(StrictModel):
 class RewardTrainingConfig(StrictModel):
     """Bradley-Terry training of one property's reward model."""
 
-    backbone: str = Field("sft", description="'sft' starts from the SFT policy; else a Hugging Face name or folder")
+    backbone: str = Field(
+        "sft",
+        description="'sft' is the start policy: the SFT policy, or with `sft: null` `policy.model`; else a hub "
+        "name or folder",
+    )
     max_tokens: int = Field(512, ge=8, description="conversation limit in tokens")
     freeze_layers: int = Field(
         0, ge=0, description="freeze the embeddings and this many lower layers; 0 trains everything"

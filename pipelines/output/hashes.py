@@ -40,11 +40,20 @@ def tokenizer_hash(source: str) -> str:
     return _files_hash(source, _TOKENIZER)
 
 
-def copy_tokenizer(source: Path, target: Path) -> None:
+def copy_tokenizer(source: str, target: Path) -> None:
     """Copy tokenizer files and chat template as they are: loading and saving again could change them."""
-    for pattern in _TOKENIZER:
-        for path in source.glob(pattern):
-            shutil.copyfile(path, target / path.name)
+    folder = Path(source) if Path(source).is_dir() else _hub_folder(source)
+    for pattern in (*_TOKENIZER, "*.model"):
+        for path in folder.glob(pattern):
+            if path.is_file():
+                shutil.copyfile(path, target / path.name)
+
+
+def _hub_folder(name: str) -> Path:
+    """The local copy of a hub model's small files."""
+    from huggingface_hub import snapshot_download
+
+    return Path(snapshot_download(name, allow_patterns=[*_TOKENIZER, "*.model"]))
 
 
 def _files_hash(source: str, patterns: tuple[str, ...]) -> str:

@@ -1,4 +1,4 @@
-"""What reference numbers depend on, as hashes: SFT policy, tokenizer and template, reward models, decoding settings.
+"""What reference numbers depend on, as hashes: pi_0, its tokenizer and template, reward models, decoding settings.
 
 A reference table carries these keys and a run computes its own; where they differ the table belongs to another run.
 """
@@ -23,14 +23,15 @@ from pipelines.config.run import RunConfig
 from pipelines.data.prepared import prepared_key
 from pipelines.output.hashes import function_hash, model_hash, tokenizer_hash
 from pipelines.run.folder import RunFolder
+from pipelines.run.start_policy import start_policy
 
 
 def table_keys(config: RunConfig, properties: list[str]) -> dict[str, Any]:
     """Keys of a reference table for these properties, flat, JSON values only."""
-    policy = str(RunFolder(config.base_folder).sft / "best")
+    policy = start_policy(config)
     keys: dict[str, Any] = {
-        "policy": model_hash(policy),
-        "tokenizer": tokenizer_hash(policy),
+        "policy": policy.weights_key,
+        "tokenizer": policy.tokenizer_key,
         "sampling.max_new_tokens": config.sampling.max_new_tokens,
         "sampling.max_prompt_tokens": config.sampling.max_prompt_tokens,
         "sampling.stop": list(config.sampling.stop),

@@ -66,7 +66,7 @@ def make_base(config: RunConfig, source: Source) -> None:
     prepare(config)
     if config.base is None and not folder.config.is_file():
         save_config(config, folder.config)
-    if not (folder.sft / "best").is_dir():
+    if config.sft is not None and not (folder.sft / "best").is_dir():
         say(f"{folder.path} has no SFT policy yet: training it")
         train_sft(config)
     if any(not (folder.reward(name) / "best").is_dir() for name in trained_properties(config)):

@@ -1,6 +1,6 @@
 """`allgood reward`: train the Bradley-Terry reward model of a property on its preference pairs, and report on it.
 
-The backbone is the SFT policy, or any Hugging Face encoder or causal model; what is saved is a standard one-label
+The backbone is the start policy, or any Hugging Face encoder or causal model; what is saved is a standard one-label
 sequence classifier, which `AutoModelForSequenceClassification.from_pretrained` loads. A reward model learns from the
 pairs of the reward split; the held-out evaluator from those of the alignment split, with another seed. Both choose
 their best moment on validation pairs, fit the temperature there, and report on test pairs.
@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
-from allgood.errors import ConfigError, DataError, ModelError
+from allgood.errors import ConfigError, DataError
 from allgood.scorers.encoding import encode_all_for_scoring
 from allgood.scorers.models import load_reward_model
 from pipelines.config.properties import ModelProperty
@@ -30,6 +30,7 @@ from pipelines.output.files import write_json
 from pipelines.output.progress import Bar, track
 from pipelines.output.quiet import quiet_transformers
 from pipelines.run.folder import RunFolder
+from pipelines.run.start_policy import start_policy
 from pipelines.run.tracking import Stage, Tracker, stage_of
 from pipelines.training.job import Job
 from pipelines.training.losses import bradley_terry_loss
@@ -62,7 +63,7 @@ def train_reward(
     Raises:
         ConfigError: The property has no reward model that is trained here.
         DataError: A split has no pairs.
-        ModelError: The backbone or its tokenizer cannot be used.
+        ModelError: The backbone or its tokenizer cannot be used, or the SFT policy was not trained yet.
         TrainingError: The training diverged; nothing was saved.
     """
     settings = reward_settings(config, property_name, held_out=held_out)
@@ -219,12 +220,7 @@ def encode_pairs(
 def _backbone(config: RunConfig, settings: RewardTrainingConfig) -> str:
     if settings.backbone != "sft":
         return absolute_source(settings.backbone)
-    policy = RunFolder(config.base_folder).sft / "best"
-    if not policy.is_dir():
-        raise ModelError(
-            f"the reward model starts from the SFT policy, but there is no {policy}; run `allgood sft` first"
-        )
-    return str(policy.resolve())
+    return start_policy(config).source
 
 
 def _at_most(encoded: EncodedPairs, num_pairs: int | None) -> EncodedPairs:

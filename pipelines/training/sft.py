@@ -18,6 +18,7 @@ from transformers import PreTrainedTokenizerBase
 from allgood.errors import ConfigError, DataError
 from allgood.scorers.encoding import assistant_mask, encode_examples
 from pipelines.config.run import RunConfig
+from pipelines.config.training import SftConfig
 from pipelines.data import Demonstration, PreparedData, prepare
 from pipelines.data.tokenizer import tokenizer_texts, train_tokenizer
 from pipelines.output.files import write_json
@@ -41,20 +42,22 @@ def train_sft(config: RunConfig, *, show_progress: bool = True) -> Report:
     Without `show_progress` whoever started this process shows the training's progress, and tracks it.
 
     Raises:
+        ConfigError: The run has no SFT.
         DataError: No demonstration is left to train or to validate on.
         ModelError: The policy or its tokenizer cannot be used.
         TrainingError: The training diverged; nothing was saved.
     """
+    settings = _settings(config)
     data = prepare(config)
     tokenizer = _tokenizer(config, data)
     train, validation = split_demonstrations(data.demonstrations)
-    train_rows, train_counts = encode_demonstrations(config, tokenizer, train, split="sft")
-    some = [validation[index] for index in spread(len(validation), config.sft.training.max_validation_rows)]
-    validation_rows, validation_counts = encode_demonstrations(config, tokenizer, some, split="validation")
+    train_rows, train_counts = encode_demonstrations(settings, tokenizer, train, split="sft")
+    some = [validation[index] for index in spread(len(validation), settings.training.max_validation_rows)]
+    validation_rows, validation_counts = encode_demonstrations(settings, tokenizer, some, split="validation")
     job = Job(
         name="sft",
         folder=RunFolder(config.base_folder).sft.resolve(),
-        training=config.sft.training,
+        training=settings.training,
         train=train_rows,
         validation=validation_rows,
         load=_policy(config, tokenizer),
@@ -101,7 +104,7 @@ def split_demonstrations(rows: Sequence[Demonstration]) -> tuple[list[Demonstrat
 
 
 def encode_demonstrations(
-    config: RunConfig, tokenizer: PreTrainedTokenizerBase, rows: Sequence[Demonstration], *, split: str
+    settings: SftConfig, tokenizer: PreTrainedTokenizerBase, rows: Sequence[Demonstration], *, split: str
 ) -> tuple[DemonstrationRows, Mapping[str, int]]:
     """Token rows with their loss masks, and how many rows were kept, cut and dropped.
 
@@ -109,16 +112,16 @@ def encode_demonstrations(
         DataError: No row is left.
         ConfigError: A row is longer than the policy can read.
     """
-    encoded = encode_examples(tokenizer, [(row.prompt, row.response) for row in rows], max_tokens=config.sft.max_tokens)
+    encoded = encode_examples(tokenizer, [(row.prompt, row.response) for row in rows], max_tokens=settings.max_tokens)
     kept = [example for example in encoded if example is not None]
     if not kept:
         raise DataError(
             f"no demonstration is left for {split}: all {len(rows)} are longer than "
-            f"sft.max_tokens = {config.sft.max_tokens}; raise the limit"
+            f"sft.max_tokens = {settings.max_tokens}; raise the limit"
             if rows
             else f"there is no demonstration for {split}; give more demonstrations, or larger `data.splits`"
         )
-    all_turns = config.sft.loss_on == "all_turns"
+    all_turns = settings.loss_on == "all_turns"
     masks = [np.asarray(assistant_mask(example, all_turns=all_turns), dtype=np.int32) for example in kept]
     counts = {
         "rows": len(kept),
@@ -128,6 +131,14 @@ def encode_demonstrations(
         "dropped_too_long": len(rows) - len(kept),
     }
     return DemonstrationRows(Ragged.of([example.tokens for example in kept]), Ragged.of(masks)), counts
+
+
+def _settings(config: RunConfig) -> SftConfig:
+    if config.sft is None:
+        raise ConfigError(
+            f"this run has no SFT (`sft: null`): it starts from {config.policy.model} as it is; leave this step out"
+        )
+    return config.sft
 
 
 def _tokenizer(config: RunConfig, data: PreparedData) -> PreTrainedTokenizerBase:

@@ -30,6 +30,11 @@ def test_a_run_on_files_has_no_world_stage() -> None:
     assert names("world=null", "data.pairs={helpful: {path: a.jsonl}, harmless: {path: b.jsonl}}")[0] == "data"
 
 
+def test_a_run_without_sft_starts_from_its_policy_as_it_is() -> None:
+    stages = names("sft=null", "policy={model: some/instruct-model}", "tokenizer.train=false")
+    assert stages[:3] == ["world", "data", "reward-helpful"]
+
+
 def test_held_out_evaluators_come_after_the_reward_models() -> None:
     stages = names("properties.harmless.evaluator.backbone=some/encoder")
     assert stages[3:6] == ["reward-helpful", "reward-harmless", "held-out-harmless"]

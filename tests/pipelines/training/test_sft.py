@@ -9,6 +9,8 @@ import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from allgood.errors import AllgoodError, ConfigError, DataError, ModelError
+from pipelines.config.run import RunConfig
+from pipelines.config.training import SftConfig
 from pipelines.data import Demonstration
 from pipelines.training.sft import encode_demonstrations, split_demonstrations, train_sft
 from tests.actors import tiny_models
@@ -22,11 +24,16 @@ def demonstration(prompt_id: str, split: str, *, prompt: str = MULTI_TURN, respo
     return Demonstration(prompt_id, prompt, response, split)
 
 
+def sft_settings(config: RunConfig) -> SftConfig:
+    assert config.sft is not None
+    return config.sft
+
+
 def masked_text(tmp_path: Path, loss_on: str) -> str:
     """The text of the tokens that the loss is on, EOS shown."""
     config = tiny_run(tmp_path, sft={"loss_on": loss_on, "max_tokens": 128})
     tokenizer = tiny_models.tokenizer()
-    rows, _ = encode_demonstrations(config, tokenizer, [demonstration("a", "sft")], split="sft")
+    rows, _ = encode_demonstrations(sft_settings(config), tokenizer, [demonstration("a", "sft")], split="sft")
     tokens, mask = rows.tokens[0].tolist(), rows.masks[0].tolist()
     return tokenizer.decode([token for token, counts in zip(tokens, mask, strict=True) if counts])
 
@@ -43,14 +50,14 @@ def test_demonstrations_that_do_not_fit_are_dropped_and_cut_prompts_counted(tmp_
     config = tiny_run(tmp_path, sft={"max_tokens": 30})
     tokenizer = tiny_models.tokenizer()
     rows = [demonstration("a", "sft"), demonstration("b", "sft", response="word " * 60)]
-    _, counts = encode_demonstrations(config, tokenizer, rows, split="sft")
+    _, counts = encode_demonstrations(sft_settings(config), tokenizer, rows, split="sft")
     whole = encode_example(tokenizer, MULTI_TURN, "Ice.", max_tokens=1000)
     assert len(whole.tokens) > 30
     assert counts["rows"] == 1
     assert counts["prompts_cut"] == 1
     assert counts["dropped_too_long"] == 1
     with pytest.raises(DataError, match=r"no demonstration is left for sft: all 1 are longer than sft.max_tokens = 30"):
-        encode_demonstrations(config, tokenizer, rows[1:], split="sft")
+        encode_demonstrations(sft_settings(config), tokenizer, rows[1:], split="sft")
 
 
 def test_demonstrations_of_validation_prompts_validate():
