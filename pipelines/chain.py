@@ -25,7 +25,8 @@ def run_chain(config: RunConfig, *, first: str | None = None, overwrite: bool = 
     """Run all stages, or those from `first` on (what comes before must lie in the run folder already).
 
     Raises:
-        ConfigError: There is no stage `first` in this run, or its folder holds an alignment and `overwrite` is not set.
+        ConfigError: There is no stage `first` in this run, or its folder holds an alignment and `overwrite` is not set;
+            and as `refuse_unfit_evaluators`.
     """
     stages = stages_of(config, overwrite=overwrite)
     names = [stage.name for stage in stages]
@@ -34,6 +35,7 @@ def run_chain(config: RunConfig, *, first: str | None = None, overwrite: bool = 
     start = 0 if first is None else names.index(first)
     if "align" in names[start:] and not overwrite:
         refuse_alignment(RunFolder(config.folder))  # and not after everything before it was trained again
+    _refuse_unfit_evaluators(config)
     for number, stage in enumerate(stages[start:], start=start + 1):
         say(f"[{number}/{len(stages)}] {stage.name}")
         started = time.monotonic()
@@ -66,6 +68,12 @@ def _reward_stage(config: RunConfig, name: str, *, held_out: bool) -> Stage:
 
 
 # Each stage imports what it runs, so that a wrong stage name is reported before seconds of imports.
+
+
+def _refuse_unfit_evaluators(config: RunConfig) -> None:
+    from pipelines.cast.finished_evaluators import refuse_unfit_evaluators
+
+    refuse_unfit_evaluators(config)
 
 
 def _world(config: RunConfig) -> None:

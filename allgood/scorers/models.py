@@ -105,6 +105,16 @@ def load_reward_model(source: str | Path, *, device: torch.device) -> tuple[PreT
     Raises:
         ModelError: It has another number of labels, no weights, or an untrained head.
     """
+    check_reward_model(source)
+    return _load_scorer(source, device)
+
+
+def check_reward_model(source: str | Path) -> None:
+    """Refuse what is no one-label sequence classifier, by its configuration, without loading it.
+
+    Raises:
+        ModelError: It has another number of labels, or no weights.
+    """
     check_has_weights(source)
     num_labels = _num_labels(source)
     if num_labels != 1:
@@ -112,7 +122,6 @@ def load_reward_model(source: str | Path, *, device: torch.device) -> tuple[PreT
             f"reward model {str(source)!r} has {num_labels} labels, a reward model needs exactly 1; "
             "for a classifier use `kind: classifier` with the `label` that means good"
         )
-    return _load_scorer(source, device)
 
 
 def load_classifier(

@@ -19,6 +19,7 @@ from pipelines.config.properties import (
     Property,
 )
 from pipelines.config.run import RunConfig
+from pipelines.config.training import EvaluatorConfig
 from pipelines.run.folder import RunFolder
 from pipelines.run.start_policy import start_policy
 
@@ -95,7 +96,7 @@ def reward_parts(config: RunConfig) -> dict[str, Part]:
 
 
 def evaluator_parts(config: RunConfig) -> dict[str, Part]:
-    """The held-out preference models that were trained: "evaluator.<property>", placed like the property's scorer."""
+    """The held-out preference models that exist: "evaluator.<property>", placed like the property's scorer."""
     return {
         f"{EVALUATOR}{name}": Part(
             RewardSpec(f"{EVALUATOR}{name}", scorer, config.threads), config.properties[name].placement
@@ -105,17 +106,23 @@ def evaluator_parts(config: RunConfig) -> dict[str, Part]:
 
 
 def evaluator_scorers(config: RunConfig) -> dict[str, ModelSpec]:
-    """By property, the held-out preference models that were trained."""
+    """By property, the held-out preference models that exist: finished ones, and those that were trained already."""
     scorers = {}
-    for name, setting in config.properties.items():
+    for name, evaluator in evaluators_of(config).items():
         folder = RunFolder(config.base_folder).evaluator(name) / "best"
-        if isinstance(setting, ModelProperty) and setting.evaluator is not None and folder.is_dir():
+        if evaluator.model is not None or folder.is_dir():
             scorers[name] = ModelSpec(
-                str(folder.absolute()),
-                max_tokens=setting.evaluator.max_tokens,
-                device=_device(config, setting.placement),
+                absolute_source(evaluator.model or str(folder)),
+                max_tokens=evaluator.max_tokens,
+                device=_device(config, config.properties[name].placement),
             )
     return scorers
+
+
+def evaluators_of(config: RunConfig) -> dict[str, EvaluatorConfig]:
+    """By property, the held-out preference models that the run has or is to have."""
+    models = {name: value for name, value in config.properties.items() if isinstance(value, ModelProperty)}
+    return {name: value.evaluator for name, value in models.items() if value.evaluator is not None}
 
 
 def scorer_spec(config: RunConfig, name: str) -> ScorerSpec:

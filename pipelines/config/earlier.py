@@ -8,7 +8,7 @@ place in it, and a later key only where it is not at its default. So an unchange
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipelines.config import schema
@@ -19,7 +19,8 @@ MOVED = {
     "align.missing_eos_penalty": "missing_eos_penalty",
     "align.deadline_s": "placement.deadline_s",
 }
-LATER = ("sampling.engine",)  # dotted keys that the first form does not have
+# Dotted keys that the first form does not have; `*` stands for every name that the user chooses.
+LATER = ("sampling.engine", "properties.*.evaluator.model")
 
 # Every stored configuration has these, since all defaults are written out; no run file gives them all.
 _ALWAYS_STORED = frozenset(
@@ -52,9 +53,7 @@ def first_form(config: RunConfig) -> dict[str, Any]:
     """A configuration as version 0.1 wrote it, with what was added later only where it is not at its default."""
     content = config.model_dump(mode="json")
     for key in LATER:
-        section, name = _section_of(content, key)
-        if section[name] == _default(key):
-            del section[name]
+        _leave_out(content, schema.run_schema(), key.split("."))
     for old, new in MOVED.items():
         _move(content, new, old)
     return content
@@ -74,8 +73,16 @@ def _section_of(content: dict[str, Any], key: str) -> tuple[dict[str, Any], str]
     return content, name
 
 
-def _default(key: str) -> Any:
-    node = schema.run_schema()
-    for name in key.split("."):
-        node = schema.child(node, name) or {}
-    return schema.resolve(node).get("default")
+def _leave_out(section: Any, node: schema.Node, names: Sequence[str]) -> None:
+    """Remove the key `names` from a section that `node` describes, wherever it is there and at its default."""
+    if not isinstance(section, dict):  # an optional section that is absent
+        return
+    fields = schema.section(node, section) or {}
+    for name in list(section) if names[0] == "*" else names[:1]:
+        field = schema.child(fields, name)
+        if field is None or name not in section:
+            continue
+        if len(names) > 1:
+            _leave_out(section[name], field, names[1:])
+        elif section[name] == schema.resolve(field).get("default"):
+            del section[name]

@@ -23,7 +23,7 @@ from pipelines.config.references import (
     QuantileReference,
     Reference,
 )
-from pipelines.config.training import RewardTrainingConfig
+from pipelines.config.training import EvaluatorConfig, RewardTrainingConfig
 from pipelines.config.transforms import (
     CalibratedTransform,
     ClipTransform,
@@ -115,8 +115,10 @@ class ModelProperty(PropertyBase):
         None, description="name or folder; absent: the model that `allgood reward` leaves in the run folder"
     )
     train: RewardTrainingConfig = RewardTrainingConfig()
-    evaluator: RewardTrainingConfig | None = Field(
-        None, description="held-out preference model, trained on the pairs of the alignment half with another seed"
+    evaluator: EvaluatorConfig | None = Field(
+        None,
+        description="held-out preference model: a finished one, or trained on the pairs of the alignment half with "
+        "another seed",
     )
     reference: Reference = QuantileReference()
     transform: Transform = LogSigmoidTransform()
@@ -133,6 +135,20 @@ class ModelProperty(PropertyBase):
     def _transform_fits_reference(self) -> ModelProperty:
         _refuse_mismatch(self.transform, self.reference)
         return self
+
+    @model_validator(mode="after")
+    def _nobody_judges_itself(self) -> ModelProperty:
+        if self.model is not None and self.evaluator is not None and self.evaluator.model == self.model:
+            raise ValueError(
+                f"evaluator.model {self.model!r} is the reward model itself, which cannot judge what was trained on "
+                "it; give another model, or no evaluator"
+            )
+        return self
+
+    @property
+    def trains_evaluator(self) -> bool:
+        """Whether the held-out preference model is trained here."""
+        return self.evaluator is not None and self.evaluator.model is None
 
 
 class ClassifierProperty(PropertyBase):

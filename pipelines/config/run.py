@@ -117,11 +117,12 @@ class RunConfig(StrictModel):
         if self.base is not None or not known:  # pairs of a `base` lie there, whatever this run's own settings say
             return self
         for name, setting in self.properties.items():
-            is_trained = isinstance(setting, ModelProperty) and (setting.model is None or setting.evaluator is not None)
+            is_trained = isinstance(setting, ModelProperty) and (setting.model is None or setting.trains_evaluator)
             if is_trained and name not in known:
                 raise ValueError(
                     f"properties.{name} trains a reward model or evaluator, but {where} has pairs for "
-                    f"{', '.join(known)} only; give `data.pairs.{name}`, or name a finished `model` and no `evaluator`"
+                    f"{', '.join(known)} only; give `data.pairs.{name}`, or name a finished `model`, with no "
+                    "`evaluator` or a finished one"
                 )
         return self
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from actors.cluster.placement import Accelerator, Gpus
 from actors.learning.specs import OptimizerSpec
@@ -75,3 +75,21 @@ class RewardTrainingConfig(StrictModel):
         0.0, ge=0, description="weight of mean((r+ + r-)^2), which pins the level of the rewards"
     )
     training: TrainingConfig = TrainingConfig()
+
+
+class EvaluatorConfig(RewardTrainingConfig):
+    """A property's held-out preference model: a finished one, or one that is trained on pairs of the alignment half."""
+
+    model: str | None = Field(
+        None, description="name or folder of a finished one-label classifier, which judges as it is; absent: trained"
+    )
+
+    @model_validator(mode="after")
+    def _a_finished_model_is_not_trained(self) -> EvaluatorConfig:
+        chosen = self.model_dump(exclude_defaults=True, exclude={"model", "max_tokens"})
+        if self.model is not None and chosen:
+            raise ValueError(
+                f"evaluator.model names a finished model, which is not trained, so `{next(iter(chosen))}` says "
+                "nothing; leave out one of the two"
+            )
+        return self

@@ -14,6 +14,8 @@ from pipelines.output.typed_json import FLAT
 
 Interval = tuple[float, float]
 
+TRAINING_REWARD = "training reward"  # in whose score a gain is, where nobody judges
+
 
 @dataclass(frozen=True, kw_only=True)
 class Headlines:

@@ -1,14 +1,14 @@
 """`allgood evaluate`: an aligned policy against the SFT policy on test prompts, by everybody who can judge it.
 
 Gold where it exists (evaluator 1 answers by Bradley-Terry on it), an HTTP judge where one is configured, the held-out
-preference models where they were trained (evaluator 2), and what the training reward models say about themselves.
+preference models where there are any (evaluator 2), and what the training reward models say about themselves.
 SFT samples are drawn once per base folder and shared by all runs on it.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +16,8 @@ import numpy as np
 
 from allgood.errors import ConfigError
 from allgood.views import PropertyView
+from pipelines.cast.finished_evaluators import refuse_unfit_evaluators
+from pipelines.cast.request import evaluators_of
 from pipelines.config.run import RunConfig
 from pipelines.evaluation.efficiency import efficiency
 from pipelines.evaluation.entry import headlines
@@ -23,7 +25,7 @@ from pipelines.evaluation.estimates import PerPrompt, known_estimates
 from pipelines.evaluation.findings import Settings, findings
 from pipelines.evaluation.judges import Duel, HttpJudge
 from pipelines.evaluation.measure import FloatGrid
-from pipelines.evaluation.measurements import ByPolicy, JudgedProperty, JudgeFindings, Measurements
+from pipelines.evaluation.measurements import UNJUDGED, ByPolicy, JudgedProperty, JudgeFindings, Measurements
 from pipelines.evaluation.samples import Drawn, ScoredSamples, draw_samples, save_samples, test_prompts
 from pipelines.evaluation.scorers import fresh_view
 from pipelines.objective.gold import gold_of, try_gold
@@ -43,13 +45,15 @@ def evaluate(config: RunConfig) -> Measurements:
     """Measure a finished run; writes `evaluation/` and the headlines into `summary.json`. Returns the measurements.
 
     Raises:
-        ConfigError: The run has no aligned model, or `evaluate.gold` is no function that knows every response.
+        ConfigError: The run has no aligned model, or `evaluate.gold` is no function that knows every response; and as
+            `refuse_unfit_evaluators`.
         DataError: There are no test prompts.
     """
     folder = RunFolder(config.folder)
     if not folder.model.is_dir():
         raise ConfigError(f"{folder.path} holds no aligned model; finish it with `allgood align` or `allgood resume`")
     judge = http_judge(config)
+    refuse_unfit_evaluators(config)
     prompts = test_prompts(config)
     try_gold(config, prompts[0].text)
     with ray_session():
@@ -59,6 +63,8 @@ def evaluate(config: RunConfig) -> Measurements:
     write_json(folder.evaluation / MEASUREMENTS, as_json(measurements))
     write_json(folder.summary, _summary(folder) | {"evaluation": as_json(headlines(measurements))})
     _track(config, measurements)
+    if not measurements.is_judged:
+        say(UNJUDGED)
     say(f"evaluation on {len(prompts)} test prompts: {folder.evaluation / MEASUREMENTS}")
     return measurements
 
@@ -156,22 +162,19 @@ def judged(config: RunConfig, judge: HttpJudge | None, drawn: Drawn) -> JudgeFin
 
 def notes(config: RunConfig, measurements: Measurements) -> tuple[str, ...]:
     """What a reader must know about who judged here, and who did not."""
-    found = []
-    if measurements.aligned.gold is None:
+    found = [] if measurements.is_judged else [UNJUDGED]
+    if measurements.aligned.gold is None and measurements.is_judged:
         found.append("There is no gold for this data, so no both-good rate; good would need a bar that no model sets.")
         if measurements.judge is None:
             found.append("Evaluator 1 was left out: it needs gold or an HTTP judge (evaluate.judge_url).")
     missing = [name for name in config.properties if name not in measurements.evaluators]
     if missing:
         found.append(
-            f"No held-out preference model was trained for {', '.join(missing)}, so evaluator 2 is left out there; "
-            "`allgood reward --held-out` trains what `properties.<name>.evaluator` describes."
+            f"There is no held-out preference model for {', '.join(missing)}, so evaluator 2 is left out there; "
+            "`allgood reward --held-out` trains what `properties.<name>.evaluator` describes, and its `model` takes a "
+            "finished one."
         )
-    if measurements.evaluators:
-        found.append(
-            "Held-out preference models are trained on the pairs of the alignment prompts with another seed. Where "
-            "they share a backbone with the training reward model, their agreement says nothing about reward hacking."
-        )
+    found += _about_evaluators(config, list(measurements.evaluators))
     found.append(
         f"References of test prompts come from {measurements.num_sft_samples} SFT samples per prompt, not from the "
         "reference table, which holds no test prompts."
@@ -181,6 +184,25 @@ def notes(config: RunConfig, measurements: Measurements) -> tuple[str, ...]:
     elif not measurements.efficiency.reliable:
         found.append("The tilt has too few samples for this KL, so the efficiency is too high.")
     return tuple(found)
+
+
+def _about_evaluators(config: RunConfig, names: Sequence[str]) -> list[str]:
+    """How far the held-out models of these properties can be trusted."""
+    finished = {name: evaluator.model for name, evaluator in evaluators_of(config).items() if evaluator.model}
+    said = []
+    if any(name not in finished for name in names):
+        said.append(
+            "Held-out preference models are trained on the pairs of the alignment prompts with another seed. Where "
+            "they share a backbone with the training reward model, their agreement says nothing about reward hacking."
+        )
+    given = [f"{finished[name]} judges {name}" for name in names if name in finished]
+    if given:
+        said.append(
+            f"Finished models judge as evaluator 2: {', '.join(given)}. Nobody knows here whether they have learned "
+            "from the data or backbone of the training reward models; where they have, their agreement says nothing "
+            "about reward hacking."
+        )
+    return said
 
 
 def _summary(folder: RunFolder) -> dict[str, Any]:

@@ -13,6 +13,13 @@ from pipelines.evaluation.measure import Measurement
 
 T = TypeVar("T")
 
+UNJUDGED = (
+    "Nobody judges this run: there is no gold, no held-out model and no HTTP judge. So nothing here says which "
+    "responses are better, and no objective, reference, transform or KL coefficient can be chosen by it; training "
+    "rewards and KL stand under their own names. A judge is `properties.<name>.evaluator`, `evaluate.gold` or "
+    "`evaluate.judge_url`."
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class ByPolicy(Generic[T]):
@@ -108,3 +115,8 @@ class Measurements:
     table_ranked_by: str
     judge: JudgeFindings | None
     notes: tuple[str, ...] = ()
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether anybody but the training reward models says which responses are better."""
+        return self.aligned.gold is not None or bool(self.evaluators) or self.judge is not None

@@ -26,6 +26,7 @@ from allgood.treatment import Treatment
 from pipelines.cast.actors import Actors, cast_for
 from pipelines.cast.collect import collect_all, make_chunks, purpose_seed
 from pipelines.cast.experience import rewards_of
+from pipelines.cast.finished_evaluators import refuse_unfit_evaluators
 from pipelines.cast.lane import PROBE, Lane
 from pipelines.cast.request import EVALUATOR, reference_request
 from pipelines.cast.sample_rows import of_property, rollout_columns, sample_rows, score_columns
@@ -56,9 +57,10 @@ def build_references(config: RunConfig, cast: Actors | None = None) -> dict[str,
     Raises:
         DataError: No prompt is in the splits asked for.
         RoleError: A property's first rewards do not fit its transform, as `refuse_unfit_rewards` says.
-        ConfigError: `evaluate.gold` is no function that knows every response.
+        ConfigError: `evaluate.gold` is no function that knows every response; and as `refuse_unfit_evaluators`.
     """
     folder = RunFolder(config.base_folder)
+    refuse_unfit_evaluators(config)
     data = load_prepared(folder.data)
     prompts = reference_prompts(config, data.prompts)
     try_gold(config, prompts[0].text)

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from pipelines.config.loading import load_run
 from pipelines.config.run import RunConfig
-from pipelines.evaluation.entry import ArmSummary, Comparison, Headlines, policy_entry
+from pipelines.evaluation.entry import TRAINING_REWARD, ArmSummary, Comparison, Headlines, policy_entry
 from pipelines.evaluation.measurements import Measurements
 from pipelines.output.metrics_log import MetricsLog
 from pipelines.output.typed_json import read_json
@@ -181,7 +181,7 @@ def _aligned(measurements: Measurements) -> Headlines:
         return headlines
     judged = measurements.evaluators or measurements.reward_models
     gains = {name: found.improvement for name, found in judged.items() if math.isfinite(found.improvement.mean)}
-    judge = "evaluator 2" if measurements.evaluators else "training reward"
+    judge = "evaluator 2" if measurements.evaluators else TRAINING_REWARD
     return replace(headlines, improvement=gains, improvement_by=judge)
 
 

@@ -10,6 +10,7 @@ from pipelines.evaluation.measurements import JudgeFindings, Measurements, Sampl
 from pipelines.reporting.content import Content
 from pipelines.reporting.html import Markup, Picture, Section, heading, number, paragraph, table, with_interval
 
+_BY_REWARD = {"best": "highest training reward", "worst": "lowest training reward"}  # where nobody judges
 NUM_SHOWN = 3  # best and worst validation samples of a group's policy
 
 
@@ -21,6 +22,8 @@ def evaluators(content: Content) -> Section:
         return Section(
             title, [paragraph("No learned evaluator and no judge was asked; gold alone measured, where it exists.")]
         )
+    if not found.is_judged:
+        return Section(title, [paragraph("Nobody judges this run; the main table says what follows from that.")])
     body: list[Markup | Picture] = []
     if found.evaluators:
         columns = ["property", "bar: SFT quantile", "over the bar", "SFT over it", "against a random SFT sample"]
@@ -36,7 +39,7 @@ def evaluators(content: Content) -> Section:
         ]
         body.append(table(columns, rows, caption="Evaluator 2: held-out preference models"))
     else:
-        body.append(paragraph("Evaluator 2 was not used: no held-out preference model was trained for this run."))
+        body.append(paragraph("Evaluator 2 was not used: this run has no held-out preference model."))
     body.append(_judge(found.judge) if found.judge else paragraph("No HTTP judge was configured."))
     return Section(title, body)
 
@@ -56,7 +59,28 @@ def learned_scorers(content: Content) -> Section:
     found = content.measurements
     if found is None:
         return Section(title, [paragraph("Saturation, agreement and efficiency come with `allgood evaluate`.")])
-    gains = [
+    body: list[Markup | Picture] = [_gains(found) if found.is_judged else _bare_gains(found)]
+    agreements = [
+        [name, pair.replace("~", " and "), _ci(of_sft), _ci(part.agreement.aligned.get(pair))]
+        for name, part in found.reward_models.items()
+        for pair, of_sft in part.agreement.sft.items()
+    ]
+    if agreements:
+        caption = "Agreement: share of pairs of a prompt's samples that both put in the same order"
+        body.append(table(["property", "scorers", "on SFT samples", "on aligned samples"], agreements, caption=caption))
+    correlations = [
+        [pair.replace("~", " and "), number(part.sft, 2), number(part.aligned, 2)]
+        for pair, part in found.margin_correlations.items()
+    ]
+    if correlations:
+        caption = "Correlation of margins given the prompt"
+        body.append(table(["properties", "SFT", "aligned"], correlations, caption=caption))
+    body.append(_efficiency(found))
+    return Section(title, body)
+
+
+def _gains(found: Measurements) -> Markup:
+    rows = [
         [
             name,
             _ci(part.gain),
@@ -75,26 +99,17 @@ def learned_scorers(content: Content) -> Section:
         "> 0.95: SFT",
         "> 0.95: aligned",
     ]
-    body: list[Markup | Picture] = [
-        table(columns, gains, caption="What the training reward models say of test responses")
-    ]
-    agreements = [
-        [name, pair.replace("~", " and "), _ci(of_sft), _ci(part.agreement.aligned.get(pair))]
-        for name, part in found.reward_models.items()
-        for pair, of_sft in part.agreement.sft.items()
-    ]
-    if agreements:
-        caption = "Agreement: share of pairs of a prompt's samples that both put in the same order"
-        body.append(table(["property", "scorers", "on SFT samples", "on aligned samples"], agreements, caption=caption))
-    correlations = [
-        [pair.replace("~", " and "), number(part.sft, 2), number(part.aligned, 2)]
-        for pair, part in found.margin_correlations.items()
-    ]
-    if correlations:
-        caption = "Correlation of margins given the prompt"
-        body.append(table(["properties", "SFT", "aligned"], correlations, caption=caption))
-    body.append(_efficiency(found))
-    return Section(title, body)
+    return table(columns, rows, caption="What the training reward models say of test responses")
+
+
+def _bare_gains(found: Measurements) -> Markup:
+    """Without a judge nothing of this is a win, and nothing good."""
+    rows = [[name, _ci(part.gain), str(part.num_failed)] for name, part in found.reward_models.items()]
+    return table(
+        ["property", "gain in training reward", "failed scores"],
+        rows,
+        caption="Training rewards of test responses, each in its own units",
+    )
 
 
 def _efficiency(found: Measurements) -> Markup:
@@ -115,11 +130,15 @@ def responses(content: Content) -> Section:
     found = content.measurements
     if found is not None:
         body: list[Markup | Picture] = [
-            paragraph(f"Best and worst by {found.table_ranked_by}, most changed by log π/π0; one per prompt.")
+            paragraph(
+                f"{'Best and worst' if found.is_judged else 'Highest and lowest'} by {found.table_ranked_by}, most "
+                "changed by log π/π0; one per prompt."
+            )
         ]
         for kind in dict.fromkeys(row.kind for row in found.table):
+            name = kind if found.is_judged else _BY_REWARD.get(kind, kind)
             body += [
-                heading(kind.capitalize()),
+                heading(name.capitalize()),
                 _response_table([row for row in found.table if row.kind == kind]),
             ]
         return Section(title, body)

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 
 from allgood.diagnostics import CURVE_PERCENTILES, Improvement
-from pipelines.evaluation.entry import Headlines, Interval
+from pipelines.evaluation.entry import TRAINING_REWARD, Headlines, Interval
+from pipelines.evaluation.measurements import UNJUDGED, Measurements
 from pipelines.reporting.content import Content, Policy
 from pipelines.reporting.html import Markup, Picture, Section, number, paragraph, table, with_interval
 from pipelines.reporting.plots import Point, bars, forest, frontier, quantile_curves
@@ -35,6 +36,8 @@ MATCHED = 0.25  # KLs that differ by less than this share of the larger one are 
 
 def main_table(content: Content) -> Section:
     """One row per policy."""
+    if content.measurements is not None and not content.measurements.is_judged:
+        return Section("Main table", [paragraph(UNJUDGED), _unjudged_table(content.measurements)])
     rows = [_sft_row(content.sft)] if content.sft else []
     rows += [_row(policy) for policy in content.policies]
     columns = [
@@ -61,6 +64,16 @@ def main_table(content: Content) -> Section:
     kept = [index for index in range(len(columns)) if index not in empty]
     shown = [[row[index] for index in kept] for row in rows]
     return Section("Main table", [*map(paragraph, said), table([columns[i] for i in kept], shown, chosen=chosen)])
+
+
+def _unjudged_table(found: Measurements) -> Markup:
+    """What is left where nobody judges: KL and training rewards. The gains come with the scorers' own sections."""
+    kl = with_interval(found.aligned.kl.value, *found.aligned.kl.interval, digits=2)
+    rewards = [
+        [f"training reward {name}: mean gain", _shown(part.gain.value, part.gain.interval) if part.gain else "–"]
+        for name, part in found.reward_models.items()
+    ]
+    return table(["aligned policy against the start policy", "value"], [["KL [nats per response]", kl], *rewards])
 
 
 def _sft_row(sft: Headlines) -> list[str]:
@@ -99,6 +112,8 @@ def _shown(value: float | None, interval: Interval | None) -> str:
 def against_kl(content: Content) -> Section:
     """Win rate and both-good rate: over KL for several policies, alongside SFT for one."""
     title = "KL against win rate and both-good rate"
+    if content.measurements is not None and not content.measurements.is_judged:
+        return Section("Win rates", [paragraph("None is known: nobody judges this run.")])
     if not any(policy.arm.headlines.both_good_rate is not None for policy in content.policies):
         return Section(title, [paragraph("There is no gold for this data, so there are no gold rates to draw.")])
     if len(content.policies) == 1:
@@ -154,8 +169,8 @@ def objective_name(objective: str) -> str:
 
 def improvement(content: Content) -> Section:
     """How the gain over SFT is spread over prompts; several policies at matched KL."""
-    title = "Improvement per prompt"
     policies = [policy for policy in content.policies if gains_of(policy)]
+    title = f"{'Training reward' if policies and _judge(policies) == TRAINING_REWARD else 'Improvement'} per prompt"
     if not policies:
         return Section(title, [paragraph("No gain per prompt was measured here: `allgood evaluate` does that.")])
     if len(policies) > 1:
@@ -200,8 +215,8 @@ def _gains(policies: Sequence[Policy]) -> Picture:
         "improvement_per_prompt",
         quantile_curves(panels, y_label=f"{judge} gain over SFT"),
         alt=f"gain in {judge} over SFT by percentile of prompts, per property",
-        caption=f"Gain of the mean {judge} score over SFT, prompts sorted by gain. A flat line is a uniform "
-        "improvement; few samples per prompt spread the ends.",
+        caption=f"Gain of the mean {judge} {'' if judge == TRAINING_REWARD else 'score '}over SFT, prompts sorted by "
+        "gain. A flat line is the same gain on every prompt; few samples per prompt spread the ends.",
     )
 
 
@@ -219,8 +234,11 @@ def _gain_table(policies: Sequence[Policy]) -> Markup:
         for policy in policies
         for name, found in gains_of(policy).items()
     ]
-    columns = ["policy", "property", "mean gain", "improved", "worse", "worst tenth", "best tenth"]
     judge = _judge(policies)
+    shares = ["higher", "lower", "lowest tenth", "highest tenth"]  # a training reward does not say what is better
+    if judge != TRAINING_REWARD:
+        shares = ["improved", "worse", "worst tenth", "best tenth"]
+    columns = ["policy", "property", "mean gain", *shares]
     return table(columns, rows, caption=f"Gain in {judge} per prompt, in its own units")
 
 

@@ -20,7 +20,7 @@ from pipelines.alignment.validation import Judge
 from pipelines.cast.actors import Actors
 from pipelines.cast.experience import texts
 from pipelines.cast.lane import Lane
-from pipelines.cast.request import EVALUATOR
+from pipelines.cast.request import EVALUATOR, evaluators_of
 from pipelines.config.run import RunConfig
 from pipelines.evaluation.estimates import PerPrompt
 from pipelines.evaluation.measure import FloatGrid
@@ -28,7 +28,6 @@ from pipelines.objective.gold import gold_of
 from pipelines.references.table import SAMPLES
 from pipelines.run.folder import RunFolder
 from pipelines.sweep.score import Source
-from pipelines.training.reward_model import trained_properties
 
 
 @dataclass(frozen=True)
@@ -47,18 +46,19 @@ def judge_source(config: RunConfig) -> Source:
     """
     if gold_of(config) is not None:
         return "gold"
-    if trained_properties(config, held_out=True):
+    if evaluators_of(config):
         return "evaluator"
     raise ConfigError(
         "a sweep chooses by win rate, and nobody here can judge one: give `evaluate.gold`, or a held-out preference "
-        "model (`properties.<name>.evaluator`); the reward models that are trained on cannot judge themselves"
+        "model (`properties.<name>.evaluator`, which `model` makes a finished one); the reward models that are trained "
+        "on cannot judge themselves"
     )
 
 
 def judged_properties(config: RunConfig, source: Source) -> list[str]:
     """The properties that are judged; cached samples may hold the scores of others too."""
     gold = gold_of(config)
-    return list(gold.bars) if source == "gold" and gold is not None else trained_properties(config, held_out=True)
+    return list(gold.bars) if source == "gold" and gold is not None else list(evaluators_of(config))
 
 
 def unjudged_notice(config: RunConfig, source: Source) -> str | None:

@@ -14,7 +14,7 @@ from typing import Any
 from actors.cluster.admission import accelerators_are_labelled, cluster_capacity, cluster_nodes
 from actors.cluster.placement import ACCELERATOR_LABEL, ACCELERATOR_RESOURCE, Request, Resources, admit
 from allgood.errors import PlacementError
-from pipelines.config.properties import ModelProperty
+from pipelines.cast.request import EVALUATOR, evaluators_of
 from pipelines.config.run import RunConfig
 from pipelines.run.session import joins_cluster
 
@@ -74,9 +74,8 @@ def trial_group(config: RunConfig) -> Any:
 def _shared(config: RunConfig, *, evaluators: bool) -> list[Request]:
     rewards = [Request(f"reward.{name}", setting.placement) for name, setting in config.properties.items()]
     judges = [
-        Request(f"reward.evaluator.{name}", setting.placement)
-        for name, setting in config.properties.items()
-        if evaluators and isinstance(setting, ModelProperty) and setting.evaluator is not None
+        Request(f"reward.{EVALUATOR}{name}", config.properties[name].placement)
+        for name in (evaluators_of(config) if evaluators else ())
     ]
     return [*rewards, *judges, Request("reference_policy", config.placement.reference_policy)]
 

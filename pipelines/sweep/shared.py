@@ -7,7 +7,7 @@ is built once for everything that any trial needs (`table.py`). The frozen actor
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +41,7 @@ from pipelines.training.sft import train_sft
 from pipelines.world.write import write_world
 
 _MODELS = ("world", "data", "tokenizer", "policy", "sft")  # sections that decide what the base folder holds
-_OF_PROPERTY = ("kind", "model", "train")  # the same of a property; `evaluator` too where both runs have one
+_OF_PROPERTY = ("kind", "model", "train")  # the same of a property; `evaluator` too where both runs train one
 
 
 @dataclass(frozen=True)
@@ -99,8 +99,13 @@ def differing(made: RunConfig, wanted: RunConfig) -> Iterator[str]:
         old = ours["properties"].get(name)
         if old is None:
             continue
-        keys = (*_OF_PROPERTY, "evaluator") if old.get("evaluator") and new.get("evaluator") else _OF_PROPERTY
+        keys = (*_OF_PROPERTY, "evaluator") if _trains_evaluator(old) and _trains_evaluator(new) else _OF_PROPERTY
         yield from (f"properties.{name}.{key}" for key in keys if old.get(key) != new.get(key))
+
+
+def _trains_evaluator(setting: Mapping[str, Any]) -> bool:
+    evaluator = setting.get("evaluator")
+    return evaluator is not None and evaluator["model"] is None
 
 
 @contextmanager

@@ -156,6 +156,10 @@ def reward_settings(config: RunConfig, property_name: str, *, held_out: bool) ->
             raise ConfigError(
                 f"properties.{property_name}.evaluator is absent; describe there how the held-out evaluator is trained"
             )
+        if setting.evaluator.model is not None:
+            raise ConfigError(
+                f"properties.{property_name}.evaluator.model names a finished model, so there is nothing to train"
+            )
         return setting.evaluator
     if setting.model is not None:
         raise ConfigError(
@@ -251,7 +255,7 @@ def trained_properties(config: RunConfig, *, held_out: bool = False) -> list[str
     """Properties whose reward model (or held-out evaluator) this run trains."""
     models = {name: value for name, value in config.properties.items() if isinstance(value, ModelProperty)}
     if held_out:
-        return [name for name, value in models.items() if value.evaluator is not None]
+        return [name for name, value in models.items() if value.trains_evaluator]
     return [name for name, value in models.items() if value.model is None]
 
 

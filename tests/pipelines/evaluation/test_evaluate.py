@@ -22,7 +22,7 @@ from pipelines.evaluation.evaluate import (
     judged,
     measured,
 )
-from pipelines.evaluation.measurements import Measurements
+from pipelines.evaluation.measurements import UNJUDGED, Measurements
 from pipelines.evaluation.samples import Drawn, ScoredSamples, load_samples
 from pipelines.output.typed_json import as_json
 from pipelines.references.build import build_references
@@ -135,12 +135,22 @@ def test_a_second_evaluation_reuses_the_sft_samples_and_gives_the_same_numbers(
 
 def test_without_gold_and_evaluators_the_notes_say_who_is_missing(run: RunConfig, drawn: Drawn) -> None:
     bare = run.model_copy(update={"evaluate": run.evaluate.model_copy(update={"gold": None, "bars": {}})})
-    found = measured(bare, Drawn(without_gold(drawn.aligned), without_gold(drawn.sft), {}))
-    said = " ".join(found.notes)
+    without = Drawn(without_gold(drawn.aligned), without_gold(drawn.sft), {})
+    found = measured(bare, without)
     assert found.aligned.gold is None
-    assert "Evaluator 1 was left out" in said
-    assert "evaluator 2 is left out" in said
+    assert not found.is_judged
+    assert found.notes[0] == UNJUDGED
+    assert "evaluator 2 is left out" in " ".join(found.notes)
     assert found.table_ranked_by == "training reward models"
+    judged_by_models = replace(without, aligned=judged_by_a_model(without.aligned), sft=judged_by_a_model(without.sft))
+    found = measured(bare, judged_by_models)
+    assert found.is_judged
+    assert "Evaluator 1 was left out" in " ".join(found.notes)
+
+
+def judged_by_a_model(samples: ScoredSamples) -> ScoredSamples:
+    """With scores of a held-out model of `short`."""
+    return replace(samples, scores={**samples.scores, "evaluator.short": samples.scores["short"]})
 
 
 def test_the_http_judge_is_asked_when_it_is_configured(run: RunConfig, drawn: Drawn) -> None:

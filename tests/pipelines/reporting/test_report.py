@@ -129,6 +129,21 @@ def test_without_gold_the_gain_per_prompt_is_that_of_the_held_out_evaluator(run:
     assert (run.folder / "plots" / "improvement_per_prompt.png").is_file()
 
 
+def test_without_anybody_to_judge_nothing_is_called_a_win_or_good(run: RunConfig) -> None:
+    found = measurements()
+    bare = replace(found.aligned, gold=None)
+    unjudged = replace(found, aligned=bare, sft=replace(found.sft, gold=None), evaluators={}, notes=())
+    write_evaluation(run.folder, replace(unjudged, table_ranked_by="training reward models"))
+    text = re.sub(r"<[^>]+>", " ", write_report(run.folder).read_text())
+    shown = text[: text.index("The resolved configuration")]
+    assert "Nobody judges this run" in shown
+    assert "training reward short: mean gain" in shown
+    assert "Training reward per prompt" in shown
+    assert "highest training reward" in shown.lower()
+    results = shown[: shown.rindex("Reward models")]
+    assert not re.findall(r"win rate|P\(good\)|[Bb]oth.good|[Ii]mprove", results)
+
+
 def test_a_probe_and_the_gain_over_length_stand_beside_the_reward_model(run: RunConfig) -> None:
     report = {"accuracy": 0.7, "gain_over_longer_wins": 0.031, "gain_over_longer_wins_ci": [-0.01, 0.07]}
     name = next(iter(run.properties))
