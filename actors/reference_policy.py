@@ -25,7 +25,7 @@ class ReferencePolicySpec:
 
 
 class ReferencePolicyWorker:
-    """Holds pi_0, the SFT policy, with dropout off."""
+    """Holds pi_0, the start policy, with dropout off."""
 
     def __init__(self, spec: ReferencePolicySpec) -> None:
         torch.set_num_threads(spec.threads)

@@ -22,7 +22,7 @@ from allgood.scorers.models import check_policy_tokenizer, load_policy, load_tok
 
 @dataclass(frozen=True)
 class RolloutSpec:
-    """What a rollout actor is made of. Version 0 is the policy called `model`, the SFT policy."""
+    """What a rollout actor is made of. Version 0 is the policy called `model`, the start policy."""
 
     model: str
     max_new_tokens: int

@@ -26,8 +26,8 @@ class Anchors:
 
     Attributes:
         reference: r_ref per prompt, [prompts] (or a number), in logits.
-        draws: Rewards of SFT responses, [prompts, draws]; absent where the transform needs none.
-        moments: Mean and std of the property over all SFT samples; absent where the transform needs none.
+        draws: Rewards of pi_0 responses, [prompts, draws]; absent where the transform needs none.
+        moments: Mean and std of the property over all pi_0 samples; absent where the transform needs none.
     """
 
     reference: Tensor | Number
@@ -60,11 +60,11 @@ class NamedTransform:
             return self.function(rewards, anchors.reference)
         if self.facts.needs == "draws":
             if anchors.draws is None:
-                raise ValueError(f"transform {self.facts.name!r} needs draws of SFT responses, and there are none")
+                raise ValueError(f"transform {self.facts.name!r} needs draws from pi_0, and there are none")
             return self.function(rewards, anchors.draws)
         if anchors.moments is None:
             raise ValueError(
-                f"transform {self.facts.name!r} needs mean and std over all SFT samples, and there are none"
+                f"transform {self.facts.name!r} needs mean and std over all pi_0 samples, and there are none"
             )
         return self.function(rewards, *anchors.moments)
 

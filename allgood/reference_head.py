@@ -1,4 +1,4 @@
-"""References for prompts that were never sampled: a head that predicts mean and spread of the SFT policy's reward.
+"""References for prompts that were never sampled: a head that predicts mean and spread of the start policy's reward.
 
 The head stands on features of the prompt: any encoder's, or the reward model's own backbone. It is trained by Gaussian
 likelihood on the rewards of sampled prompts; the reference of a new prompt is mu(x) + z_q s(x). `coverage` reports
@@ -27,7 +27,7 @@ _SMALLEST_STD = 1e-3  # logits; a prompt with constant rewards must not make the
 
 @dataclass(frozen=True)
 class Prediction:
-    """Predicted distribution of the reward of SFT responses, per prompt: mean and std, [prompts], in logits."""
+    """Predicted distribution of the reward of pi_0 responses, per prompt: mean and std, [prompts], in logits."""
 
     mean: Tensor
     std: Tensor
@@ -116,7 +116,7 @@ def fit(
 
     Args:
         features: Of the training prompts, [prompts, features].
-        draws: Rewards of SFT responses to them, [prompts, draws], at least 2 draws.
+        draws: Rewards of pi_0 responses to them, [prompts, draws], at least 2 draws.
         seed: Of the hidden layer's initial weights.
         num_hidden: Width of the hidden layer; 0 for a linear head.
         num_steps: Steps of the optimiser.
@@ -169,7 +169,7 @@ def coverage(
 
     Args:
         prediction: For the held-out prompts.
-        draws: Rewards of SFT responses to them, [prompts, draws].
+        draws: Rewards of pi_0 responses to them, [prompts, draws].
         quantiles: Each in (0, 1).
 
     Raises:

@@ -1,4 +1,4 @@
-"""Reference points: from rewards of SFT responses to the reward at which P(good) is 1/2.
+"""Reference points: from rewards of pi_0 responses to the reward at which P(good) is 1/2.
 
 Draws are [prompts, draws]; every estimator returns a value and its standard error per prompt, both in logits. With 16
 draws or fewer take the Gaussian quantile: the empirical one is then biased inwards (-0.15 standard deviations at the

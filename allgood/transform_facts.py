@@ -22,8 +22,8 @@ class TransformFacts:
 
     Attributes:
         name: As in the configuration: a function of `transforms`, or a user's own as `module:function`.
-        needs: What its function takes besides the rewards: one r_ref per prompt, rewards of SFT responses, mean and
-            std over all SFT samples, or nothing.
+        needs: What its function takes besides the rewards: one r_ref per prompt, rewards of pi_0 responses, mean and
+            std over all pi_0 samples, or nothing.
         is_log_prob: Whether the utility is the logarithm of a probability, so that a sum over properties is an AND.
         scale_matters: Whether its differences say how far a prompt is from good, so that dividing them by the standard
             deviation of the prompt's group would erase what it is for.

@@ -1,6 +1,6 @@
 """Transforms: from a reward r of a response to its utility u.
 
-Most work on the margin z = r - r_ref, some on draws of rewards from the SFT policy on the same prompt, one on
+Most work on the margin z = r - r_ref, some on draws of rewards from the start policy on the same prompt, one on
 log-probabilities. Rewards are [prompts, samples] with references [prompts] or [prompts, 1], or both are [rows]; a
 constant reference may be a number. A [prompts] reference is always per prompt, also when there are as many samples as
 prompts. Everything is computed in float32 (float64 stays float64), whatever the dtype of the input.
@@ -36,7 +36,7 @@ def identity(reward: Tensor, reference: Tensor | Number) -> Tensor:
         ValueError: Shapes do not fit, or a value is not finite.
 
     Source:
-        The customary choice; contrastive rewards (arXiv:2403.07708) are the case r_ref = mean under the SFT policy.
+        The customary choice; contrastive rewards (arXiv:2403.07708) are the case r_ref = mean under the start policy.
     """
     return margin(reward, reference)
 
@@ -138,7 +138,7 @@ def power(reward: Tensor, reference: Tensor | Number, *, risk_aversion: Number =
 
 
 def z_score(reward: Tensor, mean: Tensor | Number, std: Tensor | Number) -> Tensor:
-    """u = (r - mean) / std, with one mean and std per property over all SFT samples, frozen before training.
+    """u = (r - mean) / std, with one mean and std per property over all pi_0 samples, frozen before training.
 
     Args:
         reward: Rewards of any shape.
@@ -158,11 +158,11 @@ def z_score(reward: Tensor, mean: Tensor | Number, std: Tensor | Number) -> Tens
 
 
 def log_mean_sigmoid(reward: Tensor, draws: Tensor) -> Tensor:
-    """Log-probability of beating a random SFT response, u = log mean_m sigma(r - r_m) <= 0.
+    """Log-probability of beating a random pi_0 response, u = log mean_m sigma(r - r_m) <= 0.
 
     Args:
         reward: Rewards [prompts, samples] or [rows].
-        draws: Rewards of SFT responses to the same prompt, [prompts, draws] or [rows, draws].
+        draws: Rewards of pi_0 responses to the same prompt, [prompts, draws] or [rows, draws].
 
     Raises:
         ValueError: Shapes do not fit, there is no draw, or a value is not finite.
@@ -180,7 +180,7 @@ def log_mean_sigmoid(reward: Tensor, draws: Tensor) -> Tensor:
 
 
 def mean_sigmoid(reward: Tensor, draws: Tensor) -> Tensor:
-    """u = mean_m sigma(r - r_m): P(the response beats a random SFT response), in [0, 1].
+    """u = mean_m sigma(r - r_m): P(the response beats a random pi_0 response), in [0, 1].
 
     Source:
         PAR, Fu et al. 2025, arXiv:2502.18770. Arguments and errors as in `log_mean_sigmoid`.
@@ -190,13 +190,13 @@ def mean_sigmoid(reward: Tensor, draws: Tensor) -> Tensor:
 
 
 def calibrated(reward: Tensor, draws: Tensor) -> Tensor:
-    """Quantile of the reward among SFT draws, u = (#less + #equal / 2 + 1/2) / (n + 1), strictly within (0, 1).
+    """Quantile of the reward among pi_0 draws, u = (#less + #equal / 2 + 1/2) / (n + 1), strictly within (0, 1).
 
     Blind to any increasing distortion of the reward. A step function: its gradient is 0.
 
     Args:
         reward: Rewards [prompts, samples] or [rows].
-        draws: Rewards of SFT responses to the same prompt, [prompts, draws] or [rows, draws].
+        draws: Rewards of pi_0 responses to the same prompt, [prompts, draws] or [rows, draws].
 
     Raises:
         ValueError: Shapes do not fit, there is no draw, or a value is not finite.

@@ -31,8 +31,8 @@ class Treatment:
     """What a run makes of raw rewards: u = transform of (r, r_ref) / temperature.
 
     Everything is in the units of the raw reward. `references` is one number for every prompt, or one per prompt id;
-    `draws` are rewards of SFT responses per prompt id, as many for each; `moments` are mean and standard deviation over
-    all SFT samples. `options` are keyword arguments of the transform. `good_from` says where P(good) is read, if it is
+    `draws` are rewards of pi_0 samples per prompt id, as many for each; `moments` are mean and standard deviation over
+    all pi_0 samples. `options` are keyword arguments of the transform. `good_from` says where P(good) is read, if it is
     not where the transform's name says: "rounded_log_prob" or "log_prob" of a user's own function that gives log
     P(good), and "log_prob" of a scorer that computes log P in log space, as a classifier here does. `key` tells the
     treatments of a reward worker apart.

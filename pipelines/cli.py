@@ -180,7 +180,7 @@ def reference(
     splits: Annotated[str | None, typer.Option(help="splits to sample, such as alignment,validation,test")] = None,
     num_samples: Annotated[int | None, typer.Option(help="responses per prompt")] = None,
 ) -> None:
-    """Sample the SFT policy, score the samples, write the reference table."""
+    """Sample the start policy, score the samples, write the reference table."""
     extra = [] if splits is None else [f"references.splits=[{splits}]"]
     extra += [] if num_samples is None else [f"references.num_samples={num_samples}"]
     run = _load(config, [*(overrides or []), *extra])
@@ -231,7 +231,7 @@ def evaluate(
     target: Target,
     overrides: Overrides = None,
 ) -> None:
-    """Measure an aligned policy against SFT on the test prompts."""
+    """Measure an aligned policy against the start policy on the test prompts."""
     run, _ = _load_at(target, overrides)
     from pipelines.evaluation.evaluate import evaluate as evaluate_run
 
@@ -313,7 +313,7 @@ def generate(
     run: Run,
     prompt: Annotated[list[str] | None, typer.Option(help="A prompt; give it several times for several.")] = None,
 ) -> None:
-    """Show SFT and aligned responses side by side, with their scores; without --prompt, ask for prompts."""
+    """Show responses of the start and the aligned policy, with their scores; without --prompt, ask for prompts."""
     from pipelines.answers.generate import generate as generate_responses
 
     generate_responses(run, prompt or [])

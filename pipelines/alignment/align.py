@@ -1,4 +1,4 @@
-"""`allgood align` and `allgood resume`: a policy aligned to all properties, from the SFT weights or from a checkpoint.
+"""`allgood align` and `allgood resume`: a policy aligned to all properties, from pi_0 or from a checkpoint.
 
 This file decides what a run is made of (prompts, treatments, objective, KL controller, files) and hands it to the loop
 in `align_loop.py`. With kept actors several arms run on one cast, one after another or side by side; everything an arm
@@ -49,7 +49,7 @@ class Watch:
 def run_align(
     config: RunConfig, cast: Actors | None = None, *, overwrite: bool = False, watch: Watch | None = None
 ) -> dict[str, Any]:
-    """Align from the SFT weights; returns what `summary.json` holds. With `cast`, its actors are used and kept.
+    """Align from pi_0; returns what `summary.json` holds. With `cast`, its actors are used and kept.
 
     Raises:
         ConfigError: The run folder already holds an alignment and `overwrite` is not set, or one is running there.
@@ -184,7 +184,7 @@ class _Arm:
 def _make_room(folder: RunFolder) -> None:
     """Remove an earlier alignment with all that was measured of it: its numbers would pass for those of the new one.
 
-    The SFT policy's samples stay: they carry the key of what they depend on, and other runs on this base use them.
+    The start policy's samples stay: they carry the key of what they depend on, and other runs on this base use them.
     """
     measured = [path for path in folder.evaluation.glob("*") if path.name != SFT_SAMPLES]
     for path in (folder.metrics, folder.samples, folder.summary, folder.report, *measured):

@@ -10,6 +10,7 @@ from pipelines.alignment.loop import State
 from pipelines.config.objectives import FormulaObjective, WeightedSumObjective
 from pipelines.config.properties import EnsembleProperty, FunctionProperty
 from pipelines.config.run import RunConfig
+from pipelines.run.start_policy import start_in_words
 
 
 def write_model_card(path: Path, config: RunConfig, state: State, validation: Mapping[str, float]) -> None:
@@ -34,7 +35,7 @@ tags: [allgood, rlhf]
 # {config.name}
 
 A language model aligned to several preferences at once with allgood, by KL-regularised reinforcement learning
-from the SFT policy.
+from {start_in_words(config)}.
 These are the weights after step {state.step} of {config.align.steps}.{ended} {best}
 
 ## How it was made

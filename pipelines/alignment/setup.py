@@ -116,7 +116,7 @@ def set_up(config: RunConfig) -> Setup:
 
 
 def initial_state(config: RunConfig) -> State:
-    """The state before the first update: the SFT weights are version 0."""
+    """The state before the first update: the weights of pi_0 are version 0."""
     controller = controller_of(config.kl)
     return State(
         step=0,

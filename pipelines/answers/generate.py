@@ -1,7 +1,7 @@
-"""`allgood generate`: SFT and aligned responses to the same prompts, with what every property makes of them.
+"""`allgood generate`: responses of pi_0 and the aligned policy to the same prompts, with what properties make of them.
 
 Runs in this process, with the same workers that actors wrap. A prompt that is in the reference table uses its r_ref;
-for any other, references are built from SFT samples on the spot, and the output says so.
+for any other, references are built from pi_0 samples on the spot, and the output says so.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Generator:
         treatments, source = self._treatments(prompt)
         answers = tuple(
             self._judge(policy, prompt, self._sample(worker, prompt, 1, purpose=purpose), treatments)
-            for purpose, (policy, worker) in enumerate((("SFT", self._sft), ("aligned", self._aligned)))
+            for purpose, (policy, worker) in enumerate((("start policy", self._sft), ("aligned", self._aligned)))
         )
         self._count += 1
         return Comparison(prompt, answers, source)
@@ -104,7 +104,7 @@ class Generator:
             return fresh, "References need no samples."
         return fresh, (
             f"This prompt is not in the reference table: r_ref of {', '.join(sampled)} comes from "
-            f"{NUM_REFERENCE_SAMPLES} samples of the SFT policy, drawn now."
+            f"{NUM_REFERENCE_SAMPLES} samples of the start policy, drawn now."
         )
 
     def _fresh(self, name: str, prompt: str, drawn: Sequence[str]) -> Treatment:

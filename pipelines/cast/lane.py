@@ -111,7 +111,7 @@ class Lane:
         return features
 
     async def start(self, arm: ArmSpec) -> None:
-        """A new training from the SFT weights, version 0, which the rollout actors then hold too."""
+        """A new training from the weights of pi_0, version 0, which the rollout actors then hold too."""
         await self._learners.call_all(lambda actor: actor.start, arm, phase="start")
         await self.publish(0)
 

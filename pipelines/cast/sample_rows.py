@@ -27,7 +27,7 @@ COLUMNS = {
     "finish_reason": "`eos`, `stop`, or `length` for a response that was cut",
     "num_tokens": "tokens of the response",
     "chunk_seed": "seed of the chunk that the sample was drawn in, as text",
-    "reference_logprob": "log-probability of the response under the SFT policy, in nats",
+    "reference_logprob": "log-probability of the response under the start policy, in nats",
     "kl": "log pi - log pi_0 of the response, in nats",
     "utility": "the combined utility, without the KL",
 }

@@ -1,4 +1,4 @@
-"""Several arms on kept actors: the same world, SFT policy, reward models and references under different objectives.
+"""Several arms on kept actors: the same world, start policy, reward models and references under different objectives.
 
 A *lane* is one set of rollout and learner actors; reward and reference actors serve all lanes. Each lane takes the next
 arm when it is free. An arm's test samples are drawn while its policy is still in the lane's rollout actors.
@@ -121,9 +121,9 @@ def run_arms(arms: Sequence[Arm], lanes: Sequence[Actors], prompts: Sequence[Pro
 def sample_policy(
     config: RunConfig, actors: Actors, prompts: Sequence[Prompt], *, policy_version: int, is_reference: bool = False
 ) -> PolicySamples:
-    """Samples of the policy that the rollout actors hold, with gold and the KL to the SFT policy.
+    """Samples of the policy that the rollout actors hold, with gold and the KL to the start policy.
 
-    `is_reference` says that they hold the SFT policy itself: its KL is 0, and its seeds differ from those of the
+    `is_reference` says that they hold the start policy itself: its KL is 0, and its seeds differ from those of the
     aligned policies, because a win rate compares independent samples.
     """
     return asyncio.run(
@@ -139,6 +139,6 @@ async def _sample_policy(
         await lane.hold_reference_policy()
     crew: Crew = await lane.crew_of_reference_policy() if is_reference else lane.crew()
     chunks = evaluation_chunks(config, prompts, policy_version=policy_version, is_reference=is_reference)
-    with track(f"sampling {'the SFT policy' if is_reference else config.name} on test prompts", len(prompts)) as bar:
+    with track(f"sampling {'the start policy' if is_reference else config.name} on test prompts", len(prompts)) as bar:
         experience = await collect_all(chunks, crew, bar.advance)
     return policy_samples(config, prompts, experience)

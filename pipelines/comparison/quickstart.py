@@ -83,7 +83,7 @@ def configured_arms(config: RunConfig) -> list[Arm]:
 
 
 def summarise(config: RunConfig, arms: Sequence[ArmRun], sft: PolicySamples) -> Comparison:
-    """The numbers of a comparison: SFT, every arm against it, and the arm chosen on validation prompts."""
+    """The numbers of a comparison: the start policy, every arm against it, and the arm chosen on validation prompts."""
     gold = gold_of(config)
     assert gold is not None
 

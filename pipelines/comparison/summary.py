@@ -13,7 +13,7 @@ from pipelines.evaluation.measure import Measurement
 
 
 def sft_entry(measurement: Measurement) -> SftSummary:
-    """The SFT policy's numbers; its win rate is that of its own disjoint halves, near one half; no gain."""
+    """The start policy's numbers; its win rate is that of its own disjoint halves, near one half; no gain."""
     headlines = replace(policy_entry(measurement), both_good_gain=None, both_good_gain_ci=None, both_good_gain_at=None)
     return SftSummary(headlines=headlines, measurement=measurement)
 
@@ -39,9 +39,9 @@ def chosen_arm(summaries: Sequence[Mapping[str, Any]]) -> int:
 
 
 def final_table(summary: Comparison) -> str:
-    """SFT and every arm, one line each, as plain text."""
+    """The start policy and every arm, one line each, as plain text."""
     header = ("", "gamma", "KL", "gold win rate [95 %]", "both good", "gain [95 %]", "lists", "consult")
-    rows = [("SFT", "", *_cells(summary.sft.measurement, has_gain=False))]
+    rows = [("start", "", *_cells(summary.sft.measurement, has_gain=False))]
     for index, arm in enumerate(summary.arms):
         name = arm.objective + (" *" if index == summary.chosen_arm else "")
         rows.append((name, f"{arm.gamma:.3g}", *_cells(arm.measurement)))

@@ -49,7 +49,7 @@ class LogitOfProductObjective(StrictModel):
 
 
 class ZScoredSumObjective(StrictModel):
-    """u = sum of (r_i - mean_i) / std_i over all SFT samples, frozen. Every property needs the z_score transform."""
+    """u = sum of (r_i - mean_i) / std_i over all pi_0 samples, frozen. Every property needs the z_score transform."""
 
     kind: Literal["z_scored_sum"] = "z_scored_sum"
 

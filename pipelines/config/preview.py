@@ -1,4 +1,4 @@
-"""The grid of `allgood preview`: which settings are predicted from the cached samples of the SFT policy."""
+"""The grid of `allgood preview`: which settings are predicted from the cached samples of the start policy."""
 
 from __future__ import annotations
 

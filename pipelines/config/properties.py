@@ -92,7 +92,7 @@ def _refuse_mismatch(transform: Transform, reference: Reference) -> None:
     takes_draws = transform.facts.needs == "draws"
     if takes_draws and reference.num_draws is None:
         raise ValueError(
-            f"transform {transform.kind} compares with random samples of the SFT policy, but reference is "
+            f"transform {transform.kind} compares with random samples of the start policy, but reference is "
             f"{reference.kind}; set reference to {{kind: draws, num: 16}}"
         )
     if reference.num_draws is not None and reference.num_draws > 1 and not takes_draws:

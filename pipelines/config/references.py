@@ -24,8 +24,8 @@ FloatRow = NDArray[np.float64]
 FloatGrid = NDArray[np.float64]
 
 Needs = Literal["nothing", "samples", "replies", "data", "head"]
-"""Where a reference comes from: nowhere, samples of the SFT policy on the prompt, replies that the configuration names,
-responses that the data hold, or a head that was trained on sampled prompts.
+"""Where a reference comes from: nowhere, samples of the start policy on the prompt, replies that the configuration
+names, responses that the data hold, or a head that was trained on sampled prompts.
 """
 
 QUANTILES = (0.05, 0.25, 0.50, 0.75, 0.85, 0.95)  # that the reference table holds; others come from its samples
@@ -42,7 +42,7 @@ class ReferenceBase(StrictModel):
 
     @property
     def needs_samples(self) -> bool:
-        """Whether a prompt that is in no table needs samples of the SFT policy for it."""
+        """Whether a prompt that is in no table needs samples of the start policy for it."""
         return self.needs not in ("nothing", "replies")
 
     @property
@@ -104,7 +104,7 @@ class ReferenceBase(StrictModel):
         """r_ref of prompts that are in no table, [prompts]; NaN where too few scores are known.
 
         Args:
-            rewards: Of samples of the SFT policy, [prompts, samples], NaN where scoring failed.
+            rewards: Of samples of the start policy, [prompts, samples], NaN where scoring failed.
             of_texts: Mean rewards of the texts that it names, [prompts], where it names any.
         """
 
@@ -145,7 +145,7 @@ class ConstantReference(ReferenceBase):
 
 
 class MeanReference(ReferenceBase):
-    """The mean reward of samples of the SFT policy, per prompt."""
+    """The mean reward of samples of the start policy, per prompt."""
 
     kind: Literal["mean"] = "mean"
 
@@ -161,7 +161,7 @@ class MeanReference(ReferenceBase):
 
 
 class MedianReference(ReferenceBase):
-    """The median reward of samples of the SFT policy, per prompt."""
+    """The median reward of samples of the start policy, per prompt."""
 
     kind: Literal["median"] = "median"
 
@@ -177,10 +177,10 @@ class MedianReference(ReferenceBase):
 
 
 class QuantileReference(ReferenceBase):
-    """A quantile of the rewards of samples of the SFT policy, per prompt."""
+    """A quantile of the rewards of samples of the start policy, per prompt."""
 
     kind: Literal["quantile"] = "quantile"
-    quantile: float = Field(0.85, gt=0, lt=1, description="of the SFT policy's rewards on the prompt")
+    quantile: float = Field(0.85, gt=0, lt=1, description="of the start policy's rewards on the prompt")
     method: Literal["gaussian", "empirical"] = Field(
         "gaussian", description="gaussian: mean + z*std, better with few samples; empirical: linear interpolation"
     )
@@ -270,7 +270,7 @@ class DatasetReference(ReferenceBase):
 
     @property
     def for_any_prompt(self) -> Reference:
-        """The mean of the SFT policy."""
+        """The mean of the start policy."""
         return MeanReference()
 
     def from_samples(self, rewards: FloatGrid, of_texts: FloatRow | None) -> FloatRow:
@@ -280,7 +280,7 @@ class DatasetReference(ReferenceBase):
 
 
 class DrawsReference(ReferenceBase):
-    """Rewards of random samples of the SFT policy, per prompt; more than one only for transforms that average."""
+    """Rewards of random samples of the start policy, per prompt; more than one only for transforms that average."""
 
     kind: Literal["draws"] = "draws"
     num: int = Field(16, ge=1, description="samples per prompt, from the reference table; 1: that reward is r_ref")

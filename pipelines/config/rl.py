@@ -150,7 +150,7 @@ Split = Literal["sft", "reward", "alignment", "validation", "test"]
 
 
 class ReferencesConfig(StrictModel):
-    """Samples of the SFT policy per prompt, from which reference points and cached rollouts are made."""
+    """Samples of the start policy per prompt, from which reference points and cached rollouts are made."""
 
     num_samples: int = Field(64, ge=2, description="responses per prompt")
     splits: list[Split] = Field(["alignment", "validation"], description="which prompts are sampled")
@@ -172,12 +172,12 @@ class EvaluateConfig(StrictModel):
     prompts: int = Field(300, ge=1, description="test prompts")
     samples_per_prompt: int = Field(4, ge=1, description="responses per prompt")
     sft_samples_per_prompt: int = Field(
-        16, ge=2, description="SFT responses per prompt: opponents, evaluator bars, references of test prompts"
+        16, ge=2, description="responses of pi_0 per prompt: opponents, evaluator bars, references of test prompts"
     )
     bootstrap: int = Field(2000, ge=100, description="bootstrap resamples over prompts")
     quantiles: dict[str, Annotated[float, Field(gt=0, lt=1)]] = Field(
         default_factory=lambda: {"helpful": 0.85, "harmless": 0.95},
-        description="evaluator bars: quantile of its SFT scores; others 0.85",
+        description="evaluator bars: quantile of its pi_0 scores; others 0.85",
     )
     gold: str | None = Field(
         None, description="'module:function(prompts, responses) -> {property: scores}'; the world brings its own"

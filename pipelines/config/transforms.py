@@ -52,7 +52,7 @@ class SigmoidTransform(TransformBase):
 
 
 class MeanSigmoidTransform(TransformBase):
-    """u = mean over draws of sigmoid(r - draw): P(beats a random SFT response), PAR. Needs reference kind draws."""
+    """u = mean over draws of sigmoid(r - draw): P(beats a random draw from pi_0), PAR. Needs reference kind draws."""
 
     kind: Literal["mean_sigmoid"] = "mean_sigmoid"
 
@@ -64,7 +64,7 @@ class LogMeanSigmoidTransform(TransformBase):
 
 
 class CalibratedTransform(TransformBase):
-    """The quantile of r among SFT draws, then a function of it (InfAlign). Needs reference kind draws."""
+    """The quantile of r among draws from pi_0, then a function of it (InfAlign). Needs reference kind draws."""
 
     kind: Literal["calibrated"] = "calibrated"
     then: Literal["identity", "log", "exp"] = Field(
@@ -111,7 +111,7 @@ class TanhTransform(TransformBase):
 
 
 class ZScoreTransform(TransformBase):
-    """u = (r - mean) / std over all SFT samples of the reference table, frozen; r_ref serves the logged margin only."""
+    """u = (r - mean) / std over all samples of the reference table, frozen; r_ref serves the logged margin only."""
 
     kind: Literal["z_score"] = "z_score"
 

@@ -24,7 +24,7 @@ from pipelines.run.folder import RunFolder
 
 @dataclass(frozen=True)
 class Efficiency:
-    """Gains are in nats of utility over the SFT policy, on validation prompts. `reliable` is the tilt's flag."""
+    """Gains are in nats of utility over the start policy, on validation prompts. `reliable` is the tilt's flag."""
 
     value: float
     achieved_gain: float
@@ -37,19 +37,19 @@ class Efficiency:
 
 
 def efficiency(config: RunConfig, validation: Mapping[str, Any]) -> Efficiency | str:
-    """The efficiency of a run from its last validation and the cached SFT samples of the same prompts; or why not."""
+    """The efficiency of a run from its last validation and the cached pi_0 samples of the same prompts; or why not."""
     reason = _without_one_utility(config.objective)
     if reason is not None:
         return reason
     folder = RunFolder(config.base_folder).references
     if not (folder / SAMPLES).is_file():
-        return f"there are no cached SFT samples in {folder}"
+        return f"there are no cached samples of the start policy in {folder}"
     prompts = load_prepared(RunFolder(config.base_folder).data).prompts
     validated = run_prompts(config, prompts, "validation")[: config.align.max_evaluation_prompts]
     sampled = _sampled(config, prompts)
     if len(sampled) < len(validated):
         return (
-            f"the run was validated on {len(validated)} prompts, of which {len(sampled)} have cached SFT samples; "
+            f"the run was validated on {len(validated)} prompts, of which {len(sampled)} have cached samples; "
             "raise references.max_prompts.validation"
         )
     try:
@@ -57,14 +57,14 @@ def efficiency(config: RunConfig, validation: Mapping[str, Any]) -> Efficiency |
     except ReferenceTableError as error:
         return str(error)
     if not len(utilities):
-        return "the cached SFT samples hold no validation prompts"
+        return "the cached samples hold no validation prompts"
     if "utility.mean" not in validation or not validation["kl_k1_mean"] > 0:
         return "the run's KL on validation prompts is not above 0"
     return from_utilities(utilities, mean_utility=validation["utility.mean"], kl=validation["kl_k1_mean"])
 
 
 def _without_one_utility(objective: Objective) -> str | None:
-    """Why the trained policy and the SFT samples cannot be measured in the same utility; None where they can."""
+    """Why the trained policy and the pi_0 samples cannot be measured in the same utility; None where they can."""
     match objective:
         case LagrangianObjective():
             return (
@@ -78,7 +78,7 @@ def _without_one_utility(objective: Objective) -> str | None:
 
 
 def from_utilities(sft: FloatGrid, *, mean_utility: float, kl: float) -> Efficiency | str:
-    """Efficiency from the utilities of SFT samples [prompts, samples] and a policy's mean utility and KL on them."""
+    """Efficiency from the utilities of pi_0 samples [prompts, samples] and a policy's mean utility and KL on them."""
     utilities = torch.from_numpy(sft)
     try:
         gamma = float(solve_gamma(utilities, kl))
@@ -103,7 +103,7 @@ def from_utilities(sft: FloatGrid, *, mean_utility: float, kl: float) -> Efficie
 
 
 def sft_utilities(config: RunConfig) -> FloatGrid:
-    """Combined utilities of the cached SFT samples on the run's validation prompts, [prompts, samples].
+    """Combined utilities of the cached pi_0 samples on the run's validation prompts, [prompts, samples].
 
     Prompts with a failed score are left out: the tilt needs every sample of a prompt.
     """

@@ -58,7 +58,7 @@ class EvaluationSummary:
 
 @dataclass(frozen=True, kw_only=True)
 class SftSummary:
-    """The SFT policy in a comparison."""
+    """The start policy in a comparison."""
 
     headlines: Headlines = field(metadata=FLAT)
     measurement: Measurement | None = None

@@ -1,8 +1,8 @@
-"""`allgood evaluate`: an aligned policy against the SFT policy on test prompts, by everybody who can judge it.
+"""`allgood evaluate`: an aligned policy against the start policy on test prompts, by everybody who can judge it.
 
 Gold where it exists (evaluator 1 answers by Bradley-Terry on it), an HTTP judge where one is configured, the held-out
 preference models where there are any (evaluator 2), and what the training reward models say about themselves.
-SFT samples are drawn once per base folder and shared by all runs on it.
+Samples of pi_0 are drawn once per base folder and shared by all runs on it.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def _views(
 ) -> dict[str, PropertyView]:
     """What the run's transforms and fresh references make of a policy's rewards, per property [prompts, samples].
 
-    Test prompts are in no reference table, so r_ref and draws come from this evaluation's SFT samples.
+    Test prompts are in no reference table, so r_ref and draws come from this evaluation's pi_0 samples.
     """
     views = {}
     for name, setting in config.properties.items():
@@ -134,7 +134,7 @@ def http_judge(config: RunConfig) -> HttpJudge | None:
 
 
 def judged(config: RunConfig, judge: HttpJudge | None, drawn: Drawn) -> JudgeFindings | None:
-    """The judge's win rate per property: the first sample of each prompt against the first SFT sample."""
+    """The judge's win rate per property: the first sample of each prompt against the first pi_0 sample."""
     if judge is None:
         return None
     aligned, sft = drawn.aligned, drawn.sft
@@ -176,7 +176,7 @@ def notes(config: RunConfig, measurements: Measurements) -> tuple[str, ...]:
         )
     found += _about_evaluators(config, list(measurements.evaluators))
     found.append(
-        f"References of test prompts come from {measurements.num_sft_samples} SFT samples per prompt, not from the "
+        f"References of test prompts come from {measurements.num_sft_samples} samples of π0 per prompt, not from the "
         "reference table, which holds no test prompts."
     )
     if measurements.efficiency is None:

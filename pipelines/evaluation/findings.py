@@ -90,7 +90,7 @@ def findings(
 
 
 def evaluator_2(aligned: ScoredSamples, sft: ScoredSamples, name: str, settings: Settings) -> EvaluatorFindings:
-    """The held-out preference model against a quantile of its own scores of SFT samples, and against a random one."""
+    """The held-out preference model against a quantile of its own scores of pi_0 samples, and against a random one."""
     scores, baseline = aligned.evaluators[name], sft.evaluators[name]
     bars = sft_quantile(baseline, settings.quantile(name))
     found = settings.estimates(

@@ -1,7 +1,7 @@
-"""What a policy is worth against the SFT policy: pure numbers from samples of both on the same prompts.
+"""What a policy is worth against the start policy: pure numbers from samples of both on the same prompts.
 
-Axes: prompts P, samples k of the policy, samples m of the SFT policy. A win rate compares every policy sample with
-every SFT sample of its prompt (k x m pairs), ties count one half; the SFT policy against itself compares disjoint
+Axes: prompts P, samples k of the policy, samples m of the start policy. A win rate compares every policy sample with
+every pi_0 sample of its prompt (k x m pairs), ties count one half; the start policy against itself compares disjoint
 halves of its samples, because a response never competes with itself. Good means at or over a bar per property.
 """
 
@@ -22,7 +22,7 @@ from pipelines.objective.gold import over_every_bar
 FloatGrid = NDArray[np.float64]
 """One value per sample, [prompts, samples]; NaN where scoring failed."""
 
-EVALUATION_QUANTILES = {"helpful": 0.85, "harmless": 0.95}  # of the SFT policy's scores; other properties: DEFAULT
+EVALUATION_QUANTILES = {"helpful": 0.85, "harmless": 0.95}  # of the start policy's scores; other properties: DEFAULT
 DEFAULT_QUANTILE = 0.85
 
 
@@ -59,9 +59,9 @@ class GoldMeasurement:
     evaluator_1_win_rate: Estimate  # answers drawn from Bradley-Terry on gold; mean over properties
     evaluator_1_win_rates: dict[str, Estimate] | None = None  # always there, but in measurements of early versions
     both_good_rate: Estimate
-    both_good_gain: Estimate  # minus the SFT policy's, paired by prompt
+    both_good_gain: Estimate  # minus the start policy's, paired by prompt
     good_rates: dict[str, Estimate]
-    both_good_at: dict[str, Estimate]  # at bars from the SFT policy's gold: "sft_median", "sft_quantiles"
+    both_good_at: dict[str, Estimate]  # at bars from the start policy's gold: "sft_median", "sft_quantiles"
     both_good_gain_at: dict[str, Estimate]
     gold_means: dict[str, Estimate]
     improvement: dict[str, Improvement]
@@ -88,12 +88,12 @@ def measure(
     num_bootstrap: int,
     quantiles: Mapping[str, float] = EVALUATION_QUANTILES,
 ) -> Measurement:
-    """Measure `policy` against `sft` (the same object: the SFT policy itself).
+    """Measure `policy` against `sft` (the same object: the start policy itself).
 
     `bars` says from which gold score a response is good; `quantiles` makes the alternative bars.
 
     Raises:
-        ValueError: The two have other prompts, other properties, or the SFT policy has one sample and meets itself.
+        ValueError: The two have other prompts, other properties, or the start policy has one sample and meets itself.
     """
     _check(policy, sft, bars)
     columns: dict[str, PerPrompt] = {"kl": policy.kl.mean(axis=1)}
@@ -137,16 +137,16 @@ def quantile_bars(scores: Mapping[str, FloatGrid], quantiles: Mapping[str, float
 
 
 def opponents_of(policy: PolicySamples, sft: PolicySamples) -> tuple[PolicySamples, PolicySamples]:
-    """Who meets whom in a win rate: the policy and the SFT policy, or the SFT policy's two halves.
+    """Who meets whom in a win rate: the policy and the start policy, or the start policy's two halves.
 
     Raises:
-        ValueError: The SFT policy meets itself with a single sample per prompt.
+        ValueError: The start policy meets itself with a single sample per prompt.
     """
     if policy is not sft:
         return policy, sft
     half = sft.kl.shape[1] // 2
     if half == 0:
-        raise ValueError("the SFT policy against itself needs at least 2 samples per prompt, and has 1")
+        raise ValueError("the start policy against itself needs at least 2 samples per prompt, and has 1")
     return sft.samples(slice(0, half)), sft.samples(slice(half, None))
 
 
@@ -203,8 +203,8 @@ def _group(found: Mapping[str, Estimate], prefix: str) -> dict[str, Estimate]:
 
 def _check(policy: PolicySamples, sft: PolicySamples, bars: Mapping[str, float]) -> None:
     if policy.prompt_ids != sft.prompt_ids:
-        raise ValueError("the policy and the SFT policy were sampled on other prompts, or in another order")
+        raise ValueError("the policy and the start policy were sampled on other prompts, or in another order")
     if set(policy.gold) != set(sft.gold):
-        raise ValueError(f"gold of the policy is about {sorted(policy.gold)}, of the SFT policy {sorted(sft.gold)}")
+        raise ValueError(f"gold of the policy is about {sorted(policy.gold)}, of the start policy {sorted(sft.gold)}")
     if policy.gold and set(bars) != set(policy.gold):
         raise ValueError(f"bars are given for {sorted(bars)}, but gold for {sorted(policy.gold)}")

@@ -31,7 +31,7 @@ class ByPolicy(Generic[T]):
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluatorFindings:
-    """The held-out preference model: shares over a quantile of its own scores of SFT samples, against a random one.
+    """The held-out preference model: shares over a quantile of its own scores of pi_0 samples, against a random one.
 
     An estimate is None where no prompt has a score.
     """
@@ -79,7 +79,7 @@ class JudgeFindings:
 
 @dataclass(frozen=True, kw_only=True)
 class SampleRow:
-    """A response of the table that a reader looks at, alongside an SFT response to the same prompt.
+    """A response of the table that a reader looks at, alongside a pi_0 response to the same prompt.
 
     `numbers` are named after property and scorer, such as "helpful gold"; NaN where scoring failed.
     """

@@ -1,4 +1,4 @@
-"""The rows that a reader looks at: the best, the worst and the most changed responses, alongside an SFT response."""
+"""The rows that a reader looks at: the best, the worst and the most changed responses, alongside a pi_0 response."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def ranked_by(samples: ScoredSamples) -> str:
 
 
 def _value(aligned: ScoredSamples, sft: ScoredSamples) -> FloatGrid:
-    """Mean over properties of the score in SFT standard deviations, [prompts, samples]; NaN if failed."""
+    """Mean over properties of the score in pi_0 standard deviations, [prompts, samples]; NaN if failed."""
     scores = aligned.policy.gold or aligned.evaluators or aligned.rewards
     baseline = sft.policy.gold or sft.evaluators or sft.rewards
     spreads = {name: max(float(np.nanstd(baseline[name])), 1e-9) for name in scores}

@@ -100,7 +100,7 @@ class Drawn:
 
 
 def draw_samples(config: RunConfig, prompts: Sequence[Prompt]) -> Drawn:
-    """Sample the aligned policy, and the SFT policy unless an evaluation with the same models has left its samples."""
+    """Sample the aligned policy, and pi_0 unless an evaluation with the same models has left its samples."""
     with spawn(evaluation_request(config)) as cast:
         aligned = asyncio.run(_draw(config, cast, prompts, is_reference=False))
         canned = asyncio.run(_canned(config, cast, prompts))
@@ -111,7 +111,7 @@ def _sft(config: RunConfig, cast: Actors, prompts: Sequence[Prompt]) -> ScoredSa
     path = RunFolder(config.base_folder).evaluation / SFT_SAMPLES
     key = sft_key(config, prompts, judge_keys(config))
     if path.is_file() and key_of(path) == key:
-        say(f"SFT samples of an earlier evaluation: {path}")
+        say(f"samples of the start policy from an earlier evaluation: {path}")
         return load_samples(path)
     with spawn(CastRequest(rollout=rollout_part(config), timeout_s=config.placement.timeout_s)) as own:
         samples = asyncio.run(_draw(config, SharedActors(own, cast), prompts, is_reference=True))
@@ -124,7 +124,7 @@ async def _draw(config: RunConfig, cast: Actors, prompts: Sequence[Prompt], *, i
     await lane.treat({name: Treatment(_KEY, _transform(config, name), 0.0) for name in cast.scorers})
     chunks = evaluation_chunks(config, prompts, policy_version=0, is_reference=is_reference)
     crew = await lane.crew_of_reference_policy() if is_reference else lane.crew()
-    with track(f"sampling the {'SFT' if is_reference else 'aligned'} policy on test prompts", len(prompts)) as bar:
+    with track(f"sampling the {'start' if is_reference else 'aligned'} policy on test prompts", len(prompts)) as bar:
         experience = await collect_all(chunks, crew, bar.advance)
     return _scored_samples(config, prompts, experience)
 
@@ -132,7 +132,7 @@ async def _draw(config: RunConfig, cast: Actors, prompts: Sequence[Prompt], *, i
 def evaluation_chunks(
     config: RunConfig, prompts: Sequence[Prompt], *, policy_version: int, is_reference: bool
 ) -> list[Chunk]:
-    """The chunks of an evaluation's samples, of the SFT policy (`is_reference`) or of an aligned one."""
+    """The chunks of an evaluation's samples, of the start policy (`is_reference`) or of an aligned one."""
     evaluate = config.evaluate
     return make_chunks(
         prompts,
@@ -254,7 +254,7 @@ def key_of(path: Path) -> bytes | None:
 
 
 def sft_key(config: RunConfig, prompts: Sequence[Prompt], judges: Mapping[str, Any]) -> bytes:
-    """What the SFT samples of test prompts and their scores depend on; `judges` are those whose scores are kept."""
+    """What the pi_0 samples of test prompts and their scores depend on; `judges` are those whose scores are kept."""
     content = {
         **table_keys(config, list(config.properties)),
         "judges": dict(judges),

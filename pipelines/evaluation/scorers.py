@@ -1,4 +1,4 @@
-"""What learned scorers say: the held-out preference model against its own SFT quantile, and how far to trust both.
+"""What learned scorers say: the held-out preference model against its own pi_0 quantile, and how far to trust both.
 
 A reward model is never called a judge. `rewards` are raw, [prompts, samples], NaN where scoring failed; the reward of a
 prompt is known only up to a constant, so every number here compares samples of one prompt, or uses a reference.
@@ -31,7 +31,7 @@ def _quiet_about_prompts_without_scores() -> Iterator[None]:
 
 @_quiet_about_prompts_without_scores()
 def sft_quantile(sft: FloatGrid, quantile: float) -> PerPrompt:
-    """The bar of evaluator 2 per prompt, [prompts]: an empirical quantile of the SFT samples' scores.
+    """The bar of evaluator 2 per prompt, [prompts]: an empirical quantile of the pi_0 samples' scores.
 
     With few samples per prompt the bar is the prompt's mean plus the quantile of all prompts' deviations from theirs.
     """
@@ -45,7 +45,7 @@ def sft_quantile(sft: FloatGrid, quantile: float) -> PerPrompt:
 
 @_quiet_about_prompts_without_scores()
 def sft_share_over(sft: FloatGrid, quantile: float) -> PerPrompt:
-    """`share_over` of the SFT policy itself, [prompts]: each sample against the bar that the others give.
+    """`share_over` of the start policy itself, [prompts]: each sample against the bar that the others give.
 
     A sample that has a part in its own bar would lie over it too seldom: with 16 samples and a bar of 95 % in 6 % of
     cases, where another sample of the same policy does in 10 %. A prompt with a single sample has no share: NaN.

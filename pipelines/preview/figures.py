@@ -15,7 +15,7 @@ from pipelines.preview.rows import Row
 from pipelines.preview.summary import METRIC_NAMES, setting_name
 
 _DPI = 150
-_KL_LABEL = "predicted KL(policy ‖ SFT) [nats per response]"
+_KL_LABEL = "predicted KL(policy ‖ π0) [nats per response]"
 _MAX_FAMILIES = len(PALETTE) - 1  # colours that can be told apart; further objectives share the last, grey
 
 
@@ -23,7 +23,7 @@ def frontier_png(rows: Sequence[Row], front: Sequence[Row], metric: str, baselin
     """Every setting: `metric` over KL, coloured by objective; the Pareto front, and the run file's own setting."""
     figure = Figure(figsize=(7.6, 4.8), layout="constrained")
     axes = figure.add_subplot()
-    axes.axhline(baseline, color=GREY, linewidth=1.0, linestyle="--", label="SFT policy")
+    axes.axhline(baseline, color=GREY, linewidth=1.0, linestyle="--", label="π0")
     for index, (family, chosen) in enumerate(_families(rows).items()):
         colour = PALETTE[min(index, _MAX_FAMILIES)]
         for reliable in (True, False):
@@ -82,7 +82,7 @@ def trade_off_png(rows: Sequence[Row], metrics: tuple[str, str], targets: Sequen
 
 
 def shortcuts_png(series: Mapping[str, Sequence[Row]], baseline: Mapping[str, float]) -> bytes:
-    """Shortcut rates over KL for a few settings, from the SFT policy's rate on."""
+    """Shortcut rates over KL for a few settings, from the start policy's rate on."""
     names = [name for name in baseline if name.startswith("shortcut.")]
     figure = Figure(figsize=(3.0 * min(3, len(names)), 2.6 * -(-len(names) // 3) + 0.5), layout="constrained")
     for position, name in enumerate(names):

@@ -1,4 +1,4 @@
-"""`allgood preview`: predict every setting of a grid from the cached samples of the SFT policy, without training."""
+"""`allgood preview`: predict every setting of a grid from the cached samples of the start policy, without training."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ METRIC_NAMES = {
 
 
 def summary_of(preview: Preview) -> dict[str, Any]:
-    """Counts, the SFT policy itself, the run file's own setting, the best per KL budget, the Pareto front."""
+    """Counts, the start policy itself, the run file's own setting, the best per KL budget, the Pareto front."""
     pairs = list(preview.distinct)
     predictions = [prediction for _, prediction in pairs]
     front = pareto_front(predictions, preview.headline)
@@ -87,7 +87,7 @@ def _reaches_the_tilt(config: RunConfig) -> bool:
 
 
 def _baseline(preview: Preview) -> dict[str, float]:
-    """The SFT policy: plain means over its samples; it wins half of the time against itself."""
+    """The start policy: plain means over its samples; it wins half of the time against itself."""
     means = preview.measures.values.mean((0, 1)).tolist()
     return dict(zip(preview.measures.names, means, strict=True)) | {"kl": 0.0}
 
@@ -161,8 +161,8 @@ def notes(summary: Mapping[str, Any]) -> list[str]:
     """What a reader must know before trusting the table."""
     found = [
         f"{summary['num_predictions']} predictions, {summary['num_distinct_predictions']} of them distinct, from "
-        f"{summary['num_samples']} samples of the SFT policy on {summary['num_prompts']} {summary['split']} prompts "
-        f"in {summary['seconds']:.0f} s. SFT itself: {_shown(summary['sft'], summary['headline'])}.",
+        f"{summary['num_samples']} samples of the start policy on {summary['num_prompts']} {summary['split']} prompts "
+        f"in {summary['seconds']:.0f} s. The start policy itself: {_shown(summary['sft'], summary['headline'])}.",
         "on other prompts: the best of one half of the prompts, measured on the other half; alike: settings within the "
         "budget that these prompts cannot tell from the best.",
     ]

@@ -50,7 +50,7 @@ def write_preview(found: Preview, summary: Mapping[str, Any], folder: Path) -> N
                 with atomic_path(folder / f"{part.name}.png") as temporary:
                     temporary.write_bytes(part.png)
     title = f"Preview of {found.config.name}"
-    subtitle = "what each setting would reach, from samples of the SFT policy alone; nothing was trained"
+    subtitle = "what each setting would reach, from samples of the start policy alone; nothing was trained"
     with atomic_path(folder / PAGE) as temporary:
         temporary.write_text(page(title, subtitle, sections), encoding="utf-8")
 
@@ -86,7 +86,7 @@ def _sections(found: Preview, summary: Mapping[str, Any]) -> list[Section]:
         _series(summary, rows), {k: v for k, v in summary["sft"].items() if v is not None}
     )
     alt = "rates of lists, consult phrases, refusals, repetition and length over KL"
-    pictures.append(Picture("shortcuts", shortcuts, alt, "What the optimum would do more, or less, often than SFT."))
+    pictures.append(Picture("shortcuts", shortcuts, alt, "What the optimum would do more, or less, often than π0."))
     return [
         Section(f"Best settings by {METRIC_NAMES[metric]}", [*_best_tables(summary), items(notes(summary))]),
         Section("All settings", [Interactive(figures.interactive(rows, front, metrics), caption)]),

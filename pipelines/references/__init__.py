@@ -1,1 +1,1 @@
-"""Reference points: samples of the SFT policy, the table made of them, its keys."""
+"""Reference points: samples of the start policy, the table made of them, its keys."""

@@ -1,4 +1,4 @@
-"""`allgood reference`: sample the SFT policy, score the samples, write the reference table and the samples themselves.
+"""`allgood reference`: sample the start policy, score the samples, write the reference table and the samples.
 
 Samples come from the rollout actors and rewards from the reward actors of a run, so that references are made by exactly
 what they will be compared with. Canned replies are scored by the same actors. `samples.parquet` keeps every sample with
@@ -111,7 +111,7 @@ async def _measure(
         samples_per_prompt=config.references.num_samples,
         prompts_per_chunk=config.references.prompts_per_chunk,
     )
-    with track("sampling the SFT policy for references", len(prompts)) as bar:
+    with track("sampling the start policy for references", len(prompts)) as bar:
         experience = await collect_all(
             chunks,
             await lane.crew_of_reference_policy(),

@@ -1,4 +1,4 @@
-"""Cached samples: what `allgood reference` kept of the SFT policy, and what a run would make of it.
+"""Cached samples: what `allgood reference` kept of the start policy, and what a run would make of it.
 
 Preview, best-of-k and efficiency read rewards from here. Utilities are computed by the very functions that the reward
 actors and the objective of a run use, in the same precision, so that preview and training cannot mean different things.
@@ -33,7 +33,7 @@ from pipelines.run.folder import RunFolder
 
 @dataclass(frozen=True)
 class CachedSamples:
-    """Samples of the SFT policy on the prompts of a split; tensors are float64 [prompts, samples], NaN = failed score.
+    """Samples of pi_0 on the prompts of a split; tensors are float64 [prompts, samples], NaN = failed score.
 
     `gold` and `evaluators` (held-out preference models) are empty where they were not scored.
     """

@@ -1,4 +1,4 @@
-"""The reference table: what the SFT policy's own samples earn per prompt and property, and whose samples they were.
+"""The reference table: what the start policy's own samples earn per prompt and property, and whose samples they were.
 
 `references/` of the base folder holds three files, or four. `table.parquet` has one row per (prompt id, property): n,
 mean, std (ddof 1), empirical quantiles and the Gaussian 85 % quantile with standard errors, one column per set of
@@ -112,7 +112,7 @@ class ReferenceTable:
         return found
 
     def moments(self, property_name: str) -> tuple[float, float]:
-        """Mean and standard deviation (ddof 1) of a property over all SFT samples of all prompts, in raw rewards."""
+        """Mean and standard deviation (ddof 1) of a property over all pi_0 samples of all prompts, in raw rewards."""
         rewards = _rewards(self.folder / SAMPLES, f"reward.{property_name}", self._samples_checksum())
         everything = np.concatenate(list(rewards.values()))
         finite = everything[np.isfinite(everything)]

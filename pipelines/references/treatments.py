@@ -57,7 +57,7 @@ def fresh_treatment(
     temperature: float,
     moments: tuple[float, float] | None = None,
 ) -> Treatment:
-    """The treatment on prompts that are in no table, from samples of the SFT policy that are at hand.
+    """The treatment on prompts that are in no table, from samples of the start policy that are at hand.
 
     Args:
         setting: The property.
@@ -107,7 +107,7 @@ def tabled(setting: Property) -> bool:
 
 
 def needs_moments(setting: Property) -> bool:
-    """Whether its transform takes mean and standard deviation over all SFT samples."""
+    """Whether its transform takes mean and standard deviation over all pi_0 samples."""
     return setting.transform.facts.needs == "mean_and_std"
 
 

@@ -20,6 +20,7 @@ from pipelines.reporting.html import (
     table,
     with_interval,
 )
+from pipelines.run.start_policy import start_in_words
 
 COUNTED = ("dropped", "cut", "repeated", "contradicting", "duplicate", "empty", "left_out", "too_long", "failed")
 
@@ -33,7 +34,8 @@ def what_was_run(content: Content) -> Section:
     said = [
         f"Properties: {kinds}. Sampling at temperature 1, at most {config.sampling.max_new_tokens} new tokens. "
         f"{config.align.algorithm.kind.upper()}, {config.align.steps} steps of {config.align.prompts_per_step} prompts "
-        f"× {config.align.samples_per_prompt} samples. Seed {config.seed}."
+        f"× {config.align.samples_per_prompt} samples. Seed {config.seed}.",
+        f"π0, the start policy, is {start_in_words(config)}.",
     ]
     hashes = [[name, value[:16]] for name, value in content.hashes.items()]
     return Section(
@@ -110,13 +112,13 @@ def _interval(report: Mapping[str, Any], name: str) -> tuple[float | None, float
 
 
 def references(content: Content) -> Section:
-    """What a reference point was, and how far the SFT policy's own rewards spread."""
+    """What a reference point was, and how far the start policy's own rewards spread."""
     title = "References"
     if content.references is None:
         return Section(title, [paragraph("There is no reference table: no property of this run needs one.")])
     made = content.references["made_with"]
     said = (
-        f"{content.references['prompts']['count']} prompts × {made['num_samples']} samples of the SFT policy "
+        f"{content.references['prompts']['count']} prompts × {made['num_samples']} samples of the start policy "
         f"({', '.join(made['splits'])})."
     )
     rows = []
@@ -140,7 +142,7 @@ def references(content: Content) -> Section:
     columns = [
         "property",
         "r_ref",
-        "mean SFT reward",
+        "mean π0 reward",
         "mean of Gaussian 85 % points",
         "std within a prompt: median (5 to 95 %)",
     ]

@@ -26,7 +26,7 @@ def evaluators(content: Content) -> Section:
         return Section(title, [paragraph("Nobody judges this run; the main table says what follows from that.")])
     body: list[Markup | Picture] = []
     if found.evaluators:
-        columns = ["property", "bar: SFT quantile", "over the bar", "SFT over it", "against a random SFT sample"]
+        columns = ["property", "bar: π0 quantile", "over the bar", "π0 over it", "against a random π0 sample"]
         rows = [
             [
                 name,
@@ -49,7 +49,7 @@ def _judge(judge: JudgeFindings) -> Markup:
         [name, _ci(part.win_rate), number(part.share_consistent, 2), str(part.num_failed)]
         for name, part in judge.properties.items()
     ]
-    columns = ["property", "win rate against SFT", "same verdict in both orders", "unreadable"]
+    columns = ["property", "win rate against π0", "same verdict in both orders", "unreadable"]
     return table(columns, rows, caption=f"HTTP judge {judge.model}, each pair asked in both orders, ties one half")
 
 
@@ -67,14 +67,14 @@ def learned_scorers(content: Content) -> Section:
     ]
     if agreements:
         caption = "Agreement: share of pairs of a prompt's samples that both put in the same order"
-        body.append(table(["property", "scorers", "on SFT samples", "on aligned samples"], agreements, caption=caption))
+        body.append(table(["property", "scorers", "on π0 samples", "on aligned samples"], agreements, caption=caption))
     correlations = [
         [pair.replace("~", " and "), number(part.sft, 2), number(part.aligned, 2)]
         for pair, part in found.margin_correlations.items()
     ]
     if correlations:
         caption = "Correlation of margins given the prompt"
-        body.append(table(["properties", "SFT", "aligned"], correlations, caption=caption))
+        body.append(table(["properties", "π0", "aligned"], correlations, caption=caption))
     body.append(_efficiency(found))
     return Section(title, body)
 
@@ -94,9 +94,9 @@ def _gains(found: Measurements) -> Markup:
         "property",
         "reward gain",
         "reward win rate",
-        "P(good): SFT",
+        "P(good): π0",
         "P(good): aligned",
-        "> 0.95: SFT",
+        "> 0.95: π0",
         "> 0.95: aligned",
     ]
     return table(columns, rows, caption="What the training reward models say of test responses")
@@ -120,7 +120,7 @@ def _efficiency(found: Measurements) -> Markup:
     return paragraph(
         f"Efficiency: {efficiency.value:.2f} = utility gain {efficiency.achieved_gain:.3f} nats of training over "
         f"{efficiency.tilt_gain:.3f} nats of the exact tilt at the same KL of {efficiency.kl:.2f} nats "
-        f"({efficiency.num_prompts} validation prompts × {efficiency.num_samples} SFT samples).{warning}"
+        f"({efficiency.num_prompts} validation prompts × {efficiency.num_samples} samples of π0).{warning}"
     )
 
 
@@ -155,7 +155,7 @@ def responses(content: Content) -> Section:
 
 
 def _response_table(rows: Sequence[SampleRow]) -> Markup:
-    columns = ["prompt", "aligned response", "SFT response", "log π/π0", "aligned (SFT)"]
+    columns = ["prompt", "aligned response", "π0 response", "log π/π0", "aligned (π0)"]
     cells = [
         [
             _asked(row.prompt),

@@ -75,7 +75,7 @@ def overlay(pairs: Sequence[Pair]) -> bytes:
                 clip_on=False,  # points on the edge stay whole
                 zorder=3,
             )
-    axes.set(xlabel="KL(policy ‖ SFT) on validation prompts [nats per response]", ylabel="win rate against SFT")
+    axes.set(xlabel="KL(policy ‖ π0) on validation prompts [nats per response]", ylabel="win rate against π0")
     axes.set_xlim(left=0.0)
     plain_axes(axes)
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8, frameon=False)
@@ -115,7 +115,7 @@ def frontier(groups: Mapping[str, Sequence[Point]], *, y_label: str, baseline: t
                 path_effects=[withStroke(linewidth=3, foreground="white")],  # readable where a line runs below it
                 zorder=5,
             )
-    axes.set(xlabel="KL(policy ‖ SFT) on test prompts [nats per response]", ylabel=y_label)
+    axes.set(xlabel="KL(policy ‖ π0) on test prompts [nats per response]", ylabel=y_label)
     farthest = max(point.x for points in groups.values() for point in points)
     axes.set_xlim(0.0, 1.15 * max(farthest, 0.1))
     plain_axes(axes)

@@ -77,11 +77,11 @@ def _pictures(parts: Sequence[Section]) -> list[Picture]:
 
 def _track(folder: RunFolder, content: Content, plots: Mapping[str, Path]) -> None:
     """The plots, and every policy's headline numbers as a table; the chosen arm's are the summary."""
-    entries = {"SFT": as_json(content.sft) or {}}
+    entries = {"π0": as_json(content.sft) or {}}
     entries |= {policy.name: as_json(replace(policy.arm, measurement=None)) for policy in content.policies}
     chosen = content.policies[content.chosen or 0]
     with Tracker(stage_of(content.config, "report", folder.path)) as tracker:
-        tracker.summary({"sft": entries["SFT"], "aligned": entries[chosen.name]})
+        tracker.summary({"sft": entries["π0"], "aligned": entries[chosen.name]})
         tracker.records("policies", [{"policy": name, **entry} for name, entry in entries.items()])
         for name, path in plots.items():
             tracker.image(name, path)

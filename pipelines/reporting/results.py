@@ -46,7 +46,7 @@ def main_table(content: Content) -> Section:
         "KL [nats]",
         "gold win rate",
         "both good",
-        "both good − SFT",
+        "both good − π0",
         "lists",
         "consult",
         "words",
@@ -54,7 +54,7 @@ def main_table(content: Content) -> Section:
     ]
     chosen = None if content.chosen is None else content.chosen + len(rows) - len(content.policies)
     said = [
-        "Gold win rate: probability that gold prefers the policy's response to an independent SFT response to the same "
+        "Gold win rate: probability that gold prefers the policy's response to an independent π0 response to the same "
         "prompt, mean over properties, ties one half. Both good: share of responses over the bar of every property. "
         "Square brackets: 95 % bootstrap intervals over prompts."
     ]
@@ -77,7 +77,7 @@ def _unjudged_table(found: Measurements) -> Markup:
 
 
 def _sft_row(sft: Headlines) -> list[str]:
-    return ["SFT", "–", number(0.0, 2), *_gold_cells(sft), "–", *_shortcut_cells(sft), "–"]
+    return ["π0", "–", number(0.0, 2), *_gold_cells(sft), "–", *_shortcut_cells(sft), "–"]
 
 
 def _row(policy: Policy) -> list[str]:
@@ -110,7 +110,7 @@ def _shown(value: float | None, interval: Interval | None) -> str:
 
 
 def against_kl(content: Content) -> Section:
-    """Win rate and both-good rate: over KL for several policies, alongside SFT for one."""
+    """Win rate and both-good rate: over KL for several policies, alongside π0 for one."""
     title = "KL against win rate and both-good rate"
     if content.measurements is not None and not content.measurements.is_judged:
         return Section("Win rates", [paragraph("None is known: nobody judges this run.")])
@@ -119,10 +119,10 @@ def against_kl(content: Content) -> Section:
     if len(content.policies) == 1:
         return Section("Win rates and good rates", [_forest(content)])
     sft_good = content.sft.both_good_rate if content.sft else None
-    baseline = None if sft_good is None else ("SFT", sft_good)
+    baseline = None if sft_good is None else ("π0", sft_good)
     pictures = [
         _frontier(content, "both_good_rate", "both-good rate", _both_good, baseline),
-        _frontier(content, "gold_win_rate", "gold win rate against SFT", _gold_win, ("a random SFT sample", 0.5)),
+        _frontier(content, "gold_win_rate", "gold win rate against π0", _gold_win, ("a random π0 sample", 0.5)),
     ]
     return Section(title, pictures)
 
@@ -146,7 +146,7 @@ def _frontier(
 
 def _forest(content: Content) -> Picture:
     rows: dict[str, dict[str, Point]] = {}
-    named = [("aligned", content.policies[0].arm.headlines), *([("SFT", content.sft)] if content.sft else [])]
+    named = [("aligned", content.policies[0].arm.headlines), *([("π0", content.sft)] if content.sft else [])]
     for label, rate in RATES.items():
         for policy, headlines in named:
             value, interval = rate(headlines)
@@ -155,10 +155,10 @@ def _forest(content: Content) -> Picture:
     return Picture(
         "rates",
         forest(rows, x_label="share of pairs or responses", reference=0.5),
-        alt="win rates and good rates of the aligned policy and of SFT",
-        caption="Shares with 95 % intervals over prompts. Win rates are against independent SFT samples; SFT meets its "
-        "own other samples, so its win rate is one half. Both win rate: as good in every property and better in one; "
-        "ties and mixed results are no win.",
+        alt="win rates and good rates of the aligned policy and of π0",
+        caption="Shares with 95 % intervals over prompts. Win rates are against independent samples of π0; π0 meets "
+        "its own other samples, so its win rate is one half. Both win rate: as good in every property and better in "
+        "one; ties and mixed results are no win.",
     )
 
 
@@ -168,7 +168,7 @@ def objective_name(objective: str) -> str:
 
 
 def improvement(content: Content) -> Section:
-    """How the gain over SFT is spread over prompts; several policies at matched KL."""
+    """How the gain over π0 is spread over prompts; several policies at matched KL."""
     policies = [policy for policy in content.policies if gains_of(policy)]
     title = f"{'Training reward' if policies and _judge(policies) == TRAINING_REWARD else 'Improvement'} per prompt"
     if not policies:
@@ -213,9 +213,9 @@ def _gains(policies: Sequence[Policy]) -> Picture:
     }
     return Picture(
         "improvement_per_prompt",
-        quantile_curves(panels, y_label=f"{judge} gain over SFT"),
-        alt=f"gain in {judge} over SFT by percentile of prompts, per property",
-        caption=f"Gain of the mean {judge} {'' if judge == TRAINING_REWARD else 'score '}over SFT, prompts sorted by "
+        quantile_curves(panels, y_label=f"{judge} gain over π0"),
+        alt=f"gain in {judge} over π0 by percentile of prompts, per property",
+        caption=f"Gain of the mean {judge} {'' if judge == TRAINING_REWARD else 'score '}over π0, prompts sorted by "
         "gain. A flat line is the same gain on every prompt; few samples per prompt spread the ends.",
     )
 
@@ -249,7 +249,7 @@ def _judge(policies: Sequence[Policy]) -> str:
 
 def shortcuts(content: Content) -> Section:
     """Lists, consult, refusals and repetition of every policy."""
-    measured = {"SFT": content.sft} if content.sft else {}
+    measured = {"π0": content.sft} if content.sft else {}
     measured |= {policy.name: policy.arm.headlines for policy in content.policies}
     rates = {
         name: {label: found.shortcut_rates[key] for key, label in SHORTCUTS.items() if key in found.shortcut_rates}

@@ -19,7 +19,7 @@ VIEWS = {
 UNITS = {"reward": "logits", "reference": "logits", "margin": "logits", "utility": "nats"}
 POLICY = {
     "utility.mean": ("combined utility", "nats"),
-    "kl_k1_sum": ("KL to SFT", "nats per response"),
+    "kl_k1_sum": ("KL to π0", "nats per response"),
     "entropy": ("entropy", "nats per token"),
     "response_tokens.mean": ("response length", "tokens"),
     "share_cut": ("cut at the length limit", "share of responses"),

@@ -76,7 +76,7 @@ class RunFolder:
 
     @property
     def references(self) -> Path:
-        """Reference table, its manifest, and the cached samples of the SFT policy."""
+        """Reference table, its manifest, and the cached samples of the start policy."""
         return self.path / "references"
 
     @property

@@ -58,6 +58,11 @@ def start_policy(config: RunConfig) -> StartPolicy:
     return StartPolicy(str(folder.absolute()))
 
 
+def start_in_words(config: RunConfig) -> str:
+    """What pi_0 is, for whoever reads a result."""
+    return "the SFT policy" if config.sft is not None else f"{config.policy.model} as it is, without SFT"
+
+
 def _as_given(model: str) -> StartPolicy:
     return StartPolicy(str(Path(model).absolute()) if Path(model).is_dir() else model)
 

@@ -1,8 +1,8 @@
-"""Win rates of a policy against the SFT policy: by gold where it exists, else by the held-out preference models.
+"""Win rates of a policy against the start policy: by gold where it exists, else by the held-out preference models.
 
 Never by the reward models that train it: a trial that games them would look best, so a sweep that chose or pruned on
-its own reward would choose the worst hacker. Validation prompts meet the cached SFT samples of the reference table;
-test prompts meet SFT samples that the sweep draws once.
+its own reward would choose the worst hacker. Validation prompts meet the cached pi_0 samples of the reference table;
+test prompts meet pi_0 samples that the sweep draws once.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from pipelines.sweep.score import Source
 
 @dataclass(frozen=True)
 class Opponents:
-    """Scores of the SFT policy's samples on validation prompts: property -> prompt id -> scores."""
+    """Scores of the start policy's samples on validation prompts: property -> prompt id -> scores."""
 
     source: Source
     scores: Mapping[str, Mapping[str, Sequence[float]]]
@@ -69,7 +69,7 @@ def unjudged_notice(config: RunConfig, source: Source) -> str | None:
 
 
 def load_opponents(config: RunConfig, source: Source) -> Opponents:
-    """The cached SFT samples of the validation prompts.
+    """The cached pi_0 samples of the validation prompts.
 
     Raises:
         DataError: There are none.
@@ -97,7 +97,7 @@ def refuse_unmet(opponents: Opponents, prompt_ids: Sequence[str]) -> None:
     unknown = [prompt for prompt in prompt_ids if any(prompt not in known for known in opponents.scores.values())]
     if unknown:
         raise DataError(
-            f"{len(unknown)} of {len(prompt_ids)} validation prompts have no cached SFT samples; raise "
+            f"{len(unknown)} of {len(prompt_ids)} validation prompts have no cached samples; raise "
             "references.max_prompts.validation to at least align.max_evaluation_prompts"
         )
 

@@ -1,4 +1,4 @@
-"""What each setting's optimum is worth without training: tilting of the cached SFT samples on validation prompts.
+"""What each setting's optimum is worth without training: tilting of the cached pi_0 samples on validation prompts.
 
 The achieved points of a sweep are laid over these. Where training fell short of its prediction, more steps or another
 learning rate may help; where the prediction itself is poor, only another objective will.

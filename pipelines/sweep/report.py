@@ -111,9 +111,9 @@ def _front(settings: Sequence[Setting]) -> list[Markup | Picture]:
         table(columns + (["both good, test"] if has_gold else []), rows, caption=caption),
         Picture(
             "front",
-            plots.frontier(_groups(settings), y_label="win rate against SFT", baseline=("SFT policy", 0.5)),
+            plots.frontier(_groups(settings), y_label="win rate against π0", baseline=("π0", 0.5)),
             "Win rate on test prompts against KL, one line per setting, points labelled with gamma",
-            "Win rate against the SFT policy on test prompts. Points of one line differ in gamma alone.",
+            "Win rate against the start policy on test prompts. Points of one line differ in gamma alone.",
         ),
     ]
 
@@ -155,7 +155,7 @@ def _overlay(run: RunConfig, settings: Sequence[Setting], source: Source) -> lis
     example = next(iter(known.values()))
     correlation = rank_correlation(predicted, settings)
     caption = (
-        f"Hollow: the optimum of each setting, by tilting {example.num_samples} cached SFT samples of "
+        f"Hollow: the optimum of each setting, by tilting {example.num_samples} cached samples of π0 on "
         f"{example.num_prompts} validation prompts. Filled: what training reached on the same prompts."
     )
     return [
@@ -218,7 +218,7 @@ def _notes(sweep: SweepConfig, run: RunConfig, settings: Sequence[Setting], sour
         notes.append(f"{unjudged[0].upper()}{unjudged[1:]}.")
     if any(setting.seeds > 1 for setting in settings):
         notes.append(
-            "Seeds repeat the alignment on one world, one SFT policy and one set of reward models: their intervals "
+            "Seeds repeat the alignment on one world, one start policy and one set of reward models: their intervals "
             "show the noise of training, not of the models."
         )
     else:

@@ -1,7 +1,7 @@
 """What a sweep found, read from the trials' folders: one row per trial, settings averaged over seeds, their front.
 
 A setting is chosen by its validation numbers alone: they say which settings are on the front and which one is
-recommended for a KL budget. Its test numbers are what is reported. Seeds repeat the alignment on one world, one SFT
+recommended for a KL budget. Its test numbers are what is reported. Seeds repeat the alignment on one world, one start
 policy and one set of reward models, so intervals over them show the noise of training and nothing else.
 
 A setting counts with all its seeds or not at all. Where some of them were ended early or failed, those that are left
@@ -28,7 +28,7 @@ from pipelines.sweep.plan import FAILED, POINT, PRUNED, RESULT, stored_choice, t
 from pipelines.sweep.space import SEED, Space
 
 Row = Mapping[str, Any]  # of the table of trials
-CHANCE = 0.5  # win rate of the SFT policy against itself: the corner of the hypervolume
+CHANCE = 0.5  # win rate of the start policy against itself: the corner of the hypervolume
 
 
 @dataclass(frozen=True)

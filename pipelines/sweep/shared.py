@@ -135,7 +135,7 @@ def forget_trial(names: ActorNames, folder: Path) -> None:
 
 @contextmanager
 def _sampling(config: RunConfig, shared: Shared) -> Iterator[Actors]:
-    """The frozen actors with rollout actors that hold the SFT policy, for as long as the block runs."""
+    """The frozen actors with rollout actors that hold the start policy, for as long as the block runs."""
     request = CastRequest(rollout=rollout_part(config), timeout_s=config.placement.timeout_s)
     with spawn(request) as rollouts:
         yield SharedActors(own=rollouts, shared=shared.actors)
@@ -150,13 +150,13 @@ def make_samples(
     source: Source,
     sft_samples: Path,
 ) -> None:
-    """The reference table with the cached samples, and the SFT policy's samples on the test prompts `prompts`.
+    """The reference table with the cached samples, and the start policy's samples on the test prompts `prompts`.
 
-    A table that serves every trial stays; so do the SFT samples, which every test win rate compares with.
+    A table that serves every trial stays; so do the pi_0 samples, which every test win rate compares with.
 
     Raises:
-        ConfigError: The validation prompts are not among those that get samples, or the SFT samples that are there are
-            of another SFT policy or judge.
+        ConfigError: The validation prompts are not among those that get samples, or the pi_0 samples that are there are
+            of another start policy or judge.
     """
     if "validation" not in config.references.splits:
         raise ConfigError("a sweep chooses on validation prompts: add validation to references.splits")
@@ -166,7 +166,7 @@ def make_samples(
         sft_samples.unlink(missing_ok=True)  # of a sweep that was refused or ended before its first trial
     if sft_samples.is_file() and key_of(sft_samples) != key:
         raise ConfigError(
-            f"{sft_samples}, with which finished trials were compared, is of another SFT policy or was judged "
+            f"{sft_samples}, with which finished trials were compared, is of another start policy or was judged "
             "otherwise: a model, the gold function or the settings of sampling have changed since; choose another "
             "`name`"
         )

@@ -69,9 +69,9 @@ def test_a_transform_takes_what_it_needs_from_the_anchors():
     assert named("calibrated").utilities(rewards, anchors).tolist() == [[0.5]]  # one draw below, one above
     assert named("z_score").utilities(rewards, anchors).tolist() == [[0.5]]  # (3 - 1) / 4
     assert named("log_prob").utilities(-rewards, anchors).tolist() == [[-3.0]]
-    with pytest.raises(ValueError, match="needs draws of SFT responses"):
+    with pytest.raises(ValueError, match="needs draws from pi_0"):
         named("calibrated").utilities(rewards, Anchors(0.0))
-    with pytest.raises(ValueError, match="needs mean and std over all SFT samples"):
+    with pytest.raises(ValueError, match="needs mean and std over all pi_0 samples"):
         named("z_score").utilities(rewards, Anchors(0.0))
 
 

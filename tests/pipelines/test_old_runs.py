@@ -72,7 +72,9 @@ def test_an_old_run_is_evaluated_as_it_was(runs: Path, ray_cluster: None, capsys
     path.unlink()
     evaluate(load_run(runs / "finished"))
     measured = json.loads(path.read_text(encoding="utf-8"))
-    assert "SFT samples of an earlier evaluation" in capsys.readouterr().out  # they are not drawn again
+    assert (
+        "samples of the start policy from an earlier evaluation" in capsys.readouterr().out
+    )  # they are not drawn again
     assert measured.pop(STAMP) == NUMBERS_VERSION  # which the old one does not have
     assert numbers(measured) == pytest.approx(numbers(expected), **NEARLY)
 

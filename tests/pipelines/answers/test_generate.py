@@ -54,7 +54,7 @@ def test_both_answers_carry_reward_reference_and_probability(
     assert printed.count("  short: r ") == 2
     assert printed.count("  vowels: r ") == 2
     assert printed.count("P(all good)") == 2
-    assert "16 samples of the SFT policy" in printed
+    assert "16 samples of the start policy" in printed
 
 
 def test_a_tempered_formula_has_no_probability_to_show(run_folder: Path) -> None:

@@ -63,10 +63,8 @@ def test_a_run_that_was_validated_on_more_prompts_than_were_sampled_has_a_reason
     }
     folder, references = config.base_folder.parent, config.references.model_dump() | {"max_prompts": {"validation": 2}}
     everyone = tiny_config(folder, properties=properties, references=references)
-    assert "was validated on 3 prompts, of which 2 have cached SFT samples" in str(
-        efficiency(everyone, validation(1.0))
-    )
+    assert "was validated on 3 prompts, of which 2 have cached samples" in str(efficiency(everyone, validation(1.0)))
 
 
 def test_without_cached_samples_there_is_no_efficiency_but_a_reason(tmp_path: Path) -> None:
-    assert "there are no cached SFT samples" in str(efficiency(tiny_config(tmp_path), validation(1.0)))
+    assert "there are no cached samples of the start policy" in str(efficiency(tiny_config(tmp_path), validation(1.0)))

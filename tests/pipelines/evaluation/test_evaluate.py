@@ -130,7 +130,7 @@ def test_a_second_evaluation_reuses_the_sft_samples_and_gives_the_same_numbers(
     written = path.stat().st_mtime_ns
     assert as_json(evaluate(run)) == as_json(measurements)
     assert path.stat().st_mtime_ns == written
-    assert "SFT samples of an earlier evaluation" in capfd.readouterr().out
+    assert "samples of the start policy from an earlier evaluation" in capfd.readouterr().out
 
 
 def test_without_gold_and_evaluators_the_notes_say_who_is_missing(run: RunConfig, drawn: Drawn) -> None:

@@ -206,7 +206,7 @@ def test_a_comparison_is_tracked_with_its_table_and_plots(run: RunConfig) -> Non
     assert found.summary["final/aligned.gamma"] == 0.2  # of the chosen arm
     assert found.summary["final/sft.both_good_rate"] == summary["sft"]["both_good_rate"]
     table = json.loads(next(found.path.parent.rglob("policies*.table.json")).read_text())
-    assert [row[0] for row in table["data"]] == ["SFT", "raw_sum_1.0", "raw_sum_0.5", "lsc_sum_0.2"]
+    assert [row[0] for row in table["data"]] == ["π0", "raw_sum_1.0", "raw_sum_0.5", "lsc_sum_0.2"]
     assert len(list(found.path.parent.rglob("*.png"))) == len(list((run.folder / "plots").glob("*.png")))
 
 

@@ -39,7 +39,7 @@ def test_validation_prompts_without_cached_samples_are_counted(base: RunConfig) 
     opponents = load_opponents(base, "gold")
     known = list(opponents.scores["short"])
     refuse_unmet(opponents, known)
-    with pytest.raises(DataError, match="1 of 5 validation prompts have no cached SFT samples"):
+    with pytest.raises(DataError, match="1 of 5 validation prompts have no cached samples"):
         refuse_unmet(opponents, [*known, "another"])
 
 
