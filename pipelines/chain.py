@@ -10,7 +10,10 @@ from allgood.errors import ConfigError
 from pipelines.config.run import RunConfig
 from pipelines.output.progress import report_lines, say
 from pipelines.run.folder import RunFolder, refuse_alignment
+from pipelines.run.locks import making_base, reading_base, writing_results
 from pipelines.training.reward_model import probed_properties, trained_properties
+
+_OF_THE_RUN = ("align", "evaluate", "report")  # stages that only read what a base gives
 
 
 @dataclass(frozen=True)
@@ -25,8 +28,8 @@ def run_chain(config: RunConfig, *, first: str | None = None, overwrite: bool = 
     """Run all stages, or those from `first` on (what comes before must lie in the run folder already).
 
     Raises:
-        ConfigError: There is no stage `first` in this run, or its folder holds an alignment and `overwrite` is not set;
-            and as `refuse_unfit_evaluators`.
+        ConfigError: There is no stage `first` in this run, or its folder holds an alignment and `overwrite` is not set,
+            or another process is in it; and as `refuse_unfit_evaluators`.
     """
     stages = stages_of(config, overwrite=overwrite)
     names = [stage.name for stage in stages]
@@ -35,12 +38,17 @@ def run_chain(config: RunConfig, *, first: str | None = None, overwrite: bool = 
     start = 0 if first is None else names.index(first)
     if "align" in names[start:] and not overwrite:
         refuse_alignment(RunFolder(config.folder))  # and not after everything before it was trained again
-    _refuse_unfit_evaluators(config)
-    for number, stage in enumerate(stages[start:], start=start + 1):
-        say(f"[{number}/{len(stages)}] {stage.name}")
-        started = time.monotonic()
-        stage.run()
-        say(f"[{number}/{len(stages)}] {stage.name}: done in {time.monotonic() - started:.0f} s")
+    base_is_made = names[start] not in _OF_THE_RUN
+    with (
+        writing_results(config.folder, "chain"),
+        (making_base if base_is_made else reading_base)(config.base_folder, "chain"),
+    ):
+        _refuse_unfit_evaluators(config)
+        for number, stage in enumerate(stages[start:], start=start + 1):
+            say(f"[{number}/{len(stages)}] {stage.name}")
+            started = time.monotonic()
+            stage.run()
+            say(f"[{number}/{len(stages)}] {stage.name}: done in {time.monotonic() - started:.0f} s")
 
 
 def stages_of(config: RunConfig, *, overwrite: bool = False) -> list[Stage]:

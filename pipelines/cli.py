@@ -12,6 +12,7 @@ import json
 import math
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ParamSpec
@@ -110,7 +111,8 @@ def world(config: Config, overrides: Overrides = None) -> None:
     run = _load(config, overrides)
     from pipelines.world.write import write_world
 
-    write_world(run)
+    with _making(run, "world"):
+        write_world(run)
     _results(run.base_folder / "world")
 
 
@@ -120,7 +122,8 @@ def data(config: Config, overrides: Overrides = None) -> None:
     run = _load(config, overrides)
     from pipelines.data import prepare_anew
 
-    _show(prepare_anew(run).report)
+    with _making(run, "data"):
+        _show(prepare_anew(run).report)
     _results(run.base_folder / "data")
 
 
@@ -130,7 +133,8 @@ def sft(config: Config, overrides: Overrides = None) -> None:
     run = _load(config, overrides)
     from pipelines.training.sft import train_sft
 
-    _show(train_sft(run))
+    with _making(run, "sft"):
+        _show(train_sft(run))
     _results(run.base_folder / "sft")
 
 
@@ -160,7 +164,8 @@ def reward(
         missing = "held-out `evaluator`" if held_out else "reward model that is trained here"
         typer.echo(f"nothing to do: no property of this run has a {missing}")
     for name in names:
-        _show(train_reward(run, name, held_out=held_out))
+        with _making(run, "reward"):
+            _show(train_reward(run, name, held_out=held_out))
         _results(folder / name)
 
 
@@ -169,7 +174,8 @@ def _probe(run: RunConfig, names: list[str]) -> None:
     from pipelines.training.reward_model import probed_properties
 
     for name in names or probed_properties(run):
-        _show(train_probe(run, name))
+        with _making(run, "reward --probe"):
+            _show(train_probe(run, name))
         _results(run.base_folder / "reward" / name / "probe.json")
 
 
@@ -186,7 +192,8 @@ def reference(
     run = _load(config, [*(overrides or []), *extra])
     from pipelines.references.build import build_references
 
-    build_references(run)
+    with _making(run, "reference"):
+        build_references(run)
     _results(run.base_folder / "references")
 
 
@@ -259,8 +266,10 @@ def score(
     """Score any prompts and responses with the reward models and the objective of a run; resumable."""
     run, _ = _load_at(target, overrides)
     from pipelines.answers.score import score_file
+    from pipelines.run.locks import reading_base
 
-    _show(score_file(run, source, output, references=references.value))
+    with reading_base(run.base_folder, "score"):
+        _show(score_file(run, source, output, references=references.value))
     _results(output)
 
 
@@ -290,6 +299,7 @@ def best_of_k(
     """Best-of-k by the run's objective: the frontier over k, and the selected responses, ready for SFT."""
     run, _ = _load_at(target, overrides)
     from pipelines.best_of_k.choose import CachedSplits, CandidateFile, Choosing, choose
+    from pipelines.run.locks import reading_base
 
     if min_utility is not None and not math.isfinite(min_utility):
         raise AllgoodError(f"--min-utility {min_utility} is not finite; leave it out to keep every prompt")
@@ -304,7 +314,8 @@ def best_of_k(
     )
     choosing = Choosing(max_k, select_from, min_utility, row_format.value)
     folder = output or run.folder / "best_of_k"
-    choose(run, source, choosing, folder)
+    with reading_base(run.base_folder, "best-of-k"):
+        choose(run, source, choosing, folder)
     _results(folder)
 
 
@@ -399,6 +410,13 @@ def _load(path: Path, overrides: list[str] | None) -> RunConfig:
     run = load_config(path, overrides or [])
     _use_threads(run)
     return run
+
+
+def _making(run: RunConfig, what: str) -> AbstractContextManager[None]:
+    """The base folder of a run for this process alone, while a command makes a part of it."""
+    from pipelines.run.locks import making_base
+
+    return making_base(run.base_folder, what)
 
 
 def _use_threads(run: RunConfig) -> None:

@@ -11,7 +11,6 @@ import asyncio
 import json
 import shutil
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,11 +29,12 @@ from pipelines.cast.request import align_request, arm_spec
 from pipelines.config.loading import load_run, save_config
 from pipelines.config.run import RunConfig
 from pipelines.objective.guards import kl_notice
-from pipelines.output.files import atomic_path, claimed, write_json
+from pipelines.output.files import atomic_path, write_json
 from pipelines.output.hashes import copy_tokenizer
 from pipelines.output.progress import say, track
 from pipelines.output.stamp import stamped
 from pipelines.run.folder import SFT_SAMPLES, RunFolder, refuse_alignment
+from pipelines.run.locks import reading_base, writing_results
 from pipelines.run.start_policy import start_policy
 
 
@@ -58,11 +58,12 @@ def run_align(
     folder = RunFolder(config.folder)
     if not overwrite:
         refuse_alignment(folder)
-    setup = set_up(config)
-    with _alone(folder):
-        _make_room(folder)
-        save_config(config, folder.config)
-        return _run(setup, folder, cast, checkpoint=None, watch=watch)
+    with reading_base(config.base_folder, "align"):
+        setup = set_up(config)
+        with writing_results(folder.path, "align"):
+            _make_room(folder)
+            save_config(config, folder.config)
+            return _run(setup, folder, cast, checkpoint=None, watch=watch)
 
 
 def resume(run_folder: Path, cast: Actors | None = None, *, watch: Watch | None = None) -> dict[str, Any]:
@@ -76,7 +77,7 @@ def resume(run_folder: Path, cast: Actors | None = None, *, watch: Watch | None 
         CheckpointError: All checkpoints are damaged, or belong to another config or reference table.
     """
     folder, config = RunFolder(run_folder), load_run(run_folder)
-    with _alone(folder):
+    with writing_results(folder.path, "resume"), reading_base(config.base_folder, "resume"):
         checkpoint = checkpoints.latest(folder.checkpoints, say)
         if cast is None and folder.model.is_dir() and folder.summary.is_file():
             if checkpoint is not None:
@@ -91,11 +92,6 @@ def resume(run_folder: Path, cast: Actors | None = None, *, watch: Watch | None 
             checkpoints.refuse_other_run(checkpoint, setup.hashes, config)
             say(f"continuing {run_folder} after step {checkpoint.state.step}")
         return _run(setup, folder, cast, checkpoint=checkpoint, watch=watch)
-
-
-def _alone(folder: RunFolder) -> AbstractContextManager[None]:
-    """Two processes in one run folder would cut each other's log and remove each other's checkpoints."""
-    return claimed(folder.path / ".align.lock", f"another process is aligning {folder.path}; wait for it, or end it")
 
 
 def _run(

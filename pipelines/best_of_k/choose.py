@@ -29,6 +29,7 @@ from pipelines.config.run import RunConfig
 from pipelines.output.files import atomic_path, check_writable, write_json
 from pipelines.output.progress import say
 from pipelines.run.folder import RunFolder
+from pipelines.run.locks import writing_pages
 
 SUMMARY, FIGURE, SELECTED, SCORES = "summary.json", "frontier.png", "selected", "scores"
 SHOWN_KS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
@@ -105,7 +106,8 @@ def choose(
     )
     selection = select(pool, first=choosing.select_from, min_utility=choosing.min_utility)
     summary = _summary(config, source, choosing, pool, missing, found, selection)
-    _write(folder, summary, frontier_figure(found, title=f"Best of k by {_named(config)}"), selection, choosing)
+    with writing_pages(folder, "best-of-k"):
+        _write(folder, summary, frontier_figure(found, title=f"Best of k by {_named(config)}"), selection, choosing)
     for line in summary_lines(summary):
         say(line)
     return summary

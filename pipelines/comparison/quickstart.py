@@ -28,6 +28,7 @@ from pipelines.output.typed_json import as_json
 from pipelines.references.build import build_references
 from pipelines.reporting.report import write_group_report
 from pipelines.run.folder import RunFolder
+from pipelines.run.locks import making_base, writing_results
 from pipelines.run.session import ray_session
 from pipelines.training.parallel import train_rewards
 from pipelines.training.sft import train_sft
@@ -38,10 +39,15 @@ def run_quickstart(config: RunConfig) -> Comparison:
     """Run the chain of `config` and return what `summary.json` holds.
 
     Raises:
-        ConfigError: The configuration has no world (there would be no gold) or no arms.
+        ConfigError: The configuration has no world (there would be no gold) or no arms, or its folder is in use.
     """
     if config.world is None or config.comparison is None:
         raise ConfigError("quickstart needs `world` and `comparison`; see configs/quickstart.yaml")
+    with writing_results(config.folder, "quickstart"), making_base(config.base_folder, "quickstart"):
+        return _run(config)
+
+
+def _run(config: RunConfig) -> Comparison:
     started = time.monotonic()
     folder = RunFolder(config.folder)
     save_config(config, folder.config)

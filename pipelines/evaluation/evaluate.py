@@ -35,6 +35,7 @@ from pipelines.output.typed_json import as_json
 from pipelines.references.keys import temperature
 from pipelines.references.treatments import fresh_treatment
 from pipelines.run.folder import RunFolder
+from pipelines.run.locks import reading_base, writing_results
 from pipelines.run.session import ray_session
 from pipelines.run.tracking import Tracker, stage_of
 
@@ -45,13 +46,18 @@ def evaluate(config: RunConfig) -> Measurements:
     """Measure a finished run; writes `evaluation/` and the headlines into `summary.json`. Returns the measurements.
 
     Raises:
-        ConfigError: The run has no aligned model, or `evaluate.gold` is no function that knows every response; and as
-            `refuse_unfit_evaluators`.
+        ConfigError: The run has no aligned model, or `evaluate.gold` is no function that knows every response, or
+            another process is in its folder; and as `refuse_unfit_evaluators`.
         DataError: There are no test prompts.
     """
     folder = RunFolder(config.folder)
     if not folder.model.is_dir():
         raise ConfigError(f"{folder.path} holds no aligned model; finish it with `allgood align` or `allgood resume`")
+    with writing_results(folder.path, "evaluate"), reading_base(config.base_folder, "evaluate"):
+        return _evaluate(config, folder)
+
+
+def _evaluate(config: RunConfig, folder: RunFolder) -> Measurements:
     judge = http_judge(config)
     refuse_unfit_evaluators(config)
     prompts = test_prompts(config)

@@ -33,7 +33,7 @@ from pipelines.data.prompt_order import of_split
 from pipelines.evaluation.estimates import PerPrompt
 from pipelines.evaluation.measure import FloatGrid, PolicySamples
 from pipelines.objective.gold import gold_of
-from pipelines.output.files import atomic_path
+from pipelines.output.files import atomic_path, one_after_another
 from pipelines.output.progress import say, track
 from pipelines.references.build import mean_rewards, texts_of
 from pipelines.references.judge_keys import judge_keys
@@ -108,7 +108,12 @@ def draw_samples(config: RunConfig, prompts: Sequence[Prompt]) -> Drawn:
 
 
 def _sft(config: RunConfig, cast: Actors, prompts: Sequence[Prompt]) -> ScoredSamples:
-    path = RunFolder(config.base_folder).evaluation / SFT_SAMPLES
+    base = RunFolder(config.base_folder)
+    with one_after_another(base.path / ".sft_samples.lock"):  # runs on one base share them
+        return _sft_of_base(config, cast, prompts, base.evaluation / SFT_SAMPLES)
+
+
+def _sft_of_base(config: RunConfig, cast: Actors, prompts: Sequence[Prompt], path: Path) -> ScoredSamples:
     key = sft_key(config, prompts, judge_keys(config))
     if path.is_file() and key_of(path) == key:
         say(f"samples of the start policy from an earlier evaluation: {path}")

@@ -91,6 +91,17 @@ def claimed(path: Path, refusal: str) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def one_after_another(path: Path) -> Iterator[None]:
+    """Hold the lock file `path`, after whoever holds it now."""
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = path.open("w")
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def write_json(path: Path, value: object) -> None:
     """Write `value` as indented JSON, atomically."""
     with atomic_path(path) as temporary:

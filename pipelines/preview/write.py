@@ -18,6 +18,7 @@ from pipelines.preview.run import Preview, predict_grid
 from pipelines.preview.summary import COLUMNS, METRIC_NAMES, best_rows, cells, notes, setting_name, show, summary_of
 from pipelines.reporting.html import Interactive, Markup, Picture, Section, code, items, page, table
 from pipelines.run.folder import RunFolder
+from pipelines.run.locks import reading_base, writing_pages
 
 SETTINGS, SUMMARY, PAGE = "settings.parquet", "summary.json", "preview.html"
 
@@ -28,11 +29,13 @@ def preview(config: RunConfig, config_path: Path) -> dict[str, Any]:
     `config_path` is what the user gave, for the command that is shown.
 
     Raises:
-        AllgoodError: As in `predict_grid`.
+        AllgoodError: As in `predict_grid`; or the base is being made anew.
     """
-    found = predict_grid(config)
+    with reading_base(config.base_folder, "preview"):
+        found = predict_grid(config)
     summary = summary_of(found)
-    write_preview(found, summary, RunFolder(config.folder).preview)
+    with writing_pages(config.folder, "preview"):
+        write_preview(found, summary, RunFolder(config.folder).preview)
     show(summary, config, config_path, Console())
     return summary
 

@@ -14,6 +14,7 @@ from pipelines.reporting import inputs, judgements, results, training
 from pipelines.reporting.content import Content, group_content, read_summary, run_content
 from pipelines.reporting.html import Picture, Section, items, page, paragraph
 from pipelines.run.folder import RunFolder
+from pipelines.run.locks import writing_pages
 from pipelines.run.tracking import Tracker, stage_of
 
 
@@ -59,6 +60,11 @@ def sections(content: Content) -> list[Section]:
 
 
 def _write(folder: RunFolder, content: Content) -> Path:
+    with writing_pages(folder.path, "report"):
+        return _written(folder, content)
+
+
+def _written(folder: RunFolder, content: Content) -> Path:
     parts = sections(content)
     plots = {part.name: folder.plots / f"{part.name}.png" for part in _pictures(parts)}
     for picture in _pictures(parts):

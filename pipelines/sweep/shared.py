@@ -31,6 +31,7 @@ from pipelines.output.progress import say
 from pipelines.references.build import build_references
 from pipelines.references.judge_keys import GOLD, judge_keys
 from pipelines.run.folder import RunFolder
+from pipelines.run.locks import making_base, reading_base
 from pipelines.sweep.judge import scored
 from pipelines.sweep.plan import trial_folders
 from pipelines.sweep.references import lacking, with_all_references
@@ -56,10 +57,31 @@ def make_base(config: RunConfig, source: Source) -> None:
     """Make whatever the base folder lacks up to the reward models.
 
     Raises:
-        ConfigError: The folder belongs to a run with another seed, other data or other models.
+        ConfigError: The folder belongs to a run with another seed, other data or other models, or others make it or
+            read from it.
     """
     folder = RunFolder(config.base_folder)
     _refuse_another_base(config, folder)
+    is_whole = not any(_lacks(config, folder, source))
+    with (reading_base if is_whole else making_base)(folder.path, "sweep"):
+        _complete(config, folder, source)
+
+
+def _lacks(config: RunConfig, folder: RunFolder, source: Source) -> Iterator[bool]:
+    """Of every part that a base holds before its references, whether it is missing."""
+    yield config.world is not None and not folder.world.is_dir()
+    yield not folder.data.is_dir()
+    yield config.base is None and not folder.config.is_file()
+    yield config.sft is not None and not (folder.sft / "best").is_dir()
+    yield from (not (folder.reward(name) / "best").is_dir() for name in trained_properties(config))
+    yield from (not (folder.evaluator(name) / "best").is_dir() for name in _held_out(config, source))
+
+
+def _held_out(config: RunConfig, source: Source) -> list[str]:
+    return trained_properties(config, held_out=True) if source == "evaluator" else []
+
+
+def _complete(config: RunConfig, folder: RunFolder, source: Source) -> None:
     if config.world is not None and not folder.world.is_dir():
         say(f"{folder.path} has no world yet: writing it")
         write_world(config)
@@ -72,8 +94,7 @@ def make_base(config: RunConfig, source: Source) -> None:
     if any(not (folder.reward(name) / "best").is_dir() for name in trained_properties(config)):
         say(f"{folder.path} lacks reward models: training them")
         train_rewards(config)
-    held_out = trained_properties(config, held_out=True) if source == "evaluator" else []
-    if any(not (folder.evaluator(name) / "best").is_dir() for name in held_out):
+    if any(not (folder.evaluator(name) / "best").is_dir() for name in _held_out(config, source)):
         say(f"{folder.path} lacks held-out preference models: training them")
         train_rewards(config, held_out=True)
 
@@ -176,7 +197,8 @@ def make_samples(
     with _sampling(config, shared) as cast:
         if why is not None:
             say(f"building the references of all trials ({why})")
-            build_references(with_all_references(config, trials), cast)
+            with making_base(config.base_folder, "sweep"):
+                build_references(with_all_references(config, trials), cast)
         if not sft_samples.is_file():
             policy = sample_policy(config, cast, prompts, policy_version=0, is_reference=True)
             save_samples(judged_samples(config, source, cast, prompts, policy), sft_samples, key=key)

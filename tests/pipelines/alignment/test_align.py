@@ -19,9 +19,10 @@ from pipelines.cast.request import lane_request
 from pipelines.config.loading import save_config
 from pipelines.config.rl import FormulaObjective
 from pipelines.config.run import RunConfig
-from pipelines.output.files import claimed, write_json
+from pipelines.output.files import write_json
 from pipelines.references.build import build_references
 from pipelines.run.folder import SFT_SAMPLES
+from tests.pipelines.run.test_locks import other_process
 from tests.pipelines.tiny_run import (
     FAILING,
     assert_same_run,
@@ -170,11 +171,11 @@ def test_a_finished_run_that_is_resumed_stays_as_it_is(finished: RunConfig) -> N
 
 def test_a_second_process_is_kept_out_of_a_run_s_folder(folder: Path, cast: Cast) -> None:
     config = with_align(tiny_config(folder, "shared"), steps=1)
-    with claimed(config.folder / ".align.lock", "taken"):
-        with pytest.raises(ConfigError, match="another process is aligning"):
+    with other_process(config.folder / ".run.lock", "align"):
+        with pytest.raises(ConfigError, match=r"runs/shared is in use: `allgood align` runs there since .*process 12"):
             run_align(config, cast)
         save_config(config, config.folder / "config.yaml")
-        with pytest.raises(ConfigError, match="another process is aligning"):
+        with pytest.raises(ConfigError, match="before `allgood resume`"):
             resume(config.folder, cast)
     assert not (config.folder / "metrics.jsonl").exists()
 
