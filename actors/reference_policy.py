@@ -34,6 +34,10 @@ class ReferencePolicyWorker:
         self._model.requires_grad_(False)
         self._micro_batch_tokens = spec.micro_batch_tokens
 
+    def has_float32_logprobs(self) -> bool:
+        """Whether its passes run in float32."""
+        return self._model.dtype == torch.float32
+
     def logprobs(self, rollout: Rollout) -> LogProbs:
         """Log pi_0 at temperature 1 of every response token id of the rollout."""
         started = time.perf_counter()

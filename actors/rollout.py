@@ -50,6 +50,10 @@ class RolloutWorker:
         """Whether the log-probs of its rollouts are the policy's own; see `Engine.exact_logprobs`."""
         return self._engine.exact_logprobs
 
+    def has_float32_logprobs(self) -> bool:
+        """Whether its log-probs are the policy's own in float32, so that they can be compared token by token."""
+        return self._engine.exact_logprobs and _dtype(self._spec) == torch.float32
+
     def set_weights(self, notice: Weights) -> int:
         """Sample from the published version that the notice tells of; returns the version held.
 
@@ -95,11 +99,14 @@ class RolloutWorker:
 def _engine(spec: RolloutSpec, tokenizer: PreTrainedTokenizerBase) -> Engine:
     match spec.engine:
         case "torch":
-            device = resolve_device(spec.device)
-            model = load_policy(spec.model, dtype=resolve_dtype(spec.dtype, device), device=device)
+            model = load_policy(spec.model, dtype=_dtype(spec), device=resolve_device(spec.device))
             model.requires_grad_(False)
             _check_context(model.config.get_text_config().to_dict().get("max_position_embeddings"), spec)
             return TorchEngine(model, tokenizer, max_new_tokens=spec.max_new_tokens, stop=spec.stop)
+
+
+def _dtype(spec: RolloutSpec) -> torch.dtype:
+    return resolve_dtype(spec.dtype, resolve_device(spec.device))
 
 
 def _check_context(max_positions: int | None, spec: RolloutSpec) -> None:

@@ -1,8 +1,8 @@
 """Decoding one token at a time for all rows of a chunk, with a key-value cache.
 
-Prompts are padded on the left and prefilled once each, however many samples they get. Two decoders:
-`SharedPrefixDecoder` (actors/generation/shared_prefix.py) for models in which every layer attends to the whole past;
-`ExpandedDecoder` for all others, with transformers' own caches and masks.
+Prompts are padded on the left and prefilled once each, however many samples they get. `ExpandedDecoder` is here, on
+transformers' own caches and masks; `SharedPrefixDecoder` (shared_prefix.py) is faster for models in which every layer
+attends to the whole past, and `RecomputingDecoder` (recomputing.py) needs no cache. `choose_decoder` tries them.
 """
 
 from __future__ import annotations
@@ -43,7 +43,9 @@ class ExpandedDecoder:
         """See `Decoder.step`."""
         positions = self._real.sum(1, keepdim=True)
         self._real = torch.cat([self._real, self._real.new_ones(len(tokens), 1)], dim=1)
-        return last_logits(self._model, tokens[:, None], self._real, positions, self._cache)
+        # A model of recurrent layers alone has padding in its state only, and expects no mask of tokens it has read.
+        real = None if is_recurrent(self._model) else self._real
+        return last_logits(self._model, tokens[:, None], real, positions, self._cache)
 
     def keep(self, alive: Tensor) -> None:
         """See `Decoder.keep`."""
@@ -53,9 +55,12 @@ class ExpandedDecoder:
 
 
 def prefill_expanded(
-    model: PreTrainedModel, prompts: Prompts, samples_per_prompt: int
+    model: PreTrainedModel, prompts: Prompts, samples_per_prompt: int, max_new_tokens: int
 ) -> tuple[ExpandedDecoder, Tensor]:
-    """Prefill the prompts; returns the decoder of all rows (prompt-major) and the first logits, [rows, vocabulary]."""
+    """Prefill the prompts; returns the decoder of all rows (prompt-major) and the first logits, [rows, vocabulary].
+
+    The cache grows with the rows, so `max_new_tokens` reserves nothing.
+    """
     ids, real = left_padded(prompts, model.device)
     cache = DynamicCache(config=model.config)
     logits = last_logits(model, ids, real, positions_of(real), cache)
@@ -65,13 +70,19 @@ def prefill_expanded(
     return ExpandedDecoder(model, cache, real[rows]), logits[rows]
 
 
-def last_logits(model: PreTrainedModel, ids: Tensor, real: Tensor, positions: Tensor, cache: Cache) -> Tensor:
+def last_logits(model: PreTrainedModel, ids: Tensor, real: Tensor | None, positions: Tensor, cache: Cache) -> Tensor:
     """Logits after the last column of `ids`, [rows, vocabulary]; `cache` grows by the columns of `ids`."""
     position_ids = {"position_ids": positions} if takes(model, "position_ids") else {}
+    named_cache = {"cache_params" if is_recurrent(model) else "past_key_values": cache}
     logits: Tensor = model(
-        input_ids=ids, attention_mask=real, past_key_values=cache, use_cache=True, logits_to_keep=1, **position_ids
+        input_ids=ids, attention_mask=real, use_cache=True, logits_to_keep=1, **named_cache, **position_ids
     ).logits
     return logits[:, -1]
+
+
+def is_recurrent(model: PreTrainedModel) -> bool:
+    """Whether all layers are recurrent (Mamba): such models name their cache differently, and ignore the usual name."""
+    return takes(model, "cache_params")
 
 
 def takes(model: PreTrainedModel, argument: str) -> bool:

@@ -148,8 +148,13 @@ def share_prefixes(model: PreTrainedModel) -> bool:
     model.set_attn_implementation(_NAME)
     if _reads_prefix(model, num_layers=len(layers)):
         return True
-    model.set_attn_implementation("sdpa")
+    share_prefixes_no_more(model)
     return False
+
+
+def share_prefixes_no_more(model: PreTrainedModel) -> None:
+    """Undo `share_prefixes`."""
+    model.set_attn_implementation("sdpa")
 
 
 @torch.inference_mode()

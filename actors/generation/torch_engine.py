@@ -18,10 +18,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from actors.generation.decoding import Decoder, prefill_expanded
+from actors.generation.decoder_choice import choose_decoder
 from actors.generation.engine import Generation
 from actors.generation.seeds import uniforms
-from actors.generation.shared_prefix import prefill_shared, share_prefixes
 from actors.generation.stopping import StopStrings, end_tokens
 from actors.messages import FinishReason, Weights
 from actors.weights.copying import copy_weights
@@ -50,7 +49,7 @@ class TorchEngine:
         self._max_new_tokens = max_new_tokens
         self._end_tokens = end_tokens(model, tokenizer)
         self._stop = StopStrings(tokenizer, stop)
-        self._shares_prefixes = share_prefixes(model)
+        self._prefill = choose_decoder(model)
 
     def set_weights(self, weights: Weights) -> None:
         """See `Engine.set_weights`: they are copied into the model's own parameters."""
@@ -64,7 +63,7 @@ class TorchEngine:
             RoleError: The model's logits are not finite.
         """
         num_rows = len(prompts) * samples_per_prompt
-        decoder, logits = self._prefill(prompts, samples_per_prompt)
+        decoder, logits = self._prefill(self._model, prompts, samples_per_prompt, self._max_new_tokens)
         draws = uniforms(seed, num_rows, self._max_new_tokens)
         record = _Record(num_rows, self._max_new_tokens)
         rows = np.arange(num_rows)  # the row of the chunk behind each row of the decoder
@@ -81,11 +80,6 @@ class TorchEngine:
                 rows, tokens = rows[alive], tokens[kept]
             logits = decoder.step(tokens)
         return record.finish()
-
-    def _prefill(self, prompts: Sequence[Sequence[int]], samples_per_prompt: int) -> tuple[Decoder, Tensor]:
-        if self._shares_prefixes:
-            return prefill_shared(self._model, prompts, samples_per_prompt, self._max_new_tokens)
-        return prefill_expanded(self._model, prompts, samples_per_prompt)
 
     def _mark_ended(self, record: _Record, rows: NDArray[np.intp], position: int) -> NDArray[np.bool_]:
         """Note which rows end at `position`; returns which of `rows` go on. Rows that ended earlier stay ended."""

@@ -68,7 +68,9 @@ def response_logprobs(
     first = int(prompt_lengths.min()) - 1  # logits before this position belong to prompts only
 
     def distribution(of: PreTrainedModel) -> Tensor:  # [tokens of all responses, vocabulary], in float32
-        logits = of(input_ids=ids[:, :-1], use_cache=False, logits_to_keep=ids.shape[1] - 1 - first).logits
+        kept = ids.shape[1] - 1 - first
+        # Models without that argument may swallow it, and give the logits of all positions.
+        logits = of(input_ids=ids[:, :-1], use_cache=False, logits_to_keep=kept).logits[:, -kept:]
         chosen: Tensor = logits[rows, starts - 1 - first]
         return chosen.float().log_softmax(-1)
 

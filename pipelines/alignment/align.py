@@ -135,6 +135,7 @@ class _Arm:
             await lane.start(arm_spec(config))
         else:
             await lane.load(checkpoint.learner.absolute(), state.policy_version)
+        plan = setup.plan(has_float32_logprobs=await lane.has_float32_logprobs())
         with track(f"aligning {config.name}", config.align.steps - state.step) as bar:
 
             def observe(step: Step) -> None:
@@ -143,7 +144,7 @@ class _Arm:
                     self.watch.observe(step)
                 bar.advance(status=f"KL {step.metrics['kl_k1_sum']:.2f} utility {step.metrics['utility.mean']:.2f}")
 
-            state = await align(setup.plan(), self._roles(lane), state, observe)
+            state = await align(plan, self._roles(lane), state, observe)
         await self._export(lane, state)
         return state
 

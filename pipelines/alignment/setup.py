@@ -23,7 +23,7 @@ from pipelines.config.run import RunConfig
 from pipelines.data import Prompt, load_prepared
 from pipelines.data.prompt_order import run_prompts, step_prompts
 from pipelines.objective.gold import Gold, gold_of
-from pipelines.objective.guards import refuse_unfit_rewards
+from pipelines.objective.guards import refuse_other_sampler, refuse_unfit_rewards
 from pipelines.output.hashes import sha256_of
 from pipelines.references.table import MANIFEST
 from pipelines.references.treatments import all_good_of, run_table
@@ -50,13 +50,13 @@ class Setup:
         """What this run makes of each property's rewards."""
         return {name: replace(treatment, key=key) for name, treatment in self.all_good.properties.items()}
 
-    def plan(self) -> Plan:
-        """The run as pure functions of the state."""
+    def plan(self, *, has_float32_logprobs: bool) -> Plan:
+        """The run as pure functions of the state; how log-probs are compared in the first step depends on precision."""
         align, objective = self.config.align, self.config.objective
         return Plan(
             num_steps=align.steps,
             chunks=self.chunks,
-            assemble=self.assemble,
+            assemble=partial(self.assemble, has_float32_logprobs=has_float32_logprobs),
             control_kl=partial(advance, self.config.kl),
             evaluate_every=align.evaluate_every,
             commit_every=align.checkpoint_every,
@@ -64,14 +64,15 @@ class Setup:
             price=partial(advance_multipliers, objective),
         )
 
-    def assemble(self, experience: Sequence[Experience], state: State) -> Assembled:
-        """The batch of a step. The first step also looks at what the scorers give: a run may have no other chance.
+    def assemble(self, experience: Sequence[Experience], state: State, *, has_float32_logprobs: bool) -> Assembled:
+        """The batch of a step. The first step also looks at what the actors give: a run may have no other chance.
 
         Raises:
-            RoleError: Rewards do not fit their transform.
+            RoleError: Rewards do not fit their transform, or what samples is not the policy.
             TrainingError: Nothing to learn from.
         """
         if state.step == 0:
+            refuse_other_sampler(experience, in_float32=has_float32_logprobs)
             refuse_unfit_rewards(self.config.properties, rewards_of(experience))
         rule = assemble_normalised if isinstance(self.config.objective, NormaliseThenSumObjective) else assemble
         return rule(experience, state, all_good=self.all_good, max_nan_share=self.config.align.max_nan_share)

@@ -56,6 +56,14 @@ class Lane:
         is_exact = await self._rollouts.call_first(lambda actor: actor.has_exact_logprobs, phase="ask for its engine")
         return replace(self.crew(), reference=_own_logprobs) if is_exact else self.crew()
 
+    async def has_float32_logprobs(self) -> bool:
+        """Whether log-probs of rollout and reference actors are exact in float32, and so comparable by token."""
+        answers = await gather(
+            pool.call_first(lambda actor: actor.has_float32_logprobs, phase="ask for its precision")
+            for pool in (self._rollouts, self._references)
+        )
+        return all(answers)
+
     async def treat(self, treatments: Mapping[str, Treatment]) -> None:
         """Tell every replica of each scorer what this lane makes of its rewards, also one that starts anew later."""
         for name, treatment in treatments.items():

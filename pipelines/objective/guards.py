@@ -4,13 +4,13 @@ not fit their transform as soon as the first are there.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 
 from actors.learning.specs import Ppo
-from actors.messages import FloatRow, Scores
+from actors.messages import Experience, FloatRow, Scores
 from allgood.errors import RoleError, TrainingError
 from allgood.guards import refuse_default_rewards, refuse_squashed_rewards
 from allgood.kl import choice
@@ -18,6 +18,11 @@ from pipelines.config.objectives import LagrangianObjective
 from pipelines.config.properties import FunctionProperty, Property
 from pipelines.config.rl import FixedController
 from pipelines.config.run import RunConfig
+
+# How far apart a token's log-probs may be when sampler and reference policy are the same model, in nats. float32 rounds
+# to about 1e-5. Half precision and other kernels give 0.01 to 0.05 on the mean; another policy, some tenths and more.
+LARGEST_IN_FLOAT32 = 1e-3
+MEAN_OTHERWISE = 0.1
 
 
 def kl_notice(config: RunConfig) -> str | None:
@@ -43,6 +48,33 @@ def tilt_notice(config: RunConfig) -> str | None:
     if not isinstance(config.kl.controller, FixedController):
         return f"kl.controller.kind {config.kl.controller.kind} moves kl.coefficient during training"
     return kl_notice(config)
+
+
+def refuse_other_sampler(experience: Sequence[Experience], *, in_float32: bool) -> None:
+    """Refuse rollouts of version 0 whose log-probs are not the reference policy's, as both are the same policy.
+
+    Args:
+        experience: The chunks of a run's first step.
+        in_float32: Whether both are exact in float32. Then every token must agree; else the mean over tokens.
+
+    Raises:
+        RoleError: They differ by more than LARGEST_IN_FLOAT32, or by MEAN_OTHERWISE on the mean.
+    """
+    sampled = np.concatenate([row for chunk in experience for row in chunk.rollout.logprobs])
+    reference = np.concatenate([row for chunk in experience for row in chunk.reference.rows])
+    differences = np.abs(sampled - reference)
+    measure, found, bound = (
+        ("the largest difference", differences.max(), LARGEST_IN_FLOAT32)
+        if in_float32
+        else ("the mean difference", differences.mean(), MEAN_OTHERWISE)
+    )
+    if not found <= bound:  # NaN is refused too
+        raise RoleError(
+            f"what samples is not the policy: before any update the rollouts' tokens have a mean log-prob of "
+            f"{sampled.mean():.4g}, but {reference.mean():.4g} under the reference policy, the same weights "
+            f"({measure} of a token is {found:.2g} nats, {bound:g} is allowed); use a model of another "
+            "architecture, and report this one"
+        )
 
 
 def refuse_unfit_rewards(properties: Mapping[str, Property], rewards: Mapping[str, FloatRow]) -> None:

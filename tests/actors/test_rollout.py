@@ -64,6 +64,10 @@ def test_new_weights_give_the_samples_of_a_worker_that_loaded_them(spec, tmp_pat
 def test_our_engine_is_the_default_and_reports_the_policys_own_logprobs(spec):
     assert spec.engine == "torch"
     assert RolloutWorker(spec).has_exact_logprobs()
+    assert RolloutWorker(spec).has_float32_logprobs()
+    half = RolloutWorker(rollout_spec(**vars(spec) | {"dtype": "bfloat16"}))
+    assert half.has_exact_logprobs()
+    assert not half.has_float32_logprobs()
 
 
 def test_a_long_prompt_is_cut_and_counted(spec):

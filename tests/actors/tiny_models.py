@@ -11,14 +11,18 @@ from transformers import (
     AutoModelForSequenceClassification,
     BertConfig,
     DeepseekV2Config,
+    DiffLlamaConfig,
     GPT2Config,
     JambaConfig,
     LlamaConfig,
+    Mamba2Config,
+    MambaConfig,
     MistralConfig,
     PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
     Qwen2Config,
+    RwkvConfig,
 )
 
 TEXTS = [
@@ -75,6 +79,18 @@ def config(architecture: str, *, vocab_size: int = 320, **changes: object) -> Pr
             | {"qk_nope_head_dim": 8, "v_head_dim": 8, "first_k_dense_replace": 2}
             | changes
         ),
+        # attention whose heads are subtracted from each other afterwards
+        "diffllama": lambda: DiffLlamaConfig(**llama_like | changes),
+        # recurrent layers alone; a chunk is shorter than the rows of a test
+        "mamba": lambda: MambaConfig(**shared | {"hidden_size": 32, "num_hidden_layers": 2, "state_size": 8} | changes),
+        "mamba2": lambda: Mamba2Config(
+            **shared
+            | {"hidden_size": 64, "num_heads": 8, "head_dim": 16, "n_groups": 1, "state_size": 16}
+            | {"num_hidden_layers": 2, "chunk_size": 8}
+            | changes
+        ),
+        # a state of its own that is no cache of transformers
+        "rwkv": lambda: RwkvConfig(**shared | {"hidden_size": 32, "num_hidden_layers": 2} | changes),
         "bert": lambda: BertConfig(**llama_like | changes),
     }
     return makers[architecture]()

@@ -11,13 +11,17 @@ from scipy import stats
 from actors.generation import torch_engine as engine_module
 from actors.generation.shared_prefix import share_prefixes
 from actors.generation.torch_engine import TorchEngine
+from actors.weights.snapshot import snapshot
 from allgood.errors import RoleError
 from tests.actors import tiny_models
 
 PROMPTS = [[1, 5, 9, 30], [1, 44], [1, 7, 8, 200, 17, 91, 12]]
 
 
-@pytest.mark.parametrize("architecture", ["llama", "qwen2", "gpt2", "mistral", "jamba", "deepseek"])
+@pytest.mark.parametrize(
+    "architecture",
+    ["llama", "qwen2", "gpt2", "mistral", "jamba", "deepseek", "diffllama", "mamba", "mamba2", "rwkv"],
+)
 def test_logprobs_and_entropies_agree_with_a_full_forward_pass(architecture):
     plain = tiny_models.policy(architecture)
     engine = TorchEngine(tiny_models.policy(architecture), tiny_models.tokenizer(), max_new_tokens=12)
@@ -135,7 +139,10 @@ def test_weights_that_are_not_finite_are_refused():
     model = tiny_models.policy()
     with torch.no_grad():
         model.lm_head.weight[:, 0] = float("nan")
-    engine = TorchEngine(model, tiny_models.tokenizer(), max_new_tokens=4)
+    with pytest.raises(RoleError, match="not finite"):
+        TorchEngine(model, tiny_models.tokenizer(), max_new_tokens=4)
+    engine = TorchEngine(tiny_models.policy(), tiny_models.tokenizer(), max_new_tokens=4)
+    engine.set_weights(snapshot(model, policy_version=1, dtype=torch.float32))
     with pytest.raises(RoleError, match="not finite"):
         engine.generate(PROMPTS, 2, seed=0)
 

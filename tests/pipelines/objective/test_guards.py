@@ -8,14 +8,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from actors.messages import Scores
+from actors.messages import Chunk, Experience, LogProbs, Rollout, Scores
 from allgood.errors import ConfigError, RoleError, TrainingError
 from allgood.views import PropertyView
 from pipelines.alignment.align import run_align
 from pipelines.config.contradictions import refuse_destructive
 from pipelines.config.properties import FunctionProperty, ModelProperty
 from pipelines.config.run import RunConfig
-from pipelines.objective.guards import kl_notice, refuse_too_many_failures, refuse_unfit_rewards, tilt_notice
+from pipelines.objective.guards import (
+    kl_notice,
+    refuse_other_sampler,
+    refuse_too_many_failures,
+    refuse_unfit_rewards,
+    tilt_notice,
+)
 from tests.pipelines.tiny_run import tiny_config
 
 
@@ -144,3 +150,25 @@ def test_more_failures_than_allowed_end_the_run_and_name_the_property() -> None:
     found["b"] = scores([np.nan, np.nan] + [0.0] * 8)
     with pytest.raises(TrainingError, match=r"step 3: 20% of the scores of property b are NaN"):
         refuse_too_many_failures(found, max_nan_share=0.10, step=3)
+
+
+def experience(sampled: list[float], reference: list[float]) -> list[Experience]:
+    tokens, row = (np.int32([7] * len(sampled)),), np.float32(sampled)
+    chunk = Chunk(0, 0, 1, 0, ("tea",), ("... Assistant:",), samples_per_prompt=1)
+    rollout = Rollout(chunk, tokens, tokens, (row,), (row,), ("Yes",), ("eos",), 0, 0.0)
+    return [Experience(rollout, {}, LogProbs((np.float32(reference),), 0.0))]
+
+
+def test_in_float32_every_token_of_the_first_step_has_the_log_prob_of_the_reference_policy() -> None:
+    refuse_other_sampler(experience([-1.0, -2.0], [-1.0005, -2.0]), in_float32=True)
+    with pytest.raises(RoleError, match=r"mean log-prob of -1\.5, but -1\.501.*0\.0020? nats, 0\.001 is allowed"):
+        refuse_other_sampler(experience([-1.0, -2.0], [-1.002, -2.0]), in_float32=True)
+    with pytest.raises(RoleError, match="nan"):
+        refuse_other_sampler(experience([-1.0, -2.0], [np.nan, -2.0]), in_float32=True)
+
+
+def test_otherwise_log_probs_of_the_first_step_agree_on_the_mean() -> None:
+    # |differences| are 0.15 and 0.03: 0.09 on the mean, though one token is further off
+    refuse_other_sampler(experience([-1.0, -2.0], [-1.15, -1.97]), in_float32=False)
+    with pytest.raises(RoleError, match=r"not the policy.*mean difference of a token is 0\.4 nats, 0\.1 is"):
+        refuse_other_sampler(experience([-1.0, -2.0], [-1.5, -1.7]), in_float32=False)
