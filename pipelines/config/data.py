@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from pipelines.config.base import StrictModel
 
@@ -14,14 +14,62 @@ BARS = {"helpful": 0.0, "harmless": 0.0}
 class DataSource(StrictModel):
     """A dataset: a local .jsonl, .jsonl.gz or .parquet file, or a dataset on the Hugging Face hub."""
 
+    fields_of_a_row: ClassVar[tuple[str, ...]] = ()
+    """Our names of what is read of a row; empty: everything, under the dataset's own names."""
+
     path: str = Field(description="file, or name on the hub")
     hub_split: str = Field("train", description="split to read when `path` names a hub dataset")
     hub_subset: str | None = Field(None, description="configuration (or data_dir) when `path` names a hub dataset")
+    limit: int | None = Field(None, ge=1, description="read at most this many rows")
+    columns: dict[str, str] = Field(
+        {}, description="our names of a row's fields to the columns of this dataset, such as {prompt: instruction}"
+    )
+
+    @property
+    def wanted(self) -> dict[str, str]:
+        """Our names of what is read of a row, and the dataset's names. `system` is read only where `columns` has it."""
+        own = [name for name in self.fields_of_a_row if name != "system"]
+        return {name: name for name in own} | self.columns
+
+    @field_validator("columns")
+    @classmethod
+    def _names_are_ours(cls, columns: dict[str, str]) -> dict[str, str]:
+        unknown = [name for name in columns if name not in cls.fields_of_a_row]
+        if unknown:
+            raise ValueError(
+                f"{unknown[0]!r} is no field of these rows; left of the colon stands one of "
+                f"{', '.join(cls.fields_of_a_row)}, right of it the dataset's column"
+            )
+        return columns
+
+
+class PromptSource(DataSource):
+    """Prompts: rows with `prompt`, as text or as a list of messages; `split` is optional."""
+
+    fields_of_a_row: ClassVar[tuple[str, ...]] = ("prompt", "system", "split")
+
+    format: Literal["auto", "hh", "strings", "messages"] = Field(
+        "auto",
+        description="of `prompt`. hh: Human:/Assistant: text; strings: what the user says; messages: a list; "
+        "auto: told apart row by row",
+    )
+
+
+class DemonstrationSource(PromptSource):
+    """Rows with `prompt` and `response`, for SFT; `split` is optional."""
+
+    fields_of_a_row = ("prompt", "response", "system", "split")
+
+
+class PairSource(DataSource):
+    """Preference pairs of a property: rows with `chosen` and `rejected`."""
+
+    fields_of_a_row = ("prompt", "chosen", "rejected", "margin", "system", "split")
+
     format: Literal["auto", "hh", "strings", "messages"] = Field(
         "auto",
         description="hh: chosen/rejected as Human:/Assistant: text; strings: prompt/chosen/rejected; messages: lists",
     )
-    limit: int | None = Field(None, ge=1, description="read at most this many rows")
 
 
 class SplitConfig(StrictModel):
@@ -42,16 +90,20 @@ class SplitConfig(StrictModel):
 class DataConfig(StrictModel):
     """All text of a run."""
 
-    pairs: dict[str, DataSource] = Field(default_factory=dict, description="preference pairs, one entry per property")
-    demonstrations: DataSource | None = Field(
+    pairs: dict[str, PairSource] = Field(default_factory=dict, description="preference pairs, one entry per property")
+    demonstrations: DemonstrationSource | None = Field(
         None, description="prompt/response rows for SFT; absent: chosen responses"
     )
     demonstrations_from: list[str] = Field(
         default_factory=list,
         description="without `demonstrations`: SFT on the chosen responses of these `pairs` entries",
     )
+    prompts: PromptSource | None = Field(
+        None, description="prompts to align on, instead of those of the pairs (alongside those of `prompts_from`)"
+    )
     prompts_from: list[str] = Field(
-        default_factory=list, description="`pairs` entries whose prompts are aligned; empty means all"
+        default_factory=list,
+        description="`pairs` entries whose prompts are aligned; empty means all, or with `prompts` none",
     )
     splits: SplitConfig = SplitConfig()
 

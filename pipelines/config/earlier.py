@@ -20,7 +20,13 @@ MOVED = {
     "align.deadline_s": "placement.deadline_s",
 }
 # Dotted keys that the first form does not have; `*` stands for every name that the user chooses.
-LATER = ("sampling.engine", "properties.*.evaluator.model")
+LATER = (
+    "sampling.engine",
+    "properties.*.evaluator.model",
+    "data.prompts",
+    "data.pairs.*.columns",
+    "data.demonstrations.columns",
+)
 
 # Every stored configuration has these, since all defaults are written out; no run file gives them all.
 _ALWAYS_STORED = frozenset(

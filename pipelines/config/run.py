@@ -111,31 +111,32 @@ class RunConfig(StrictModel):
             )
 
     @model_validator(mode="after")
-    def _trained_models_have_pairs(self) -> RunConfig:
-        known = list(BARS if self.world is not None else self.data.pairs)
-        where = "the embedded world" if self.world is not None else "`data.pairs`"
-        if self.base is not None or not known:  # pairs of a `base` lie there, whatever this run's own settings say
-            return self
-        for name, setting in self.properties.items():
-            is_trained = isinstance(setting, ModelProperty) and (setting.model is None or setting.trains_evaluator)
-            if is_trained and name not in known:
-                raise ValueError(
-                    f"properties.{name} trains a reward model or evaluator, but {where} has pairs for "
-                    f"{', '.join(known)} only; give `data.pairs.{name}`, or name a finished `model`, with no "
-                    "`evaluator` or a finished one"
-                )
-        return self
-
-    @model_validator(mode="after")
     def _text_comes_from_somewhere(self) -> RunConfig:
-        if self.world is None and not self.data.pairs:
+        if self.world is None and not self.data.pairs and self.data.prompts is None:
             raise ValueError(
-                "no text: give `world` (the embedded world) or `data.pairs` (preference pairs per property)"
+                "no text: give `world` (the embedded world), `data.prompts` (prompts to align on) or `data.pairs` "
+                "(preference pairs per property)"
             )
-        sources = ("pairs", "demonstrations", "demonstrations_from", "prompts_from")
+        sources = ("pairs", "demonstrations", "demonstrations_from", "prompts", "prompts_from")
         given = [f"data.{key}" for key in sources if getattr(self.data, key)]
         if self.world is not None and given:
             raise ValueError(
                 f"the embedded world brings its own text, and {given[0]} would not be read; leave out one of the two"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _trained_models_have_pairs(self) -> RunConfig:
+        known = list(BARS if self.world is not None else self.data.pairs)
+        where = "the embedded world" if self.world is not None else "`data.pairs`"
+        if self.base is not None:  # its pairs lie there, whatever this run's own settings say
+            return self
+        has = f"has pairs for {', '.join(known)} only" if known else "is empty"
+        for name, setting in self.properties.items():
+            is_trained = isinstance(setting, ModelProperty) and (setting.model is None or setting.trains_evaluator)
+            if is_trained and name not in known:
+                raise ValueError(
+                    f"properties.{name} trains a reward model or evaluator, but {where} {has}; "
+                    f"give `data.pairs.{name}`, or name a finished `model`, with no `evaluator` or a finished one"
+                )
         return self

@@ -1,23 +1,35 @@
 """Rows to preference pairs and demonstrations, from the three formats that preference data come in.
 
 hh: `chosen` and `rejected` are whole conversations as `Human:`/`Assistant:` text. strings: `prompt`, `chosen` and
-`rejected` (a prompt without labels is what the human says). messages: lists of {role, content}; `chosen` and `rejected`
-continue `prompt`, or are whole conversations. Rows may carry a `margin` (float) and a `split`.
+`rejected` (a prompt without labels is what the human says). messages: `chosen` and `rejected` are lists of
+{role, content}, or one of them; they continue `prompt`, or are whole conversations. What then only `prompt` says, such
+as a system turn, stands before them. Rows may carry a `margin` (float) and a `split`.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
-from allgood.conversations import Role, Turn, as_content, as_prompt, parse
+from allgood.conversations import as_content, as_prompt
 from allgood.errors import DataError
 from pipelines.data.prepared import SPLITS, Split
 from pipelines.data.sources import Row
+from pipelines.data.turns import (
+    PromptFormat,
+    Turns,
+    answer_turns,
+    field_of,
+    is_labelled,
+    labelled,
+    messages,
+    prompt_turns,
+    system_turns,
+)
 
 Format = Literal["hh", "strings", "messages"]
-_ROLES: dict[str, Role] = {"user": "human", "human": "human", "assistant": "assistant", "system": "system"}
 
 
 @dataclass(frozen=True)
@@ -45,9 +57,9 @@ class RawDemonstration:
 def detect_format(row: Row) -> Format:
     """The format of a source, from its first row."""
     chosen = row.values.get("chosen")
-    if isinstance(chosen, list):
+    if isinstance(chosen, list | Mapping):
         return "messages"
-    if isinstance(chosen, str) and chosen.lstrip().startswith(("Human:", "System:")):
+    if isinstance(chosen, str) and is_labelled(chosen):
         return "hh"
     return "strings" if "prompt" in row.values else "hh"
 
@@ -61,94 +73,87 @@ def read_pair(row: Row, form: Format) -> RawPair:
     (prompt, chosen), (rejected_prompt, rejected) = (
         _conversation(row, field, form) for field in ("chosen", "rejected")
     )
-    return RawPair(row.place, prompt, rejected_prompt, chosen, rejected, _margin(row), _split(row))
+    return RawPair(row.place, prompt, rejected_prompt, chosen, rejected, _margin(row), read_split(row))
 
 
-def read_demonstration(row: Row) -> RawDemonstration:
-    """Prompt and response of a row with `prompt` and `response` (texts, or the prompt as a list of messages)."""
-    return RawDemonstration(read_prompt(row), as_content(_field(row, "response", str)), _split(row))
+def read_demonstration(row: Row, form: PromptFormat = "auto") -> RawDemonstration:
+    """Prompt and response of a row with `prompt` and `response`; the response may be a whole conversation."""
+    prompt, response = _answered(row, "response", answer_turns(row, "response"), form)
+    return RawDemonstration(prompt, response, read_split(row))
 
 
-def read_prompt(row: Row) -> str:
+def read_prompt(row: Row, form: PromptFormat = "auto") -> str:
     """The prompt of a row with `prompt`."""
-    return as_prompt(_prompt_turns(row))
+    return as_prompt(prompt_turns(row, form))
 
 
 def read_split(row: Row) -> Split | None:
     """The split that a row asks for, if any."""
-    return _split(row)
+    value = row.values.get("split")
+    if value is None:
+        return None
+    if value not in SPLITS:
+        raise DataError(f"{row.place}: `split` is {value!r:.40}; allowed: {', '.join(SPLITS)}")
+    return cast(Split, value)
 
 
 def _conversation(row: Row, field: str, form: Format) -> tuple[str, str]:
     """Prompt and response of `chosen` or `rejected`."""
     if form == "strings":
-        return as_prompt(_prompt_turns(row)), as_content(_field(row, field, str))
+        return as_prompt(prompt_turns(row)), as_content(field_of(row, field, str))
     if form == "hh":
-        turns = _parse(row, field, _field(row, field, str))
-    else:
-        turns = _messages(row, field)
-        if turns[0].role == "assistant":  # it continues the prompt
-            turns = (*_prompt_turns(row), *turns)
+        turns = labelled(row, field)
+        if len(turns) == 1 and turns[0].role == "assistant":
+            raise DataError(f"{row.place}: `{field}` has no turn before the assistant's")
+        return _answered(row, field, turns, "auto")
+    is_message = isinstance(row.values.get(field), Mapping)
+    return _answered(row, field, answer_turns(row, field) if is_message else messages(row, field), "auto")
+
+
+def _answered(row: Row, field: str, turns: Turns, form: PromptFormat) -> tuple[str, str]:
+    """Prompt and response of turns that continue the row's prompt, or are a conversation of their own."""
     if turns[-1].role != "assistant":
         raise DataError(f"{row.place}: `{field}` does not end in an assistant turn")
-    if len(turns) == 1:
-        raise DataError(f"{row.place}: `{field}` has no turn before the assistant's")
-    return as_prompt(turns[:-1]), turns[-1].content
-
-
-def _prompt_turns(row: Row) -> tuple[Turn, ...]:
-    value = row.values.get("prompt")
-    if isinstance(value, list):
-        turns = _messages(row, "prompt")
+    if turns[0].role == "assistant":
+        asked = (*prompt_turns(row, form), *turns[:-1])
     else:
-        text = _field(row, "prompt", str)
-        labelled = text.lstrip().startswith(("Human:", "System:"))
-        turns = _parse(row, "prompt", text) if labelled else (Turn("human", as_content(text)),)
-        if turns[-1] == Turn("assistant", ""):
-            turns = turns[:-1]
-    if not any(turn.content for turn in turns):
-        raise DataError(f"{row.place}: `prompt` is empty")
-    if turns[-1].role == "assistant":
-        raise DataError(f"{row.place}: `prompt` ends in an assistant turn, so there is nothing to answer")
-    return turns
+        asked = _with_prompt(row, field, turns[:-1])
+    return as_prompt(asked), turns[-1].content
 
 
-def _messages(row: Row, field: str) -> tuple[Turn, ...]:
-    messages = _field(row, field, list)
-    if not messages:
-        raise DataError(f"{row.place}: `{field}` is an empty list of messages")
-    return tuple(_message(row, field, message) for message in messages)
+def _with_prompt(row: Row, field: str, asked: Turns) -> Turns:
+    """The turns before the answer in a whole conversation, with what only the row's `prompt` says before them."""
+    stated = _stated(row)
+    if stated[len(stated) - len(asked) :] == asked:
+        return stated
+    own, said = _systems(asked), _without_systems(asked)
+    if not _contains(said, _without_systems(stated)):
+        raise DataError(f"{row.place}: `prompt` and `{field}` hold different conversations; give one of the two")
+    systems = _systems(stated)
+    if own and systems and own != systems:
+        raise DataError(f"{row.place}: `{field}` and the row's prompt have different system turns; give one of the two")
+    return asked if own else (*systems, *asked)
 
 
-def _message(row: Row, field: str, message: object) -> Turn:
-    if not isinstance(message, dict) or not isinstance(message.get("content"), str):
-        raise DataError(
-            f"{row.place}: each message of `{field}` must be {{role, content}}, both text, not {str(message)[:80]}"
-        )
-    role = message.get("role")
-    if role not in _ROLES:
-        raise DataError(f"{row.place}: `{field}` has the role {role!r}; allowed: {', '.join(_ROLES)}")
-    return Turn(_ROLES[role], as_content(message["content"]))
+def _stated(row: Row) -> Turns:
+    """What a row with whole conversations says of their beginning elsewhere. Unlabelled text may be of any turn."""
+    value = row.values.get("prompt")
+    if isinstance(value, list) or (isinstance(value, str) and is_labelled(value)):
+        return prompt_turns(row)
+    return system_turns(row)
 
 
-def _parse(row: Row, field: str, text: str) -> tuple[Turn, ...]:
-    try:
-        return parse(text)
-    except ValueError as error:
-        raise DataError(f"{row.place}: `{field}`: {error}") from error
+def _systems(turns: Turns) -> Turns:
+    return tuple(turn for turn in turns if turn.role == "system")
 
 
-def _field(row: Row, name: str, kind: type[Any]) -> Any:
-    value = row.values.get(name)
-    words: dict[type[Any], str] = {str: "text", list: "a list of messages"}
-    if value is None and name in row.values:
-        raise DataError(f"{row.place}: `{name}` is missing: it is null, and must be {words[kind]}")
-    if value is None:
-        present = ", ".join(f"`{key}`" for key in row.values) or "nothing"
-        raise DataError(f"{row.place}: `{name}` is missing; the row has {present}")
-    if not isinstance(value, kind):
-        raise DataError(f"{row.place}: `{name}` must be {words[kind]}, not {type(value).__name__}")
-    return value
+def _without_systems(turns: Turns) -> Turns:
+    return tuple(turn for turn in turns if turn.role != "system")
+
+
+def _contains(turns: Turns, part: Turns) -> bool:
+    """Whether `part` stands in `turns`, all of it in a row."""
+    return any(turns[start : start + len(part)] == part for start in range(len(turns) - len(part) + 1))
 
 
 def _margin(row: Row) -> float | None:
@@ -158,12 +163,3 @@ def _margin(row: Row) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise DataError(f"{row.place}: `margin` must be a finite number, not {value!r:.40}")
     return float(value)
-
-
-def _split(row: Row) -> Split | None:
-    value = row.values.get("split")
-    if value is None:
-        return None
-    if value not in SPLITS:
-        raise DataError(f"{row.place}: `split` is {value!r:.40}; allowed: {', '.join(SPLITS)}")
-    return cast(Split, value)

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from allgood.errors import ConfigError, DataError
-from pipelines.config.data import DataSource
+from pipelines.config.data import DataSource, DemonstrationSource, PairSource, PromptSource
 from pipelines.config.run import RunConfig
-from pipelines.data.formats import RawDemonstration, read_demonstration, read_prompt, read_split
-from pipelines.data.prepared import Split
+from pipelines.data.formats import RawDemonstration, read_demonstration
 from pipelines.data.sources import read_rows
 from pipelines.run.folder import RunFolder
 
@@ -18,13 +17,13 @@ from pipelines.run.folder import RunFolder
 class Inputs:
     """The sources of a run. Without `demonstrations`, chosen responses of `demonstrations_from` are imitated.
 
-    `prompts` is a file of prompts to align on; without it these are the prompts of the pairs in `prompts_from`.
+    Prompts to align on are those of `prompts`, and those of the pairs in `prompts_from`.
     """
 
-    pairs: dict[str, DataSource]
-    demonstrations: DataSource | None
+    pairs: dict[str, PairSource]
+    demonstrations: DemonstrationSource | None
     demonstrations_from: tuple[str, ...]
-    prompts: DataSource | None
+    prompts: PromptSource | None
     prompts_from: tuple[str, ...]
 
     def sources(self) -> dict[str, DataSource]:
@@ -48,29 +47,27 @@ def data_inputs(config: RunConfig) -> Inputs:
     for key, names in (("demonstrations_from", data.demonstrations_from), ("prompts_from", data.prompts_from)):
         unknown = [name for name in names if name not in data.pairs]
         if unknown:
-            raise ConfigError(f"`data.{key}` names {unknown[0]!r}; `data.pairs` has {', '.join(data.pairs)}")
-    if data.demonstrations is None and not data.demonstrations_from:
+            has = f"has {', '.join(data.pairs)}" if data.pairs else "is empty"
+            raise ConfigError(f"`data.{key}` names {unknown[0]!r}; `data.pairs` {has}")
+    if config.sft is not None and data.demonstrations is None and not data.demonstrations_from:
+        others = ", ".join(data.pairs)
         raise ConfigError(
-            "nothing says what SFT imitates: give `data.demonstrations` (prompt/response rows) or "
-            f"`data.demonstrations_from` (chosen responses of some of: {', '.join(data.pairs)})"
+            "nothing says what SFT imitates: give `data.demonstrations` (prompt/response rows)"
+            + (f" or `data.demonstrations_from` (chosen responses of some of: {others})" if others else "")
+            + ", or `sft: null` to start from `policy.model` as it is"
         )
     return Inputs(
         pairs=dict(data.pairs),
         demonstrations=data.demonstrations,
         demonstrations_from=() if data.demonstrations else tuple(data.demonstrations_from),
-        prompts=None,
-        prompts_from=tuple(data.prompts_from or data.pairs),
+        prompts=data.prompts,
+        prompts_from=tuple(data.prompts_from or (data.pairs if data.prompts is None else ())),
     )
 
 
-def read_demonstrations(source: DataSource) -> list[RawDemonstration]:
+def read_demonstrations(source: DemonstrationSource) -> list[RawDemonstration]:
     """The prompt/response rows of a source."""
-    return [read_demonstration(row) for row in read_rows(source)]
-
-
-def read_prompts(source: DataSource) -> list[tuple[str, Split | None]]:
-    """The prompts of a source, with the splits that it gives."""
-    return [(read_prompt(row), read_split(row)) for row in read_rows(source)]
+    return [read_demonstration(row, source.format) for row in read_rows(source)]
 
 
 def _world_inputs(folder: Path) -> Inputs:
@@ -81,9 +78,9 @@ def _world_inputs(folder: Path) -> Inputs:
             f"the embedded world is missing from {folder}; run `allgood world` with this configuration first"
         )
     return Inputs(
-        pairs={name: DataSource(path=str(path), format="hh") for name, path in pairs.items()},
-        demonstrations=DataSource(path=str(demonstrations)),
+        pairs={name: PairSource(path=str(path), format="hh") for name, path in pairs.items()},
+        demonstrations=DemonstrationSource(path=str(demonstrations)),
         demonstrations_from=(),
-        prompts=DataSource(path=str(prompts)),
+        prompts=PromptSource(path=str(prompts)),
         prompts_from=(),
     )

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from allgood.errors import DataError
-from pipelines.config.data import DataSource
+from pipelines.config.data import PairSource
 from pipelines.data.formats import RawPair, detect_format, read_pair
 from pipelines.data.prepared import Report
 from pipelines.data.sources import read_rows
@@ -15,7 +15,7 @@ MAX_EQUAL_SHARE = 0.01
 """More pairs than this share with chosen == rejected mean that the file is not what it seems."""
 
 
-def read_pairs(source: DataSource) -> tuple[list[RawPair], Report]:
+def read_pairs(source: PairSource) -> tuple[list[RawPair], Report]:
     """The usable pairs of a source, and what happened to its rows.
 
     Pairs whose two responses are equal, or answer different prompts, are dropped and counted. Repeated pairs and pairs

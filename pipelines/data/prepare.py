@@ -13,9 +13,11 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from allgood.conversations import prompt_id
 from allgood.errors import ConfigError, DataError
+from pipelines.config.data import DataSource
 from pipelines.config.run import RunConfig
+from pipelines.data.empty_splits import refuse_empty_splits, refuse_nothing_to_imitate
 from pipelines.data.formats import RawDemonstration, RawPair
-from pipelines.data.inputs import Inputs, data_inputs, read_demonstrations, read_prompts
+from pipelines.data.inputs import Inputs, data_inputs, read_demonstrations
 from pipelines.data.pairs import read_pairs
 from pipelines.data.prepared import (
     SPLITS,
@@ -29,12 +31,14 @@ from pipelines.data.prepared import (
     prepared_key,
     save_prepared,
 )
+from pipelines.data.prompts import RawPrompt, read_prompts
 from pipelines.data.sources import source_identity
-from pipelines.data.splits import SplitPrompt, Splits, split_prompts
+from pipelines.data.splits import DEMONSTRATIONS, PROMPTS, SplitPrompt, Splits, split_prompts
 from pipelines.output.progress import say
 from pipelines.run.folder import RunFolder
 
 _VERSION = 1  # of what this module makes of the same sources
+_LATER = ("columns",)  # settings of a source that the first key did not have
 
 
 def prepare(config: RunConfig) -> PreparedData:
@@ -80,11 +84,15 @@ def _refuse_another_split(base: RunFolder) -> None:
 
 
 def make_prepared(config: RunConfig, inputs: Inputs) -> PreparedData:
-    """Read all sources, split by prompt, build the rows."""
+    """Read all sources, split by prompt, build the rows.
+
+    Raises:
+        DataError: A source is wrong, or a split that the run needs stays empty.
+    """
     read = {name: read_pairs(source) for name, source in inputs.pairs.items()}
     raw_pairs = {name: pairs for name, (pairs, _) in read.items()}
     raw_demonstrations = read_demonstrations(inputs.demonstrations) if inputs.demonstrations else []
-    raw_prompts = read_prompts(inputs.prompts) if inputs.prompts else []
+    raw_prompts, prompt_rows = read_prompts(inputs.prompts) if inputs.prompts else ([], {})
     known = _distinct_prompts(inputs, raw_pairs, raw_demonstrations, raw_prompts)
     splits = split_prompts(known, config.data.splits, seed=config.seed)
     ids = {prompt.text: prompt_id(prompt.text) for prompt in known}
@@ -94,6 +102,8 @@ def make_prepared(config: RunConfig, inputs: Inputs) -> PreparedData:
         for prompt in known
         if prompt.aligned
     ]
+    if config.data.prompts is not None:
+        refuse_empty_splits(prompts, splits)
     pairs = {
         name: [
             Pair(ids[raw.prompt], raw.prompt, raw.chosen, raw.rejected, raw.margin, splits.of_prompt[raw.prompt])
@@ -106,13 +116,12 @@ def make_prepared(config: RunConfig, inputs: Inputs) -> PreparedData:
         *((raw.prompt, raw.chosen) for name in inputs.demonstrations_from for raw in raw_pairs[name]),
     ]
     demonstrations = _demonstrations(imitated, ids, splits)
-    if not demonstrations:
-        raise DataError(
-            f"none of the {len(imitated)} demonstrations has a prompt of the sft split and a response to imitate"
-        )
+    if config.sft is not None and not demonstrations:
+        refuse_nothing_to_imitate(imitated, splits)
     report = {
         "seed": config.seed,
         "prompts": _prompt_report(prompts, known, splits),
+        **({"prompt_rows": prompt_rows} if inputs.prompts else {}),
         "pairs": {name: report | {"by_split": _by_split(pairs[name])} for name, (_, report) in read.items()},
         "demonstrations": _demonstration_report(imitated, demonstrations),
     }
@@ -123,7 +132,7 @@ def _key(config: RunConfig, inputs: Inputs) -> str:
     content = {
         "version": _VERSION,
         "sources": {
-            name: {**source.model_dump(exclude={"path"}), **source_identity(source)}
+            name: {**source.model_dump(exclude=_not_in_the_key(source)), **source_identity(source)}
             for name, source in inputs.sources().items()
         },
         "demonstrations_from": inputs.demonstrations_from,
@@ -134,20 +143,25 @@ def _key(config: RunConfig, inputs: Inputs) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
+def _not_in_the_key(source: DataSource) -> set[str]:
+    """The path, since the content counts; and what was added later, where it is not given."""
+    return {"path"} | {name for name in _LATER if not getattr(source, name)}
+
+
 def _distinct_prompts(
     inputs: Inputs,
     pairs: Mapping[str, Sequence[RawPair]],
     demonstrations: Iterable[RawDemonstration],
-    prompts: Iterable[tuple[str, Split | None]],
+    prompts: Iterable[RawPrompt],
 ) -> list[SplitPrompt]:
     """Every prompt text once, in order of first appearance, with all sources that it stands in."""
     sources: dict[str, dict[str, None]] = {}
     given: dict[str, Split | None] = {}
     aligned: set[str] = set()
     rows = [
-        *((text, "prompts", split) for text, split in prompts),
+        *((prompt.text, PROMPTS, prompt.split) for prompt in prompts),
         *((pair.prompt, name, pair.split) for name, rows in pairs.items() for pair in rows),
-        *((row.prompt, "demonstrations", row.split) for row in demonstrations),
+        *((row.prompt, DEMONSTRATIONS, row.split) for row in demonstrations),
     ]
     for text, source, split in rows:
         sources.setdefault(text, {})[source] = None
@@ -155,13 +169,13 @@ def _distinct_prompts(
             given[text] = split
         elif split not in (None, given[text]):
             raise DataError(f"{source}: the prompt {text[:80]!r} stands in the splits {given[text]!r} and {split!r}")
-        if source == "prompts" or source in inputs.prompts_from:
+        if source == PROMPTS or source in inputs.prompts_from:
             aligned.add(text)
     return [SplitPrompt(text, tuple(names), text in aligned, given[text]) for text, names in sources.items()]
 
 
 def _source(prompt: SplitPrompt, inputs: Inputs) -> str:
-    return "+".join(name for name in prompt.sources if name in inputs.pairs) or "prompts"
+    return "+".join(name for name in prompt.sources if name in inputs.pairs) or PROMPTS
 
 
 def _demonstrations(rows: Iterable[tuple[str, str]], ids: Mapping[str, str], splits: Splits) -> list[Demonstration]:
@@ -174,7 +188,7 @@ def _demonstrations(rows: Iterable[tuple[str, str]], ids: Mapping[str, str], spl
 
 
 def _prompt_report(prompts: Sequence[Prompt], known: Sequence[SplitPrompt], splits: Splits) -> Report:
-    shared = ([name for name in prompt.sources if name != "prompts"] for prompt in known)
+    shared = ([name for name in prompt.sources if name != PROMPTS] for prompt in known)
     overlaps = Counter("+".join(sorted(names)) for names in shared if len(names) > 1)
     return {
         "aligned": len(prompts),

@@ -8,9 +8,8 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-import re
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -23,28 +22,35 @@ from allgood.errors import DataError
 from pipelines.config.data import DataSource
 
 _FILE_ENDINGS = (".jsonl", ".jsonl.gz", ".parquet")
-_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")  # pairs are right, and looked at only because one may be alone
+_TOO_DEEP = "lists or objects stand in one another too deeply to be read"
 
 
 @dataclass(frozen=True)
 class Row:
-    """One row as read. `place` is for messages: "pairs.jsonl, line 7"."""
+    """One row as read, by our names of its fields. `place` is for messages: "pairs.jsonl, line 7"."""
 
     place: str
     values: dict[str, Any]
+    unread: tuple[str, ...] = ()
+    """Columns that nobody reads, whatever they hold."""
 
 
 def read_rows(source: DataSource) -> list[Row]:
     """All rows of a source, at most `source.limit`.
 
     Raises:
-        DataError: The source is missing, empty or unreadable; names the line where there is one.
+        DataError: The source is missing, empty or unreadable (names the line where there is one), or lacks a column
+            that `columns` names.
     """
-    path = Path(source.path)
-    reader = _file_reader(path) if _is_file(source) else _read_hub(source)
-    rows = list(islice(reader, source.limit))
+    rows = [_our_row(row, source) for row in islice(_rows(source), source.limit)]
     if not rows:
         raise DataError(f"{source.path} has no rows")
+    for ours, theirs in source.columns.items():
+        if not any(ours in row.values for row in rows):
+            has = ", ".join(
+                sorted({source.wanted.get(name, name) for row in rows for name in (*row.values, *row.unread)})
+            )
+            raise DataError(f"{source.path} has no column {theirs!r}, which `columns` names for `{ours}`; it has {has}")
     return rows
 
 
@@ -67,6 +73,16 @@ def _is_file(source: DataSource) -> bool:
     return source.path.endswith(_FILE_ENDINGS) or path.is_absolute() or source.path.startswith(".") or path.exists()
 
 
+def _our_row(row: Row, source: DataSource) -> Row:
+    if not source.fields_of_a_row:
+        _refuse_lone_surrogates(row.values, row.place)
+        return row
+    values = {ours: row.values[theirs] for ours, theirs in source.wanted.items() if theirs in row.values}
+    _refuse_lone_surrogates(values, row.place)
+    read = set(source.wanted.values())
+    return Row(row.place, values, (*(name for name in row.values if name not in read), *row.unread))
+
+
 def _check_exists(path: Path) -> None:
     if path.is_dir():
         raise DataError(
@@ -78,12 +94,16 @@ def _check_exists(path: Path) -> None:
         raise DataError(f"the data file {path} is empty")
 
 
-def _file_reader(path: Path) -> Iterator[Row]:
+def _rows(source: DataSource) -> Iterator[Row]:
+    """The rows under the names of the dataset; where that is cheaper, without the columns that are not wanted."""
+    if not _is_file(source):
+        return _read_hub(source)
+    path = Path(source.path)
     _check_exists(path)
     if path.name.endswith((".jsonl", ".jsonl.gz")):
         return _read_jsonl(path)
     if path.name.endswith(".parquet"):
-        return _read_parquet(path)
+        return _read_parquet(path, source)
     raise DataError(f"{path} has an unknown ending; data files are {', '.join(_FILE_ENDINGS)}")
 
 
@@ -100,22 +120,33 @@ def _read_jsonl(path: Path) -> Iterator[Row]:
 
 def _json_object(line: bytes, place: str) -> dict[str, Any]:
     try:
-        value = json.loads(line.decode("utf-8-sig"))
+        value = _JSON.decode(line.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise DataError(f"{place}: byte {error.start + 1} is not UTF-8") from error
     except json.JSONDecodeError as error:
         raise DataError(f"{place}: broken JSON at column {error.colno}: {error.msg.removesuffix(' at')}") from error
+    except RecursionError as error:
+        raise DataError(f"{place}: {_TOO_DEEP}") from error
     if not isinstance(value, dict):
         raise DataError(f"{place}: each line must be a JSON object, not {type(value).__name__}")
-    if _SURROGATE.search(line):
-        _refuse_lone_surrogates(value, place)
     return value
 
 
-def _refuse_lone_surrogates(value: dict[str, Any], place: str) -> None:
+def _whole_number(digits: str) -> int | float:
+    """Python refuses to read numbers of thousands of digits, also where nobody asks for them; those become infinite."""
+    return int(digits) if len(digits) < _MOST_DIGITS else float(digits)
+
+
+_MOST_DIGITS = 300
+_JSON = json.JSONDecoder(parse_int=_whole_number)
+
+
+def _refuse_lone_surrogates(values: dict[str, Any], place: str) -> None:
     # JSON lets them pass, but no file, hash or tokenizer can take them.
     try:
-        json.dumps(value, ensure_ascii=False).encode()
+        json.dumps(values, ensure_ascii=False, default=str).encode()
+    except RecursionError as error:
+        raise DataError(f"{place}: {_TOO_DEEP}") from error
     except UnicodeEncodeError as error:
         half = f"\\u{ord(error.object[error.start]):04x}"
         raise DataError(
@@ -124,12 +155,46 @@ def _refuse_lone_surrogates(value: dict[str, Any], place: str) -> None:
         ) from error
 
 
-def _read_parquet(path: Path) -> Iterator[Row]:
+def _read_parquet(path: Path, source: DataSource) -> Iterator[Row]:
     try:
-        rows = pq.read_table(path).to_pylist()
+        names = pq.read_schema(path).names
+        wanted = _read_of(names, source)
+        table = pq.read_table(path, columns=wanted).slice(0, source.limit)
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path} is not a readable parquet file: {error}") from error
-    return (Row(f"{path}, row {number}", values) for number, values in enumerate(rows, 1))
+    columns = [_column(path, name, table[name]) for name in wanted]
+    unread = tuple(name for name in names if name not in wanted)
+    for number in range(1, len(table) + 1):
+        yield Row(
+            f"{path}, row {number}",
+            {name: column[number - 1] for name, column in zip(wanted, columns, strict=True)},
+            unread,
+        )
+
+
+def _column(path: Path, name: str, column: pa.ChunkedArray) -> list[Any]:
+    """A column's values; bad text and dates that Python does not have are found only here."""
+    try:
+        return column.to_pylist()  # type: ignore[no-any-return]
+    except (pa.ArrowException, ValueError, OverflowError) as error:
+        raise DataError(f"{path}, {_first_bad(column)}: the column {name!r} cannot be read: {error}") from error
+
+
+def _first_bad(column: pa.ChunkedArray) -> str:
+    for number, value in enumerate(column, 1):
+        try:
+            value.as_py()
+        except (pa.ArrowException, ValueError, OverflowError):
+            return f"row {number}"
+    return "some row"
+
+
+def _read_of(names: Sequence[str], source: DataSource) -> list[str]:
+    """The columns that are wanted, of those that are there."""
+    if not source.fields_of_a_row:
+        return list(names)
+    read = set(source.wanted.values())
+    return [name for name in names if name in read]
 
 
 def _read_hub(source: DataSource) -> Iterator[Row]:
@@ -137,20 +202,26 @@ def _read_hub(source: DataSource) -> Iterator[Row]:
 
     try:
         rows = _load_hub(datasets, source)
+        names = list(rows.column_names)
+        wanted = _read_of(names, source)
+        rows = rows.select_columns(wanted)
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
         first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise DataError(
             f"the dataset {source.path!r} cannot be loaded from the hub ({first_line}); "
             "check name, `hub_subset`, `hub_split` and the network, or give a file"
         ) from error
-    return (Row(f"{source.path}[{source.hub_split}], row {number}", values) for number, values in enumerate(rows, 1))
+    unread = tuple(name for name in names if name not in wanted)
+    return (
+        Row(f"{source.path}[{source.hub_split}], row {number}", values, unread) for number, values in enumerate(rows, 1)
+    )
 
 
-def _load_hub(datasets: Any, source: DataSource) -> Iterable[dict[str, Any]]:
+def _load_hub(datasets: Any, source: DataSource) -> Any:
     try:
-        return datasets.load_dataset(source.path, source.hub_subset, split=source.hub_split)  # type: ignore[no-any-return]
+        return datasets.load_dataset(source.path, source.hub_subset, split=source.hub_split)
     except ValueError:
         if source.hub_subset is None:
             raise
         # hh-rlhf and others have no named configurations: their subsets are folders
-        return datasets.load_dataset(source.path, data_dir=source.hub_subset, split=source.hub_split)  # type: ignore[no-any-return]
+        return datasets.load_dataset(source.path, data_dir=source.hub_subset, split=source.hub_split)

@@ -2,6 +2,9 @@
 
 Test, validation and SFT are drawn first, the rest is halved between reward-model training and alignment. Every source
 (property) gives its share to every split. A split that the data give is kept, and so is the whole group's.
+
+Of prompts that come from a file of their own (`data.prompts`), those that are in no pairs and no demonstrations have
+nothing to train on: the shares of SFT and reward model go to alignment.
 """
 
 from __future__ import annotations
@@ -17,6 +20,11 @@ from pipelines.config.data import SplitConfig
 from pipelines.data.near_duplicates import group_near_duplicates
 from pipelines.data.prepared import Split
 from pipelines.data.proportion import in_proportion
+
+PROMPTS, DEMONSTRATIONS = "prompts", "demonstrations"
+"""Names of sources that are no pairs."""
+
+MAX_TEST_SHARE_OF_PROMPTS = 0.15
 
 
 @dataclass(frozen=True)
@@ -41,11 +49,25 @@ class Group:
 
 @dataclass(frozen=True)
 class Splits:
-    """The split of each prompt text, and how many groups and near-duplicates were found."""
+    """The split of each prompt text, and how many groups and near-duplicates were found.
+
+    `largest_group` is the number of different first human turns in the largest group.
+    """
 
     of_prompt: dict[str, Split]
     num_groups: int
     num_near_duplicates: int
+    largest_group: int
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Groups that splits are drawn from, apart from others. What the targets leave goes to `rest` in equal parts."""
+
+    name: str  # part of the seed
+    groups: Sequence[Group]
+    targets: Mapping[Split, int]
+    rest: tuple[Split, ...]
 
 
 def split_prompts(prompts: Sequence[SplitPrompt], config: SplitConfig, *, seed: int) -> Splits:
@@ -58,7 +80,7 @@ def split_prompts(prompts: Sequence[SplitPrompt], config: SplitConfig, *, seed: 
     given = _given_splits(prompts, questions)
     distinct = sorted(set(questions.values()))
     if len(given) == len(distinct):  # nothing is left to draw
-        return Splits({text: given[question] for text, question in questions.items()}, len(distinct), 0)
+        return Splits({text: given[question] for text, question in questions.items()}, len(distinct), 0, 1)
     group_of = dict(zip(distinct, (distinct[leader] for leader in group_near_duplicates(distinct)), strict=True))
     members: dict[str, list[SplitPrompt]] = defaultdict(list)
     for prompt in prompts:
@@ -67,7 +89,8 @@ def split_prompts(prompts: Sequence[SplitPrompt], config: SplitConfig, *, seed: 
     drawn = [_group(name, members[name]) for name in sorted(members) if name not in split_of]
     split_of |= _draw(drawn, config, seed)
     of_prompt = {text: given.get(question, split_of[group_of[question]]) for text, question in questions.items()}
-    return Splits(of_prompt, len(members), len(distinct) - len(members))
+    largest = max(Counter(group_of.values()).values())
+    return Splits(of_prompt, len(members), len(distinct) - len(members), largest)
 
 
 def _given_splits(prompts: Iterable[SplitPrompt], questions: Mapping[str, str]) -> dict[str, Split]:
@@ -100,19 +123,61 @@ def _group(name: str, members: Sequence[SplitPrompt]) -> Group:
 
 
 def _draw(groups: Sequence[Group], config: SplitConfig, seed: int) -> dict[str, Split]:
-    """Draw for prompts that are aligned on and for the others apart: only the first need `test_min_prompts`."""
+    of_prompts = any(PROMPTS in group.sources for group in groups)
     drawn: dict[str, Split] = {}
-    for aligned in (True, False):
-        pool = [group for group in groups if group.aligned == aligned]
-        num_prompts = _num_prompts_to_share(pool)
-        least = min(config.test_min_prompts, num_prompts // 2) if aligned else 0
-        targets: dict[Split, int] = {
-            "test": max(round(config.test * num_prompts), least),
-            "validation": round(config.validation * num_prompts),
-            "sft": round(config.sft * num_prompts),
-        }
-        drawn |= _fill(_stratified_order(pool, random.Random(f"splits-{seed}-{aligned}")), targets)
+    for pool in _pools_with_prompts(groups, config) if of_prompts else _pools(groups, config):
+        order = _stratified_order(pool.groups, random.Random(f"splits-{seed}-{pool.name}"))
+        drawn |= _fill(order, pool.targets, pool.rest)
     return drawn
+
+
+def _pools(groups: Sequence[Group], config: SplitConfig) -> list[Pool]:
+    """Prompts that are aligned on and the others apart: only the first need `test_min_prompts`."""
+    aligned, others = ([group for group in groups if group.aligned == wanted] for wanted in (True, False))
+    least = min(config.test_min_prompts, _num_prompts_to_share(aligned) // 2)
+    rest: tuple[Split, ...] = ("reward", "alignment")
+    return [
+        Pool("True", aligned, _targets(aligned, config, ("test", "validation", "sft"), least=least), rest),
+        Pool("False", others, _targets(others, config, ("test", "validation", "sft"), least=0), rest),
+    ]
+
+
+def _pools_with_prompts(groups: Sequence[Group], config: SplitConfig) -> list[Pool]:
+    """As `_pools`, and apart from both the prompts with nothing to train on. Without pairs nobody needs `reward`."""
+    has_pairs = any(set(group.sources) - {PROMPTS, DEMONSTRATIONS} for group in groups)
+    alone = [group for group in groups if group.sources == (PROMPTS,)]
+    trained_on = [group for group in groups if group.aligned and group not in alone]
+    others = [group for group in groups if not group.aligned]
+    after_alignment: tuple[Split, ...] = ("reward", "alignment") if has_pairs else ("alignment",)
+    return [
+        Pool(
+            "prompts",
+            alone,
+            _targets(alone, config, ("test", "validation"), least=_least(alone, config)),
+            ("alignment",),
+        ),
+        Pool(
+            "True",
+            trained_on,
+            _targets(trained_on, config, ("test", "validation", "sft"), least=_least(trained_on, config)),
+            after_alignment,
+        ),
+        Pool("False", others, _targets(others, config, ("test", "validation", "sft"), least=0), ("reward", "alignment"))
+        if has_pairs
+        else Pool("False", others, _targets(others, config, ("validation",), least=0), ("sft",)),
+    ]
+
+
+def _least(groups: Sequence[Group], config: SplitConfig) -> int:
+    """`test_min_prompts`, of which a list of prompts gives at most 15 %."""
+    return min(config.test_min_prompts, round(MAX_TEST_SHARE_OF_PROMPTS * _num_prompts_to_share(groups)))
+
+
+def _targets(groups: Sequence[Group], config: SplitConfig, splits: Sequence[Split], *, least: int) -> dict[Split, int]:
+    """How many prompts each of `splits` asks for; test at least `least`."""
+    num_prompts = _num_prompts_to_share(groups)
+    shares: dict[Split, float] = {"test": config.test, "validation": config.validation, "sft": config.sft}
+    return {split: max(round(shares[split] * num_prompts), least if split == "test" else 0) for split in splits}
 
 
 def _num_prompts_to_share(groups: Sequence[Group]) -> int:
@@ -131,17 +196,18 @@ def _stratified_order(groups: Sequence[Group], generator: random.Random) -> list
     return in_proportion(strata)
 
 
-def _fill(order: Sequence[Group], targets: Mapping[Split, int]) -> dict[str, Split]:
-    """Fill each target in turn, then halve the rest, a group going where its middle lies."""
+def _fill(order: Sequence[Group], targets: Mapping[Split, int], rest: Sequence[Split]) -> dict[str, Split]:
+    """Fill each target in turn, then divide what is left among `rest`, a group going where its middle lies."""
     result: dict[str, Split] = {}
     waiting = list(order)
     for split, target in targets.items():
         result |= dict.fromkeys(_take(waiting, target), split)
         waiting = [group for group in waiting if group.name not in result]
-    half = sum(group.size for group in waiting) / 2
+    part = sum(group.size for group in waiting) / len(rest)
     count = 0.0
     for group in waiting:
-        result[group.name] = "reward" if count + group.size / 2 <= half else "alignment"
+        middle = count + group.size / 2
+        result[group.name] = next((split for number, split in enumerate(rest, 1) if middle <= number * part), rest[-1])
         count += group.size
     return result
 

@@ -236,6 +236,24 @@ def test_a_model_that_is_trained_here_has_pairs(run_file: Path) -> None:
     assert load_config(run_file, ["world=null", pairs, "base=runs/other"]).data.pairs.keys() == {"helpful"}
 
 
+def test_prompts_are_enough_where_nothing_is_trained(run_file: Path) -> None:
+    prompts = ["world=null", "data.prompts.path=prompts.jsonl"]
+    message = refused(run_file, *prompts)
+    assert "properties.helpful trains a reward model or evaluator, but `data.pairs` is empty; give" in message
+    finished = [f"properties.{name}.model=finished" for name in ("helpful", "harmless")]
+    assert load_config(run_file, [*prompts, *finished]).data.prompts is not None
+    assert "the embedded world brings its own text, and data.prompts" in refused(run_file, prompts[1])
+
+
+def test_columns_name_fields_that_rows_of_their_kind_have(run_file: Path) -> None:
+    prompts = ["world=null", "data.prompts.path=prompts.jsonl"]
+    message = refused(run_file, *prompts, "data.prompts.columns={question: instruction}")
+    assert (
+        "`data.prompts.columns`: 'question' is no field of these rows; left of the colon stands one of prompt"
+        in message
+    )
+
+
 def test_the_world_has_pairs_of_its_own_properties_only(run_file: Path) -> None:
     concise = "properties.concise={kind: model}"
     assert "the embedded world has pairs for helpful, harmless only" in refused(run_file, concise)

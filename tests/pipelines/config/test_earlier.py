@@ -12,6 +12,7 @@ from pipelines.alignment.checkpoints import config_hash, first_hash
 from pipelines.config import yaml12
 from pipelines.config.earlier import MOVED, first_form, first_names, migrated, renamed
 from pipelines.config.loading import load_config, load_run, save_config
+from pipelines.config.run import RunConfig
 from tests.pipelines.tiny_run import tiny_config
 
 CHANGED = {"align.prompts_per_chunk": 5, "align.missing_eos_penalty": 0.25, "align.deadline_s": 900.0}
@@ -65,6 +66,18 @@ def test_a_file_of_the_user_is_refused_with_the_new_name(tmp_path: Path, old: st
 def test_an_unchanged_run_keeps_the_hash_of_the_first_version() -> None:
     config = load_config(Path("configs/quickstart.yaml"))
     assert config_hash(config) == first_hash(config) == FIRST_HASH
+
+
+def test_settings_of_data_that_came_later_stand_in_the_first_form_where_they_are_given(tmp_path: Path) -> None:
+    pairs = {"helpful": {"path": "a.jsonl"}, "harmless": {"path": "b.jsonl", "columns": {"prompt": "question"}}}
+    settings = {"world": None, "data": {"pairs": pairs, "demonstrations_from": ["helpful"]}}
+    config = tiny_config(tmp_path).model_copy(update={"world": None})
+    config = RunConfig.model_validate({**config.model_dump(exclude_unset=True), **settings})
+    data = first_form(config)["data"]
+    assert "prompts" not in data
+    assert data["demonstrations"] is None
+    assert "columns" not in data["pairs"]["helpful"]
+    assert data["pairs"]["harmless"]["columns"] == {"prompt": "question"}
 
 
 def test_dotted_keys_of_stored_sweeps_are_renamed_and_back() -> None:

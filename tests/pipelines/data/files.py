@@ -31,6 +31,20 @@ def write_jsonl(path: Path, rows: Sequence[Row | str]) -> Path:
     return path
 
 
+def prompts_config(folder: Path, prompts: Path, **data: Any) -> RunConfig:
+    """A run that aligns a finished policy to a finished reward model on a file of prompts."""
+    return RunConfig.model_validate(
+        {
+            "name": "run",
+            "output_dir": folder / "runs",
+            "policy": {"model": "unused"},
+            "sft": None,
+            "properties": {"helpful": {"kind": "model", "model": "finished"}},
+            "data": {"prompts": {"path": str(prompts)}, **data},
+        }
+    )
+
+
 def data_config(folder: Path, **data: Any) -> RunConfig:
     """A run whose `data` section is given, `pairs` as paths."""
     pairs = {name: {"path": str(path)} for name, path in data.pop("pairs").items()}

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from allgood.errors import DataError
-from pipelines.config.data import DataSource
+from pipelines.config.data import PairSource
 from pipelines.data.pairs import read_pairs
 from tests.pipelines.data.files import pair_row, question, write_jsonl
 
@@ -14,7 +14,7 @@ def equal_row(number: int) -> dict[str, str]:
 
 def test_equal_pairs_are_dropped_and_counted_up_to_one_percent(tmp_path: Path) -> None:
     path = write_jsonl(tmp_path / "pairs.jsonl", [*(pair_row(i) for i in range(99)), equal_row(99)])
-    pairs, report = read_pairs(DataSource(path=str(path)))
+    pairs, report = read_pairs(PairSource(path=str(path)))
     assert len(pairs) == 99
     assert report["dropped_equal_responses"] == 1
 
@@ -24,24 +24,24 @@ def test_more_equal_pairs_than_one_percent_are_an_error(tmp_path: Path) -> None:
     with pytest.raises(
         DataError, match=r"pairs\.jsonl: 2 of 100 pairs have chosen equal to rejected, first at .*line 99"
     ):
-        read_pairs(DataSource(path=str(path)))
+        read_pairs(PairSource(path=str(path)))
 
 
 def test_pairs_on_different_prompts_are_dropped_and_counted(tmp_path: Path) -> None:
     odd = {"chosen": f"{question(1)} a", "rejected": f"{question(2)} b"}
     path = write_jsonl(tmp_path / "pairs.jsonl", [pair_row(0), odd])
-    pairs, report = read_pairs(DataSource(path=str(path)))
+    pairs, report = read_pairs(PairSource(path=str(path)))
     assert [pair.chosen for pair in pairs] == ["good 0"]
     assert report["dropped_different_prompts"] == 1
     with pytest.raises(DataError, match="has no usable pair: in all of its 1 rows"):
-        read_pairs(DataSource(path=str(write_jsonl(tmp_path / "odd.jsonl", [odd]))))
+        read_pairs(PairSource(path=str(write_jsonl(tmp_path / "odd.jsonl", [odd]))))
 
 
 def test_repeats_contradictions_margins_and_empty_responses_are_counted_and_kept(tmp_path: Path) -> None:
     flipped = {"chosen": pair_row(0)["rejected"], "rejected": pair_row(0)["chosen"], "margin": 0.5}
     empty = {"chosen": f"{question(1)} a", "rejected": question(1)}
     path = write_jsonl(tmp_path / "pairs.jsonl", [pair_row(0), pair_row(0), flipped, empty])
-    pairs, report = read_pairs(DataSource(path=str(path)))
+    pairs, report = read_pairs(PairSource(path=str(path)))
     assert len(pairs) == 4
     assert report == {
         "format": "hh",
@@ -60,4 +60,4 @@ def test_repeats_contradictions_margins_and_empty_responses_are_counted_and_kept
 def test_a_row_without_chosen_is_named_by_line(tmp_path: Path) -> None:
     path = write_jsonl(tmp_path / "pairs.jsonl.gz", [pair_row(0), {"rejected": pair_row(1)["rejected"]}])
     with pytest.raises(DataError, match=r"pairs\.jsonl\.gz, line 2: `chosen` is missing"):
-        read_pairs(DataSource(path=str(path)))
+        read_pairs(PairSource(path=str(path)))

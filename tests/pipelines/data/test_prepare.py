@@ -10,7 +10,9 @@ from allgood.conversations import first_human_turn, normalise, prompt_id
 from allgood.errors import ConfigError, DataError
 from pipelines.config.run import RunConfig
 from pipelines.data import PreparedData, load_prepared, prepare, prepare_anew
-from tests.pipelines.data.files import data_config, pair_row, question, write_jsonl
+from pipelines.data.inputs import data_inputs
+from pipelines.data.prepare import _not_in_the_key
+from tests.pipelines.data.files import data_config, pair_row, prompts_config, question, write_jsonl
 
 
 @pytest.fixture
@@ -204,3 +206,50 @@ def test_the_world_s_files_are_read_with_their_splits(tmp_path: Path) -> None:
     assert manifest["report"]["demonstrations"]["by_split"]["sft"] == 1
     shutil.rmtree(folder)
     assert load_prepared(config.folder / "data") == data
+
+
+def prompt_rows(numbers: range) -> list[dict[str, Any]]:
+    return [{"prompt": question(number)} for number in numbers]
+
+
+def test_a_list_of_prompts_is_enough(tmp_path: Path) -> None:
+    path = write_jsonl(tmp_path / "prompts.jsonl", [*prompt_rows(range(40)), {"prompt": question(0)}])
+    data = prepare(prompts_config(tmp_path, path))
+    assert (len(data.prompts), data.pairs, data.demonstrations) == (40, {}, [])
+    assert Counter(prompt.split for prompt in data.prompts) == {"alignment": 30, "test": 6, "validation": 4}
+    assert {prompt.source for prompt in data.prompts} == {"prompts"}
+    assert data.report["prompt_rows"]["repeated"] == 1
+
+
+def test_prompts_replace_those_of_the_pairs_unless_some_are_named(tmp_path: Path, config: RunConfig) -> None:
+    source = {"path": str(write_jsonl(tmp_path / "prompts.jsonl", prompt_rows(range(90, 140))))}
+    replaced = prepare(changed(config, prompts=source))
+    assert {prompt.text for prompt in replaced.prompts} == {question(i) for i in range(90, 140)}
+    assert all(len(found) == 1 for found in split_of_questions(replaced).values())
+    added = prepare(changed(config, prompts=source, prompts_from=["helpful"]))
+    assert {prompt.text for prompt in added.prompts} == {question(i) for i in [*range(60), *range(90, 140)]}
+
+
+def test_the_key_of_earlier_settings_stays(config: RunConfig) -> None:
+    inputs = data_inputs(config)
+    named = inputs.pairs["helpful"].model_copy(update={"columns": {"chosen": "better"}})
+    assert set(_not_in_the_key(inputs.pairs["helpful"])) == {"path", "columns"}
+    assert set(_not_in_the_key(named)) == {"path"}
+
+
+def test_an_empty_split_is_refused_with_its_cause(tmp_path: Path, config: RunConfig) -> None:
+    path = write_jsonl(tmp_path / "prompts.jsonl", prompt_rows(range(4)))
+    with pytest.raises(DataError, match=r"in the split validation: they are in .*there are 4 different first"):
+        prepare(prompts_config(tmp_path, path))
+    alike = [f"one two three four five six seven eight nine ten eleven twelve thirteen {i}" for i in range(200)]
+    rows = [{"prompt": text, "response": "yes"} for text in alike]
+    source = {"path": str(write_jsonl(tmp_path / "demonstrations.jsonl", rows))}
+    cause = (
+        r"none of the 200 demonstrations has a prompt of the sft split: they are in (reward|alignment) \(200\), and of "
+        r"300 different first questions in all many are near-duplicates, .*: 101 groups, the largest with 200; give"
+    )
+    with pytest.raises(DataError, match=cause):
+        prepare(changed(config, demonstrations=source))
+    empty = {"path": str(write_jsonl(tmp_path / "empty.jsonl", [{"prompt": "a", "response": " "}]))}
+    with pytest.raises(DataError, match="the response is empty in all of the 1 demonstrations"):
+        prepare(changed(config, demonstrations=empty))

@@ -102,3 +102,39 @@ def test_a_group_too_large_for_a_split_goes_to_training() -> None:
         assert of_prompt[same[0].text] in ("reward", "alignment")
         assert set(of_prompt.values()) == {"test", "validation", "sft", "reward", "alignment"}
         assert counts(of_prompt)["test"] == 12
+
+
+def test_a_list_of_prompts_is_split_into_test_validation_and_alignment() -> None:
+    rows = prompts(range(1000), "prompts")
+    assert counts(split_prompts(rows, SplitConfig(), seed=0).of_prompt) == {
+        "test": 150,
+        "validation": 100,
+        "alignment": 750,
+    }
+    small_share = SplitConfig(test=0.01, test_min_prompts=120)
+    assert counts(split_prompts(rows, small_share, seed=0).of_prompt)["test"] == 120
+
+
+def test_demonstrations_alongside_prompts_alone_train_sft_and_nobody_gets_the_reward_split() -> None:
+    alone = prompts(range(200), "prompts")
+    both = [SplitPrompt(question(i), ("prompts", "demonstrations"), True) for i in range(200, 300)]
+    imitated = prompts(range(300, 400), "demonstrations", aligned=False)
+    of_prompt = split_prompts([*alone, *both, *imitated], SplitConfig(), seed=0).of_prompt
+    drawn = [counts({row.text: of_prompt[row.text] for row in rows}) for rows in (alone, both, imitated)]
+    assert drawn == [
+        {"test": 30, "validation": 20, "alignment": 150},
+        {"test": 15, "validation": 10, "sft": 15, "alignment": 60},
+        {"validation": 10, "sft": 90},
+    ]
+
+
+def test_prompts_alongside_pairs_leave_the_pairs_their_reward_split() -> None:
+    alone, both = (
+        prompts(range(200), "prompts"),
+        [SplitPrompt(question(i), ("prompts", "helpful"), True) for i in range(200, 300)],
+    )
+    compared = prompts(range(300, 400), "helpful", aligned=False)
+    of_prompt = split_prompts([*alone, *both, *compared], SplitConfig(), seed=0).of_prompt
+    drawn = [counts({row.text: of_prompt[row.text] for row in rows}) for rows in (alone, both, compared)]
+    assert drawn[0] == {"test": 30, "validation": 20, "alignment": 150}
+    assert drawn[1] == drawn[2] == {"test": 15, "validation": 10, "sft": 15, "reward": 30, "alignment": 30}

@@ -1,0 +1,134 @@
+"""Prompts and answers of a row as turns, in whichever of the field's ways the row writes them.
+
+A prompt is text (what the user says, or a conversation with `Human:`/`Assistant:` labels) or a list of messages. An
+answer is text, a message, or a list of messages: what comes after the prompt, or the whole conversation. The content of
+a message is text, or a list of parts that are all text. Whatever else a message has is not read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from allgood.conversations import Role, Turn, as_content, parse
+from allgood.errors import DataError
+from pipelines.data.sources import Row
+
+Turns = tuple[Turn, ...]
+PromptFormat = Literal["auto", "hh", "strings", "messages"]
+
+_ROLES: dict[str, Role] = {"user": "human", "human": "human", "assistant": "assistant", "system": "system"}
+
+
+def is_labelled(text: str) -> bool:
+    """Whether a text is a conversation with labels, and not what somebody says."""
+    start = text.lstrip()
+    return start.startswith("Human:") or (start.startswith("System:") and "\n\nHuman:" in start.replace("\r\n", "\n"))
+
+
+def prompt_turns(row: Row, form: PromptFormat = "auto") -> Turns:
+    """The turns that the assistant is to continue: the row's `prompt`, after its `system` where that is read.
+
+    Raises:
+        DataError: There is no prompt, it is empty, of another format, or has nothing to answer; names the row.
+    """
+    turns = _with_system(row, _prompt(row, form))
+    if turns[-1] == Turn("assistant", ""):
+        turns = turns[:-1]
+    if not any(turn.content for turn in turns if turn.role == "human"):
+        raise DataError(f"{row.place}: `prompt` is empty: no user says anything in it")
+    if turns[-1].role == "assistant":
+        raise DataError(f"{row.place}: `prompt` ends in an assistant turn, so there is nothing to answer")
+    return turns
+
+
+def system_turns(row: Row) -> Turns:
+    """The system turn that stands in a field of its own, which is read where `columns` names it; usually none."""
+    if row.values.get("system") is None:
+        return ()
+    text = as_content(field_of(row, "system", str))
+    return (Turn("system", text),) if text else ()
+
+
+def answer_turns(row: Row, field: str) -> Turns:
+    """What a row says in `field`, as text, as one message or as a list of them. Text is what the assistant says.
+
+    Raises:
+        DataError: The field is missing or is none of these; names the row.
+    """
+    value = row.values.get(field)
+    if isinstance(value, list):
+        return messages(row, field)
+    if isinstance(value, Mapping):
+        return (_message(row, field, value),)
+    return (Turn("assistant", as_content(field_of(row, field, str))),)
+
+
+def messages(row: Row, field: str) -> Turns:
+    """The turns of a list of messages."""
+    found = field_of(row, field, list)
+    if not found:
+        raise DataError(f"{row.place}: `{field}` is an empty list of messages")
+    return tuple(_message(row, field, message) for message in found)
+
+
+def labelled(row: Row, field: str) -> Turns:
+    """The turns of a text with `Human:` and `Assistant:` labels."""
+    try:
+        return parse(field_of(row, field, str))
+    except ValueError as error:
+        raise DataError(f"{row.place}: `{field}`: {error}") from error
+
+
+def field_of(row: Row, name: str, kind: type[Any]) -> Any:
+    """A field that must be there and of a type; DataError with what the row has instead."""
+    value = row.values.get(name)
+    words: dict[type[Any], str] = {str: "text", list: "a list of messages"}
+    if value is None and name in row.values:
+        raise DataError(f"{row.place}: `{name}` is missing: it is null, and must be {words[kind]}")
+    if value is None:
+        present = ", ".join(f"`{key}`" for key in (*row.values, *row.unread)) or "nothing"
+        raise DataError(f"{row.place}: `{name}` is missing; the row has {present}")
+    if not isinstance(value, kind):
+        raise DataError(f"{row.place}: `{name}` must be {words[kind]}, not {type(value).__name__}")
+    return value
+
+
+def _prompt(row: Row, form: PromptFormat) -> Turns:
+    value = row.values.get("prompt")
+    if form == "messages" or (form == "auto" and isinstance(value, list)):
+        return messages(row, "prompt")
+    text = field_of(row, "prompt", str)
+    if form == "hh" or (form == "auto" and is_labelled(text)):
+        return labelled(row, "prompt")
+    return (Turn("human", as_content(text)),)
+
+
+def _with_system(row: Row, turns: Turns) -> Turns:
+    """The turns after the row's own system text, if it has one."""
+    system = system_turns(row)
+    if system and any(turn.role == "system" for turn in turns):
+        raise DataError(f"{row.place}: the row has `system`, and `prompt` has a system turn; leave one of them out")
+    return (*system, *turns)
+
+
+def _message(row: Row, field: str, message: object) -> Turn:
+    if not isinstance(message, Mapping) or not isinstance(message.get("content"), str | list):
+        raise DataError(
+            f"{row.place}: each message of `{field}` must be {{role, content}}, both text, not {str(message)[:80]}"
+        )
+    role = message.get("role")
+    if role not in _ROLES:
+        raise DataError(f"{row.place}: `{field}` has the role {role!r:.40}; allowed: {', '.join(_ROLES)}")
+    content = message["content"]
+    text = content if isinstance(content, str) else "".join(_part(row, field, part) for part in content)
+    return Turn(_ROLES[role], as_content(text))
+
+
+def _part(row: Row, field: str, part: object) -> str:
+    if isinstance(part, str):
+        return part
+    if isinstance(part, Mapping) and part.get("type") == "text" and isinstance(part.get("text"), str):
+        return str(part["text"])
+    kind = part.get("type") if isinstance(part, Mapping) else type(part).__name__
+    raise DataError(f"{row.place}: `{field}` has a part of type {kind!r:.40} in its content; only text can be read")
