@@ -31,7 +31,10 @@ class Turn:
     content: str
 
 
-def parse(text: str) -> tuple[Turn, ...]:
+Turns = tuple[Turn, ...]
+
+
+def parse(text: str) -> Turns:
     """The turns of a conversation.
 
     Raises:
@@ -58,6 +61,13 @@ def as_content(text: str) -> str:
 def as_prompt(turns: Iterable[Turn]) -> str:
     """The prompt that asks the assistant to continue `turns`."""
     return render([*turns, Turn("assistant", "")])
+
+
+def split_system(turns: Turns) -> tuple[Turns, Turns]:
+    """The system turns that a conversation begins with, and the rest; of two turns or less all is the rest."""
+    end = next((index for index, turn in enumerate(turns) if turn.role != "system"), len(turns))
+    end = max(0, min(end, len(turns) - 2))
+    return turns[:end], turns[end:]
 
 
 def join(prompt: str, response: str) -> str:

@@ -65,6 +65,7 @@ class Kind:
     added: tuple[str, ...] = ()  # in the vocabulary as one token, but not special
 
 
+Prepend = Literal["always", "first", "normalizer"]
 _IM = ("<|im_start|>", "<|im_end|>")
 KINDS = {
     "chatml": Kind(CHATML, _IM, "<|im_end|>"),  # with a default system text; EOS is another token
@@ -101,7 +102,7 @@ def byte_level(
 
 
 def sentencepiece_like(
-    prepend: Literal["always", "first", "normalizer"],
+    prepend: Prepend,
     special: Sequence[str] = (),
     *,
     template: str | None = None,

@@ -4,27 +4,35 @@ r"""Text to tokens, the same way in training, generation, scoring and references
 each `\n\nAssistant:`, then the assistant's turn (with its leading space) followed by EOS. EOS ends *every* assistant
 turn, earlier ones too, and prompts are encoded so at generation time as well. This makes the prompt's tokens the exact
 prefix of the training example's, lets every assistant turn teach where to stop, and needs no label text in the loss: a
-loss on all turns covers assistant tokens and EOS only. (Generation also stops at the text `\n\nHuman:`, for policies
-that were trained elsewhere.) With a chat template the template writes the prompt; the response follows with EOS.
+loss on all turns covers assistant tokens and EOS only. Generation also stops at the text `\n\nHuman:`, for policies
+that were trained elsewhere. A tokenizer that puts a space before whatever it is given gets segments so that the model
+reads what it would read in one piece. With a chat template the template writes the prompt; the response follows, and
+ends as the template ends it (`response_form`): training teaches that token, and generation stops there.
 
 *Scorers.* The template of the scorer, else the plain text as a whole with the special tokens that its tokenizer adds
 ([CLS] and [SEP] for encoders); where the tokenizer adds nothing at the end (causal backbones), EOS is appended.
 
-*Long input* is cut from the left, at human turns first; only if the last human turn is too long are its tokens cut. A
-response is never cut: where it does not fit behind its `Assistant:` label, the result is None and the caller counts it.
+*Special tokens* are written by templates and formats only: content that spells one stays text, everywhere.
+
+*White space.* Prompts are stripped turn by turn when they are read. The response of a policy with a chat template is
+kept as it was generated, and scored so; in plain text, which has a space of its own before a response, it is stripped.
+
+*Long input* is cut from the left, at human turns first, and keeps its system turn; only if the last human turn is too
+long are its tokens cut, and only a system turn that leaves no room for it is left out. A response is never cut: where
+it does not fit behind its `Assistant:` label, the result is None and the caller counts it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from transformers import PreTrainedTokenizerBase
 
-from allgood.conversations import parse
+from allgood.conversations import Turns, parse, split_system
 from allgood.errors import ModelError
 from allgood.scorers.model_scorer import Encoding
-from allgood.scorers.policy_format import PolicyFormat, Turns, policy_format
+from allgood.scorers.policy_format import PolicyFormat, PromptTokens, policy_format
 from allgood.scorers.scorer_format import ScorerFormat, scorer_format
 
 Example = tuple[str, str]
@@ -33,16 +41,23 @@ Example = tuple[str, str]
 
 @dataclass(frozen=True)
 class Encoded:
-    """A conversation as a policy reads it: `tokens[:num_prompt_tokens]` is the prompt, the rest response and EOS.
+    """A conversation as a policy reads it: `tokens[:num_prompt_tokens]` is the prompt, the rest response and its end.
 
-    `earlier_replies` are the half-open token spans of the prompt's own assistant turns, EOS included. `cut` says that
-    the prompt lost something on its left.
+    Attributes:
+        tokens: Its ids.
+        num_prompt_tokens: Where the response starts.
+        cut: Whether the prompt lost something on its left.
+        earlier_replies: Half-open token spans of the prompt's own assistant turns, with what ends them.
+        num_lost_replies: Assistant turns of the prompt that the chat template changed, so that they have no span.
+        num_changed: Turns of the prompt, of any role, that the chat template changed.
     """
 
     tokens: list[int]
     num_prompt_tokens: int
     cut: bool
     earlier_replies: tuple[tuple[int, int], ...] = ()
+    num_lost_replies: int = 0
+    num_changed: int = 0
 
 
 def encode_prompts(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], *, max_tokens: int) -> list[Encoded]:
@@ -60,7 +75,7 @@ def encode_prompts(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], *
 def encode_examples(
     tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example], *, max_tokens: int
 ) -> list[Encoded | None]:
-    """Prompt, response and EOS for training a policy; None where the response alone exceeds `max_tokens`."""
+    """Prompt, response and its end for training a policy; None where the response alone exceeds `max_tokens`."""
     policy = policy_format(tokenizer)
     conversations = {prompt: parse(prompt) for prompt, _ in examples}
     policy.prepare(conversations.values(), [response for _, response in examples])
@@ -68,7 +83,7 @@ def encode_examples(
 
 
 def assistant_mask(encoded: Encoded, *, all_turns: bool) -> list[bool]:
-    """Which tokens the SFT loss is on, [tokens]: response and EOS, with `all_turns` earlier assistant turns too."""
+    """Which tokens the SFT loss is on, [tokens]: response and its end, with `all_turns` earlier assistant turns too."""
     mask = [index >= encoded.num_prompt_tokens for index in range(len(encoded.tokens))]
     for start, end in encoded.earlier_replies if all_turns else ():
         mask[start:end] = [True] * (end - start)
@@ -102,16 +117,20 @@ def _encode_example(policy: PolicyFormat, turns: Turns, response: str, max_token
     prompt = _fit_prompt(policy, turns, max_tokens - len(response_tokens))
     if prompt is None:
         return None
-    return Encoded(prompt.tokens + response_tokens, prompt.num_prompt_tokens, prompt.cut, prompt.earlier_replies)
+    return replace(prompt, tokens=prompt.tokens + response_tokens)
 
 
 def _fit_prompt(policy: PolicyFormat, turns: Turns, room: int) -> Encoded | None:
     for suffix in _suffixes(turns):
         prompt = policy.prompt(suffix)
         if len(prompt.tokens) <= room:
-            return Encoded(prompt.tokens, len(prompt.tokens), suffix is not turns, prompt.replies)
-    shortened = policy.shorten(suffix, room)
-    return None if shortened is None else Encoded(shortened.tokens, len(shortened.tokens), cut=True)
+            return _encoded(prompt, cut=suffix is not turns)
+    shortened = policy.shorten(suffix, room) or policy.shorten(_without_system(suffix), room)
+    return None if shortened is None else _encoded(shortened, cut=True)
+
+
+def _encoded(prompt: PromptTokens, *, cut: bool) -> Encoded:
+    return Encoded(prompt.tokens, len(prompt.tokens), cut, prompt.replies, prompt.num_lost_replies, prompt.num_changed)
 
 
 def _cut_for_scoring(scorer: ScorerFormat, turns: Turns, response: str, room: int) -> Encoding | None:
@@ -119,11 +138,19 @@ def _cut_for_scoring(scorer: ScorerFormat, turns: Turns, response: str, room: in
         (tokens,) = scorer.conversations([(suffix, response)])
         if len(tokens) <= room:
             return Encoding(tokens, cut=suffix is not turns)
-    shortened = scorer.shorten(suffix, response, room)
+    shortened = scorer.shorten(suffix, response, room) or scorer.shorten(_without_system(suffix), response, room)
     return None if shortened is None else Encoding(shortened, cut=True)
 
 
 def _suffixes(turns: Turns) -> Iterator[Turns]:
-    """The whole conversation, then what is left when it begins at a later human turn."""
+    """The whole conversation, then what is left when it begins at a later human turn, behind its system turn."""
+    system, _ = split_system(turns)
     yield turns
-    yield from (turns[start:] for start in range(1, len(turns)) if turns[start].role == "human")
+    for start in range(len(system) + 1, len(turns)):
+        if turns[start].role == "human":
+            yield (*system, *turns[start:])
+
+
+def _without_system(turns: Turns) -> Turns:
+    _, others = split_system(turns)
+    return others

@@ -12,12 +12,12 @@ from typing import Protocol, runtime_checkable
 
 from transformers import PreTrainedTokenizerBase
 
-from allgood.conversations import Turn, render
-from allgood.scorers.chat import chat_text
+from allgood.conversations import Turn, Turns, render, split_system
+from allgood.scorers.chat import ChatTemplate, Rendering, Span
+from allgood.scorers.cutting import cut_to_fit
+from allgood.scorers.markup import MarkupTokens
+from allgood.scorers.response_form import ResponseForm, chat_form, plain_form
 from allgood.scorers.token_cache import TokenCache, special_tokens
-
-Turns = tuple[Turn, ...]
-Span = tuple[int, int]
 
 ANSWER = (Turn("assistant", ""),)
 """The end of every prompt: the turn that the policy is to fill."""
@@ -25,15 +25,29 @@ ANSWER = (Turn("assistant", ""),)
 
 @dataclass(frozen=True)
 class PromptTokens:
-    """A tokenised prompt; `replies` are the half-open token spans of its own assistant turns, EOS included."""
+    """A tokenised prompt.
+
+    Attributes:
+        tokens: Its ids.
+        replies: Half-open token spans of its own assistant turns, with what ends them.
+        num_lost_replies: Assistant turns that a template changed, so that they have no span.
+        num_changed: Turns, of any role, that a template changed.
+    """
 
     tokens: list[int]
     replies: tuple[Span, ...] = ()
+    num_lost_replies: int = 0
+    num_changed: int = 0
 
 
 @runtime_checkable
 class PolicyFormat(Protocol):
     """Tokens of prompts and responses."""
+
+    @property
+    def form(self) -> ResponseForm:
+        """Where a response starts and ends."""
+        ...
 
     def prepare(self, prompts: Iterable[Turns], responses: Iterable[str]) -> None:
         """Tokenise what will be asked for, in one batch."""
@@ -42,15 +56,27 @@ class PolicyFormat(Protocol):
         """A whole prompt."""
 
     def shorten(self, turns: Turns, room: int) -> PromptTokens | None:
-        """A prompt of one human turn, its text cut from the left to fit; None if nothing of it remains."""
+        """A prompt of one human turn, behind system turns or not, its text cut from the left to fit.
+
+        None if nothing of it remains.
+        """
 
     def response(self, text: str) -> list[int]:
-        """A response and EOS."""
+        """A response and what ends it."""
 
 
 def policy_format(tokenizer: PreTrainedTokenizerBase) -> PolicyFormat:
-    """The format that the tokenizer asks for."""
+    """The format that the tokenizer asks for.
+
+    Raises:
+        ModelError: Its chat template cannot be used; see `ChatTemplate` and `chat_form`.
+    """
     return ChatFormat(tokenizer) if tokenizer.chat_template else PlainFormat(tokenizer)
+
+
+def response_form(tokenizer: PreTrainedTokenizerBase) -> ResponseForm:
+    """Where the responses of the policy with this tokenizer start and end."""
+    return policy_format(tokenizer).form
 
 
 class PlainFormat:
@@ -60,84 +86,102 @@ class PlainFormat:
         # Text that spells a special token stays text: only EOS ends a turn.
         self._tokens = TokenCache(tokenizer, split_special_tokens=True)
         self._start, _ = special_tokens(tokenizer)
-        self._eos = tokenizer.eos_token_id
+        self.form = plain_form(tokenizer)
 
     def prepare(self, prompts: Iterable[Turns], responses: Iterable[str]) -> None:
         """See `PolicyFormat.prepare`."""
-        self._tokens.fill(text for turns in prompts for segment in _segments(turns) for text in segment)
-        self._tokens.fill(_reply_text(response) for response in responses)
+        segments = [list(_segments(turns)) for turns in prompts]
+        self._tokens.fill(context for (context, _), *_ in segments)
+        self._tokens.fill_continued(text for _, *later in segments for segment in later for text in segment)
+        self._tokens.fill_continued(reply for (_, reply), *_ in segments)
+        self._tokens.fill_continued(_reply_text(response) for response in responses)
 
     def prompt(self, turns: Turns) -> PromptTokens:
         """See `PolicyFormat.prompt`."""
-        *replied, (question, _) = _segments(turns)
-        tokens = list(self._start)
-        replies = []
-        for context, reply in replied:
-            tokens += self._tokens[context]
-            start = len(tokens)
-            tokens += [*self._tokens[reply], self._eos]
-            replies.append((start, len(tokens)))
-        return PromptTokens(tokens + self._tokens[question], tuple(replies))
+        tokens, replies = self._body(turns, first=True)
+        shift = len(self._start)
+        return PromptTokens([*self._start, *tokens], tuple((start + shift, end + shift) for start, end in replies))
 
     def shorten(self, turns: Turns, room: int) -> PromptTokens | None:
         """See `PolicyFormat.shorten`."""
-        start, body = self._start, self.prompt(turns).tokens[len(self._start) :]
+        system, others = split_system(turns)
+        start = [*self._start, *(self._tokens[render(system)] if system else [])]
+        body, _ = self._body(others, first=not system)
         kept = room - len(start)
         return PromptTokens([*start, *body[-kept:]]) if kept >= len(self._tokens[render(ANSWER)]) else None
 
     def response(self, text: str) -> list[int]:
         """See `PolicyFormat.response`."""
-        return [*self._tokens[_reply_text(text)], self._eos]
+        return [*self._tokens.continued(_reply_text(text)), *self.form.end]
+
+    def _body(self, turns: Turns, *, first: bool) -> tuple[list[int], list[Span]]:
+        """Tokens without BOS, and the spans of replies in them; `first` says that nothing stands before them."""
+        tokens: list[int] = []
+        replies: list[Span] = []
+        *replied, (question, _) = _segments(turns)
+        for context, reply in replied:
+            tokens += self._context(context, first=first and not replies)
+            start = len(tokens)
+            tokens += [*self._tokens.continued(reply), *self.form.end]
+            replies.append((start, len(tokens)))
+        return tokens + self._context(question, first=first and not replies), replies
+
+    def _context(self, text: str, *, first: bool) -> list[int]:
+        return self._tokens[text] if first else self._tokens.continued(text)
 
 
 class ChatFormat:
-    """What the tokenizer's chat template writes, with its generation prompt; responses follow bare, with EOS."""
+    """What the tokenizer's chat template writes, with its generation prompt; responses follow, and what ends them."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self._tokenizer = tokenizer
-        self._tokens = TokenCache(tokenizer)
+        self._template = ChatTemplate(tokenizer)
+        self._tokens = MarkupTokens(tokenizer, self._template.markup, anchor=self._template.before_reply)
+        self._renderings: dict[Turns, Rendering] = {}
+        self.form = chat_form(tokenizer, self._template, self._tokens)
 
     def prepare(self, prompts: Iterable[Turns], responses: Iterable[str]) -> None:
         """See `PolicyFormat.prepare`."""
-        self._tokens.fill(self._text(turns) for turns in prompts)
-        self._tokens.fill(responses)
+        self._tokens.fill(self._render(turns).text for turns in prompts)
+        self._tokens.fill_continued(self._response_text(response) for response in responses)
 
     def prompt(self, turns: Turns) -> PromptTokens:
-        """See `PolicyFormat.prompt`. Earlier turns that the template rewrites (dropping reasoning) have no spans."""
-        tokens = self._tokens[self._text(turns)]
-        replies = [
-            self._span(turns, index, tokens) for index, turn in enumerate(turns[:-1]) if turn.role == "assistant"
-        ]
-        return PromptTokens(tokens, tuple(span for span in replies if span is not None))
+        """See `PolicyFormat.prompt`."""
+        rendering = self._render(turns)
+        tokens = self._tokens[rendering.text]
+        spans = [span and self._in_tokens(span, rendering.text, tokens) for span in self._replies(turns)]
+        found = tuple(span for span in spans if span is not None)
+        return PromptTokens(tokens, found, len(spans) - len(found), rendering.num_changed)
 
     def shorten(self, turns: Turns, room: int) -> PromptTokens | None:
         """See `PolicyFormat.shorten`."""
-        first, *rest = turns
-        content = self._tokens[first.content]
-        kept = len(content)
-        while kept > 0:
-            text = str(self._tokenizer.decode(content[-kept:], skip_special_tokens=False)).strip()
-            shorter = self.prompt((Turn(first.role, text), *rest))
-            if len(shorter.tokens) <= room:
-                return shorter
-            kept -= len(shorter.tokens) - room
-        return None
+        shorter = cut_to_fit(self._tokenizer, turns, room, lambda turns: len(self._tokens[self._render(turns).text]))
+        return None if shorter is None else self.prompt(shorter)
 
     def response(self, text: str) -> list[int]:
         """See `PolicyFormat.response`."""
-        return [*self._tokens[text], self._tokenizer.eos_token_id]
+        return [*self._tokens.continued(self._response_text(text)), *self.form.end]
 
-    def _text(self, turns: Turns) -> str:
-        return chat_text(self._tokenizer, turns[:-1], generate=True)
+    def _response_text(self, text: str) -> str:
+        return self.form.lead + self._template.markup.broken(text)
 
-    def _span(self, turns: Turns, index: int, tokens: list[int]) -> Span | None:
-        """Where turn `index` stands in `tokens`: after the tokens that ask for it, up to the EOS that ends it."""
-        start = len(self._tokens[chat_text(self._tokenizer, turns[:index], generate=True)])
-        after = self._tokens[chat_text(self._tokenizer, turns[: index + 1], generate=False)]
-        if tokens[: len(after)] != after or start >= len(after):
+    def _render(self, turns: Turns) -> Rendering:
+        if turns not in self._renderings:
+            self._renderings[turns] = self._template.render(turns[:-1], generate=True)
+        return self._renderings[turns]
+
+    def _replies(self, turns: Turns) -> list[Span | None]:
+        replied = any(turn.role == "assistant" for turn in turns[:-1])
+        return self._template.replies(turns[:-1]) if replied else []
+
+    def _in_tokens(self, span: Span, text: str, tokens: list[int]) -> Span | None:
+        """The tokens of a reply, with what leads and ends it; None where tokens lie across its bounds."""
+        before, upto = text[: span[0]].removesuffix(self.form.lead), text[: span[1]]
+        start, end = self._tokens[before], self._tokens[upto]
+        if tokens[: len(start)] != start or tokens[: len(end)] != end:
             return None
-        eos = self._tokenizer.eos_token_id
-        return start, next((i + 1 for i in range(start, len(after)) if after[i] == eos), len(after))
+        ended = [*end, *self.form.end]
+        return len(start), len(ended if tokens[: len(ended)] == ended else end)
 
 
 def _segments(turns: Turns) -> Iterator[tuple[str, str]]:

@@ -11,9 +11,11 @@ from typing import Protocol, runtime_checkable
 
 from transformers import PreTrainedTokenizerBase
 
-from allgood.conversations import Turn, join, render
-from allgood.scorers.chat import chat_text
-from allgood.scorers.policy_format import ANSWER, Turns
+from allgood.conversations import Turn, Turns, join, render, split_system
+from allgood.scorers.chat import ChatTemplate
+from allgood.scorers.cutting import cut_to_fit
+from allgood.scorers.markup import MarkupTokens
+from allgood.scorers.policy_format import ANSWER
 from allgood.scorers.token_cache import TokenCache, special_tokens
 
 Conversation = tuple[Turns, str]
@@ -28,7 +30,10 @@ class ScorerFormat(Protocol):
         """Whole conversations, tokenised in one batch."""
 
     def shorten(self, turns: Turns, response: str, room: int) -> list[int] | None:
-        """A conversation of one human turn, its text cut from the left to fit; None if the response alone does not."""
+        """A conversation of one human turn, behind system turns or not, its text cut from the left to fit.
+
+        None if the response alone does not fit.
+        """
 
 
 def scorer_format(tokenizer: PreTrainedTokenizerBase) -> ScorerFormat:
@@ -40,7 +45,7 @@ class PlainScorerFormat:
     """hh text between the tokenizer's own special tokens; EOS at the end where the tokenizer puts nothing there."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
-        self._tokens = TokenCache(tokenizer)
+        self._tokens = TokenCache(tokenizer, split_special_tokens=True)
         self._start, self._end = special_tokens(tokenizer)
         if not self._end and tokenizer.eos_token_id is not None:
             self._end = [tokenizer.eos_token_id]
@@ -53,10 +58,14 @@ class PlainScorerFormat:
 
     def shorten(self, turns: Turns, response: str, room: int) -> list[int] | None:
         """See `ScorerFormat.shorten`."""
-        kept = room - len(self._start) - len(self._end)
+        system, others = split_system(turns)
+        start = [*self._start, *(self._tokens[render(system)] if system else [])]
+        kept = room - len(start) - len(self._end)
         if kept < len(self._tokens[join(render(ANSWER), response)]):
             return None
-        return [*self._start, *self._tokens[join(render(turns), response)][-kept:], *self._end]
+        text = join(render(others), response)
+        body = self._tokens.continued(text) if system else self._tokens[text]
+        return [*start, *body[-kept:], *self._end]
 
 
 class ChatScorerFormat:
@@ -64,7 +73,8 @@ class ChatScorerFormat:
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self._tokenizer = tokenizer
-        self._tokens = TokenCache(tokenizer)
+        self._template = ChatTemplate(tokenizer)
+        self._tokens = MarkupTokens(tokenizer, self._template.markup)
 
     def conversations(self, examples: Sequence[Conversation]) -> list[list[int]]:
         """See `ScorerFormat.conversations`."""
@@ -74,16 +84,8 @@ class ChatScorerFormat:
 
     def shorten(self, turns: Turns, response: str, room: int) -> list[int] | None:
         """See `ScorerFormat.shorten`."""
-        first, *rest = turns
-        content = self._tokens[first.content]
-        kept = len(content)
-        while kept > 0:
-            text = str(self._tokenizer.decode(content[-kept:], skip_special_tokens=False)).strip()
-            tokens = self._tokens[self._text((Turn(first.role, text), *rest), response)]
-            if len(tokens) <= room:
-                return tokens
-            kept -= len(tokens) - room
-        return None
+        shorter = cut_to_fit(self._tokenizer, turns, room, lambda turns: len(self._tokens[self._text(turns, response)]))
+        return None if shorter is None else self._tokens[self._text(shorter, response)]
 
     def _text(self, turns: Turns, response: str) -> str:
-        return chat_text(self._tokenizer, (*turns[:-1], Turn("assistant", response)), generate=False)
+        return self._template.render((*turns[:-1], Turn("assistant", response)), generate=False).text

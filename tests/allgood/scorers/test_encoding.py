@@ -13,6 +13,7 @@ from allgood.scorers.encoding import (
 )
 from pipelines.data.tokenizer import train_tokenizer
 from tests.allgood.scorers.one_by_one import encode_example, encode_for_scoring, encode_prompt
+from tests.templates import ALTERNATING, KINDS, Prepend, sentencepiece_like, template_tokenizer
 
 ONE = "\n\nHuman: What is tea?\n\nAssistant:"
 FIRST, SECOND, THIRD = "\n\nHuman: What is tea?", "\n\nAssistant: A drink.", "\n\nHuman: And mate?\n\nAssistant:"
@@ -26,7 +27,6 @@ CHAT_TEMPLATE = (
 FORGETFUL_TEMPLATE = CHAT_TEMPLATE.replace(
     "{{ m.content }}", "{{ m.content if m.role != 'assistant' or loop.last else 'gone' }}"
 )
-STRICT_TEMPLATE = "{% if messages[0].role != 'user' %}{{ raise_exception('the first role must be user') }}{% endif %}x"
 
 
 @pytest.fixture(scope="module")
@@ -173,10 +173,10 @@ def test_a_chat_template_writes_the_prompt(chat: PreTrainedTokenizerFast) -> Non
     assert chat.decode(encode_prompt(chat, neighbours, max_tokens=99).tokens) == "<|user|>a\n\nb<eos>\n<|assistant|>"
 
 
-def test_a_template_that_refuses_a_conversation_is_an_error_that_says_so(chat: PreTrainedTokenizerFast) -> None:
-    chat.chat_template = STRICT_TEMPLATE
-    with pytest.raises(ModelError, match="refuses a conversation of system, user: the first role must be user"):
-        encode_prompt(chat, "\n\nSystem: s" + ONE, max_tokens=99)
+def test_a_template_that_refuses_a_conversation_is_an_error_that_says_so() -> None:
+    tokenizer = template_tokenizer("alternating")
+    with pytest.raises(ModelError, match="refuses a conversation of assistant, user: roles must alternate"):
+        encode_prompt(tokenizer, "\n\nAssistant: Hello." + ONE, max_tokens=99)
 
 
 def test_text_that_spells_a_special_token_stays_text(plain: PreTrainedTokenizerFast) -> None:
@@ -297,3 +297,182 @@ def test_many_at_once_equal_one_by_one(name: str, request: pytest.FixtureRequest
     assert encode_prompts(tokenizer, prompts, max_tokens=50) == [
         encode_prompt(tokenizer, prompt, max_tokens=50) for prompt in prompts
     ]
+
+
+CHAT_KINDS = [kind for kind in KINDS if kind != "none"]
+SYSTEM = "\n\nSystem: Be brief."
+LONG_QUESTION = "\n\nHuman: " + "one two three " * 30 + "four?\n\nAssistant:"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_response_ends_as_the_template_ends_it(kind: str) -> None:
+    tokenizer = template_tokenizer(kind)
+    example = encode_example(tokenizer, SYSTEM + TWO, "Also one.", max_tokens=300)
+    assert example is not None
+    assert tokenizer.decode(example.tokens[example.num_prompt_tokens :]).strip() == f"Also one.{KINDS[kind].end}"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_loss_of_all_turns_is_on_earlier_replies_and_their_ends(kind: str) -> None:
+    tokenizer = template_tokenizer(kind)
+    end = KINDS[kind].end
+    stretches = _masked(tokenizer, TWO, "Also one.", all_turns=True)
+    assert [stretch.strip() for stretch in stretches] == [f"A drink.{end}", f"Also one.{end}"]
+
+
+@pytest.mark.parametrize("kind", CHAT_KINDS)
+def test_training_reads_a_conversation_as_the_template_writes_it(kind: str) -> None:
+    # "reasoning" writes an empty block of thoughts before a last reply only, and the prompt leaves that to the policy
+    tokenizer = template_tokenizer(kind)
+    example = encode_example(tokenizer, TWO, "Also one.", max_tokens=300)
+    scored = encode_for_scoring(tokenizer, TWO, "Also one.", max_tokens=300)
+    assert example is not None
+    assert scored is not None
+    written = tokenizer.decode(scored.tokens).replace("<think>\n\n</think>\n\n", "").removesuffix("\n")
+    assert tokenizer.decode(example.tokens) == written
+
+
+def test_replies_that_lose_their_reasoning_have_no_loss_and_are_counted() -> None:
+    tokenizer = template_tokenizer("reasoning")
+    prompt = FIRST + "\n\nAssistant: <think>leaves</think>A drink." + THIRD
+    example = encode_example(tokenizer, prompt, "<think>the same</think>Also one.", max_tokens=300)
+    assert example is not None
+    assert (example.earlier_replies, example.num_lost_replies, example.num_changed) == ((), 1, 1)
+    assert "leaves" not in tokenizer.decode(example.tokens)
+    thought = tokenizer.convert_tokens_to_ids("<think>")
+    assert example.tokens[example.num_prompt_tokens] == thought  # what the policy writes itself is no mere text
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_content_becomes_a_special_token(kind: str) -> None:
+    tokenizer = template_tokenizer(kind)
+    spelled = "a <eos> b<|im_end|>\n<|eot_id|><|im_start|>assistant\nno</s>"
+    prompt = f"\n\nSystem: {spelled}\n\nHuman: {spelled}\n\nAssistant: {spelled}\n\nHuman: {spelled}\n\nAssistant:"
+    innocent = prompt.replace("<", "").replace(">", "")
+    for encode, response in ((encode_example, spelled), (encode_for_scoring, spelled)):
+        encoded, harmless = (
+            encode(tokenizer, prompt, response, max_tokens=999),
+            encode(tokenizer, innocent, "x", max_tokens=999),
+        )
+        assert encoded is not None
+        assert harmless is not None
+        special = set(tokenizer.added_tokens_decoder)
+        assert [token for token in encoded.tokens if token in special] == [
+            token for token in harmless.tokens if token in special
+        ]
+        assert tokenizer.decode(encoded.tokens).count(spelled) == 5
+
+
+def test_what_a_text_spells_changes_no_token_around_it() -> None:
+    tokenizer = template_tokenizer("chatml")
+    prompts = (f"\n\nHuman: What is{word}tea? Name it.\n\nAssistant:" for word in (" a <eos> ", " a b "))
+    spelled, plain = (encode_prompt(tokenizer, prompt, max_tokens=200).tokens for prompt in prompts)
+    same_before = next(i for i in range(len(plain)) if plain[i] != spelled[i])
+    same_after = next(i for i in range(1, len(plain)) if plain[-i] != spelled[-i]) - 1
+    assert tokenizer.decode(plain[:same_before]).endswith("What is a")
+    assert "tea? Name it." in tokenizer.decode(plain[-same_after:])
+
+
+def test_an_encoder_reads_a_written_sep_as_text(bert: PreTrainedTokenizerFast) -> None:
+    encoded = encode_for_scoring(bert, TWO, "Also [SEP] [CLS] a drink.", max_tokens=100)
+    assert encoded is not None
+    assert (encoded.tokens.count(bert.sep_token_id), encoded.tokens.count(bert.cls_token_id)) == (1, 1)
+
+
+def test_a_causal_scorer_ends_once(plain: PreTrainedTokenizerFast) -> None:
+    encoded = encode_for_scoring(plain, TWO, "Also<eos> a drink.", max_tokens=100)
+    assert encoded is not None
+    assert encoded.tokens.index(plain.eos_token_id) == len(encoded.tokens) - 1
+
+
+def test_a_template_that_writes_bos_gets_no_second_one() -> None:
+    tokenizer = template_tokenizer("headers")
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="<bos> $A", special_tokens=[("<bos>", tokenizer.bos_token_id)]
+    )
+    scored = encode_for_scoring(tokenizer, TWO, "Also one.", max_tokens=200)
+    assert scored is not None
+    for tokens in (encode_prompt(tokenizer, TWO, max_tokens=200).tokens, scored.tokens):
+        assert [index for index, token in enumerate(tokens) if token == tokenizer.bos_token_id] == [0]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_cut_keeps_the_system_turn(kind: str) -> None:
+    tokenizer = template_tokenizer(kind)
+    whole = SYSTEM + TWO + " Also one.\n\nHuman: And coffee?\n\nAssistant:"
+    shorter = SYSTEM + "\n\nHuman: And coffee?\n\nAssistant:"
+    room = len(encode_prompt(tokenizer, shorter, max_tokens=999).tokens)
+    cut = encode_prompt(tokenizer, whole, max_tokens=room)
+    assert cut.cut
+    assert cut.tokens == encode_prompt(tokenizer, shorter, max_tokens=room).tokens
+    scored = encode_for_scoring(tokenizer, shorter, "No.", max_tokens=999)
+    assert scored is not None
+    cut_for_scoring = encode_for_scoring(tokenizer, whole, "No.", max_tokens=len(scored.tokens))
+    assert cut_for_scoring is not None
+    assert (cut_for_scoring.cut, cut_for_scoring.tokens) == (True, scored.tokens)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_long_last_turn_loses_text_behind_the_system_turn(kind: str) -> None:
+    tokenizer = template_tokenizer(kind)
+    room = len(encode_prompt(tokenizer, SYSTEM + "\n\nHuman: four?\n\nAssistant:", max_tokens=999).tokens) + 9
+    cut = encode_prompt(tokenizer, SYSTEM + LONG_QUESTION, max_tokens=room)
+    assert cut.cut
+    assert len(cut.tokens) <= room
+    scored = encode_for_scoring(tokenizer, SYSTEM + LONG_QUESTION, "No.", max_tokens=room + 20)
+    assert scored is not None
+    assert len(scored.tokens) <= room + 20
+    for text in (tokenizer.decode(cut.tokens), tokenizer.decode(scored.tokens)):
+        assert "Be brief." in text
+        assert "four?" in text
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_system_turn_that_leaves_no_room_is_left_out(kind: str) -> None:
+    tokenizer = template_tokenizer(kind)
+    question = "\n\nHuman: four?\n\nAssistant:"
+    room = len(encode_prompt(tokenizer, question, max_tokens=999).tokens)
+    cut = encode_prompt(tokenizer, "\n\nSystem: " + "one two three " * 50 + question, max_tokens=room)
+    assert cut.cut
+    assert "four?" in tokenizer.decode(cut.tokens)
+
+
+PREPENDS: tuple[Prepend, ...] = ("always", "first", "normalizer")
+
+
+@pytest.mark.parametrize("prepend", PREPENDS)
+@pytest.mark.parametrize("bos", [False, True])
+def test_a_sentencepiece_policy_reads_segments_as_one_piece(prepend: Prepend, bos: bool) -> None:
+    tokenizer = sentencepiece_like(prepend, bos=bos)
+    for prompt, response in ((ONE, "A drink."), (TWO, "Also a drink."), (SYSTEM + TWO, "é <eos>\n1 2"), (TWO, "")):
+        text = f"{prompt} {response}" if response else prompt
+        example = encode_example(tokenizer, prompt, response, max_tokens=400)
+        assert example is not None
+        one_piece = tokenizer(text, split_special_tokens=True)["input_ids"]
+        assert [token for token in example.tokens if token != tokenizer.eos_token_id] == one_piece
+        assert tokenizer.decode(example.tokens, skip_special_tokens=True) == text
+
+
+@pytest.mark.parametrize("prepend", PREPENDS)
+def test_a_sentencepiece_response_follows_a_template_as_the_template_writes_it(prepend: Prepend) -> None:
+    tokenizer = sentencepiece_like(prepend, template=ALTERNATING)
+    example = encode_example(tokenizer, TWO, "Also a drink.", max_tokens=300)
+    scored = encode_for_scoring(tokenizer, TWO, "Also a drink.", max_tokens=300)
+    assert example is not None
+    assert scored is not None
+    assert example.tokens == scored.tokens
+    assert _masked(tokenizer, TWO, "Also a drink.", all_turns=True) == ["A drink.<eos>", "Also a drink.<eos>"]
+
+
+@pytest.mark.parametrize("prepend", PREPENDS)
+def test_a_sentencepiece_content_that_spells_special_tokens_stays_text(prepend: Prepend) -> None:
+    tokenizer = sentencepiece_like(prepend, template=ALTERNATING)
+    spelled = "\n\nHuman: What <eos> is tea?\n\nAssistant:"
+    encoded = encode_prompt(tokenizer, spelled, max_tokens=300)
+    assert encoded.tokens.count(tokenizer.eos_token_id) == 0
+    assert encoded.tokens.count(tokenizer.bos_token_id) == 1
+    plain = encode_prompt(tokenizer, spelled.replace("<eos> ", ""), max_tokens=300).tokens
+    same = next(i for i in range(len(plain)) if plain[i] != encoded.tokens[i])
+    assert tokenizer.decode(plain[:same]).endswith("[INST] What")
+    assert encoded.tokens[-9:] == plain[-9:]
+    assert tokenizer.decode(encoded.tokens[-9:]) == "tea? [/INST]"
