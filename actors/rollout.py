@@ -18,16 +18,20 @@ from actors.weights.publication import ObjectStore, Publication
 from allgood.errors import ModelError, RoleError
 from allgood.scorers.encoding import encode_prompts
 from allgood.scorers.models import check_policy_tokenizer, load_policy, load_tokenizer, resolve_device, resolve_dtype
+from allgood.scorers.policy_format import response_form
 
 
 @dataclass(frozen=True)
 class RolloutSpec:
-    """What a rollout actor is made of. Version 0 is the policy called `model`, the start policy."""
+    """What a rollout actor is made of. Version 0 is the policy called `model`, the start policy.
+
+    Without `stop` responses end where the policy's format ends them.
+    """
 
     model: str
     max_new_tokens: int
     max_prompt_tokens: int
-    stop: tuple[str, ...]
+    stop: tuple[str, ...] | None
     device: str
     dtype: str
     threads: int
@@ -42,7 +46,8 @@ class RolloutWorker:
         self._spec = spec
         self._tokenizer = load_tokenizer(spec.model)
         check_policy_tokenizer(self._tokenizer)
-        self._engine = _engine(spec, self._tokenizer)
+        self._stop = response_form(self._tokenizer).stop if spec.stop is None else spec.stop
+        self._engine = _engine(spec, self._tokenizer, self._stop)
         self._publication: Publication[Weights] = ObjectStore()
         self._policy_version = 0
 
@@ -85,7 +90,7 @@ class RolloutWorker:
             response_tokens=generation.tokens,
             logprobs=generation.logprobs,
             entropies=generation.entropies,
-            responses=response_texts(self._tokenizer, generation.tokens, self._spec.stop),
+            responses=response_texts(self._tokenizer, generation.tokens, generation.finish_reasons, self._stop),
             finish_reasons=generation.finish_reasons,
             num_prompts_cut=sum(prompt.cut for prompt in prompts),
             seconds=time.perf_counter() - started,
@@ -96,13 +101,13 @@ class RolloutWorker:
         return location()
 
 
-def _engine(spec: RolloutSpec, tokenizer: PreTrainedTokenizerBase) -> Engine:
+def _engine(spec: RolloutSpec, tokenizer: PreTrainedTokenizerBase, stop: tuple[str, ...]) -> Engine:
     match spec.engine:
         case "torch":
             model = load_policy(spec.model, dtype=_dtype(spec), device=resolve_device(spec.device))
             model.requires_grad_(False)
             _check_context(model.config.get_text_config().to_dict().get("max_position_embeddings"), spec)
-            return TorchEngine(model, tokenizer, max_new_tokens=spec.max_new_tokens, stop=spec.stop)
+            return TorchEngine(model, tokenizer, max_new_tokens=spec.max_new_tokens, stop=stop)
 
 
 def _dtype(spec: RolloutSpec) -> torch.dtype:

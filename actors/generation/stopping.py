@@ -12,12 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from actors.messages import TokenRow
+from actors.messages import FinishReason, TokenRow
+from allgood.scorers.policy_format import response_form
 
 
 def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> NDArray[np.int32]:
-    """Token ids that end a response: the tokenizer's EOS and those of the model's generation config."""
+    """Token ids that end a response: what ends a turn, the tokenizer's EOS, and those of the generation config."""
     ids = {tokenizer.eos_token_id}
+    ends_turn = response_form(tokenizer).end_token
+    if ends_turn is not None:
+        ids.add(ends_turn)
     configured = model.generation_config.eos_token_id if model.generation_config is not None else None
     if configured is not None:
         ids.update([configured] if isinstance(configured, int) else configured)
@@ -47,13 +51,20 @@ class StopStrings:
 
 
 def response_texts(
-    tokenizer: PreTrainedTokenizerBase, rows: Sequence[TokenRow], stop: Sequence[str]
+    tokenizer: PreTrainedTokenizerBase,
+    rows: Sequence[TokenRow],
+    finish_reasons: Sequence[FinishReason],
+    stop: Sequence[str],
 ) -> tuple[str, ...]:
-    """What the rows of tokens spell: cut at the first stop string, without special tokens, stripped."""
-    return tuple(
-        _cut(text, stop).strip()
-        for text in tokenizer.batch_decode([row.tolist() for row in rows], skip_special_tokens=True)
-    )
+    """What the rows of tokens spell, without what ended them: cut at the first stop string, no special tokens.
+
+    With a chat template the rest is kept as generated; plain text is stripped.
+    """
+    form = response_form(tokenizer)
+    contents = [
+        row[:-1].tolist() if reason == "eos" else row.tolist() for row, reason in zip(rows, finish_reasons, strict=True)
+    ]
+    return tuple(form.text(_cut(text, stop)) for text in tokenizer.batch_decode(contents, skip_special_tokens=True))
 
 
 def _cut(text: str, stop: Sequence[str]) -> str:

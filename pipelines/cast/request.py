@@ -78,7 +78,7 @@ def rollout_part(config: RunConfig) -> Part:
         model=start_policy(config).source,
         max_new_tokens=config.sampling.max_new_tokens,
         max_prompt_tokens=config.sampling.max_prompt_tokens,
-        stop=tuple(config.sampling.stop),
+        stop=None if config.sampling.stop is None else tuple(config.sampling.stop),
         device=_device(config, config.placement.rollout),
         dtype=config.dtype,
         threads=config.threads,

@@ -28,6 +28,8 @@ LATER = (
     "data.demonstrations.columns",
 )
 
+_FIRST_STOP = ["\n\nHuman:"]  # the default of `sampling.stop` before it depended on the policy's format
+
 # Every stored configuration has these, since all defaults are written out; no run file gives them all.
 _ALWAYS_STORED = frozenset(
     {"base", "device", "dtype", "threads", "world", "data", "tokenizer", "sft", "sampling", "references", "tracking"}
@@ -62,6 +64,8 @@ def first_form(config: RunConfig) -> dict[str, Any]:
         _leave_out(content, schema.run_schema(), key.split("."))
     for old, new in MOVED.items():
         _move(content, new, old)
+    if content["sampling"]["stop"] is None:
+        content["sampling"]["stop"] = list(_FIRST_STOP)
     return content
 
 

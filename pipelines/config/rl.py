@@ -93,8 +93,10 @@ class SamplingConfig(StrictModel):
 
     max_new_tokens: int = Field(128, ge=1)
     max_prompt_tokens: int = Field(384, ge=1, description="prompts are cut from the left at a turn boundary")
-    stop: list[Annotated[str, Field(min_length=1)]] = Field(
-        default_factory=lambda: ["\n\nHuman:"], description="texts that end a response; trimmed before scoring"
+    stop: list[Annotated[str, Field(min_length=1)]] | None = Field(
+        None,
+        description="texts that end a response besides the tokens that do; trimmed before scoring; null: what the "
+        "policy's format asks for, `\\n\\nHuman:` in plain text and none where a chat template ends turns with a token",
     )
     prompts_per_chunk: int = Field(
         16,

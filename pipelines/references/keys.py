@@ -10,6 +10,8 @@ from dataclasses import asdict
 from typing import Any
 
 from allgood.errors import ModelError
+from allgood.scorers.models import load_tokenizer
+from allgood.scorers.policy_format import response_form
 from pipelines.cast.request import scorer_source
 from pipelines.config.properties import (
     ClassifierProperty,
@@ -23,7 +25,7 @@ from pipelines.config.run import RunConfig
 from pipelines.data.prepared import prepared_key
 from pipelines.output.hashes import function_hash, model_hash, tokenizer_hash
 from pipelines.run.folder import RunFolder
-from pipelines.run.start_policy import start_policy
+from pipelines.run.start_policy import StartPolicy, start_policy
 
 
 def table_keys(config: RunConfig, properties: list[str]) -> dict[str, Any]:
@@ -34,7 +36,7 @@ def table_keys(config: RunConfig, properties: list[str]) -> dict[str, Any]:
         "tokenizer": policy.tokenizer_key,
         "sampling.max_new_tokens": config.sampling.max_new_tokens,
         "sampling.max_prompt_tokens": config.sampling.max_prompt_tokens,
-        "sampling.stop": list(config.sampling.stop),
+        "sampling.stop": _stop(config, policy),
         "sampling.temperature": config.sampling.temperature,
         "sampling.top_p": config.sampling.top_p,
         "sampling.top_k": config.sampling.top_k,
@@ -47,6 +49,12 @@ def table_keys(config: RunConfig, properties: list[str]) -> dict[str, Any]:
             keys["data"] = prepared_key(RunFolder(config.base_folder).data)
         keys |= encoder_keys(config.properties[name].reference)
     return keys
+
+
+def _stop(config: RunConfig, policy: StartPolicy) -> list[str]:
+    """Texts that end a response: the run's, or those of the policy's format."""
+    given = config.sampling.stop
+    return list(response_form(load_tokenizer(policy.source)).stop if given is None else given)
 
 
 def encoder_keys(reference: Reference) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`allgood sft`: supervised fine-tuning of the policy on demonstrations, on assistant tokens and EOS only.
+"""`allgood sft`: supervised fine-tuning of the policy on demonstrations, on assistant tokens and what ends a turn.
 
 The policy is a causal language model by name or folder, or a new one whose tokenizer may be trained on the run's own
 text. Demonstrations of the sft split train; those of the validation split choose the best moment, or, where there are
@@ -129,6 +129,8 @@ def encode_demonstrations(
         "loss_tokens": int(sum(mask.sum() for mask in masks)),
         "prompts_cut": sum(example.cut for example in kept),
         "dropped_too_long": len(rows) - len(kept),
+        "turns_changed_by_template": sum(example.num_changed for example in kept),
+        "replies_without_loss": sum(example.num_lost_replies for example in kept) if all_turns else 0,
     }
     return DemonstrationRows(Ragged.of([example.tokens for example in kept]), Ragged.of(masks)), counts
 

@@ -17,6 +17,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from actors.generation.stopping import end_tokens
 from allgood.errors import ConfigError, ModelError
 from allgood.scorers.models import check_has_weights, check_policy_tokenizer, load_policy, load_tokenizer
 from pipelines.output.quiet import quiet_transformers
@@ -43,6 +44,7 @@ def pretrained_policy(source: str, tokenizer: PreTrainedTokenizerBase) -> Loaded
     with quiet_transformers():
         model = load_policy(source, dtype=torch.float32, device=torch.device("cpu"))
     _set_pad_token(model.config, tokenizer)
+    _end_turns(model, tokenizer)
     return model, tokenizer
 
 
@@ -136,6 +138,13 @@ def max_positions(config: PreTrainedConfig) -> int | None:
     """The longest conversation that a model can read, in tokens; None where its config sets no limit."""
     limit = config.get_text_config().to_dict().get("max_position_embeddings")
     return None if limit is None else int(limit)
+
+
+def _end_turns(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Have whoever generates from the trained folder stop where a turn ends, as the training teaches it."""
+    ends = end_tokens(model, tokenizer).tolist()
+    if model.generation_config is not None and len(ends) > 1:
+        model.generation_config.eos_token_id = ends
 
 
 def _set_pad_token(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase) -> None:

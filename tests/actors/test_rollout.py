@@ -11,6 +11,7 @@ from actors.weights.snapshot import snapshot
 from allgood.errors import ModelError, RoleError
 from tests.actors import tiny_models
 from tests.actors.specs import rollout_spec
+from tests.templates import template_tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +42,22 @@ def test_a_rollout_holds_prompt_major_rows_of_the_chunk(spec):
         assert len(tokens) == len(logprobs) == len(entropies) > 0
     assert rollout.num_prompts_cut == 0
     assert rollout.seconds > 0
+
+
+def test_responses_end_where_the_template_ends_a_turn(tmp_path):
+    tokenizer = template_tokenizer("chatml")
+    folder = tiny_models.save_policy(tmp_path, vocab_size=len(tokenizer), spread=0.5)
+    tokenizer.save_pretrained(folder)
+    end = tokenizer.convert_tokens_to_ids("<|im_end|>")
+    rollout = RolloutWorker(rollout_spec(folder, max_new_tokens=150, max_prompt_tokens=100, stop=None)).generate(
+        chunk()
+    )
+    ended = [tokens[-1] == end for tokens in rollout.response_tokens]
+    assert any(ended)
+    for tokens, text, reason in zip(rollout.response_tokens, rollout.responses, rollout.finish_reasons, strict=True):
+        assert end not in tokens[:-1]
+        assert reason == ("eos" if tokens[-1] in (end, tokenizer.eos_token_id) else "length")
+        assert text == tokenizer.decode(tokens, skip_special_tokens=True)
 
 
 def test_a_chunk_of_another_version_is_refused(spec):

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from actors.generation.stopping import StopStrings, end_tokens, response_texts
 from tests.actors import tiny_models
+from tests.templates import template_tokenizer
 
 TOKENIZER = tiny_models.tokenizer()
 
@@ -49,12 +50,23 @@ def test_ids_beyond_the_tokenizer_complete_nothing():
     ],
 )
 def test_text_is_cut_at_the_first_stop_string_and_stripped(text, trimmed):
-    assert response_texts(TOKENIZER, [tokens_of(text)], ["\n\nHuman:", "STOP"]) == (trimmed,)
+    assert response_texts(TOKENIZER, [tokens_of(text)], ["stop"], ["\n\nHuman:", "STOP"]) == (trimmed,)
 
 
 def test_special_tokens_are_no_text():
     tokens = np.append(tokens_of(" Paris."), TOKENIZER.eos_token_id)
-    assert response_texts(TOKENIZER, [tokens, tokens], []) == ("Paris.", "Paris.")
+    assert response_texts(TOKENIZER, [tokens, tokens], ["eos", "length"], []) == ("Paris.", "Paris.")
+
+
+def test_with_a_chat_template_a_response_is_kept_as_it_was_generated():
+    tokenizer = template_tokenizer("chatml")
+    tokens = np.array(tokenizer.encode("\n Paris. \n<|im_end|>"), dtype=np.int32)
+    assert response_texts(tokenizer, [tokens, tokens[:-1]], ["eos", "length"], []) == ("\n Paris. \n",) * 2
+
+
+def test_a_token_that_ends_a_response_is_no_text_even_if_it_is_not_special():
+    tokens = tokens_of(" Paris. x")
+    assert response_texts(TOKENIZER, [tokens], ["eos"], []) == ("Paris.",)
 
 
 def test_end_tokens_are_those_of_tokenizer_and_generation_config():
@@ -62,3 +74,9 @@ def test_end_tokens_are_those_of_tokenizer_and_generation_config():
     assert end_tokens(model, TOKENIZER).tolist() == [2]
     model.generation_config.eos_token_id = [7, 2]
     assert end_tokens(model, TOKENIZER).tolist() == [2, 7]
+
+
+def test_the_token_that_ends_a_turn_of_the_template_is_an_end_token():
+    tokenizer = template_tokenizer("chatml")
+    ends = {tokenizer.eos_token_id, tokenizer.convert_tokens_to_ids("<|im_end|>")}
+    assert set(end_tokens(tiny_models.policy(), tokenizer).tolist()) == ends

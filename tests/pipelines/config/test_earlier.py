@@ -52,6 +52,15 @@ def test_a_stored_configuration_is_migrated(tmp_path: Path) -> None:
     assert migrated(config.model_dump(mode="json")) == config.model_dump(mode="json")  # today's form stays
 
 
+def test_stop_texts_that_follow_the_policy_s_format_hash_as_the_first_default(tmp_path: Path) -> None:
+    config = tiny_config(tmp_path)
+    given = config.sampling.model_copy(update={"stop": ["\n\nHuman:"]})
+    assert config.sampling.stop is None
+    assert config_hash(config) == config_hash(config.model_copy(update={"sampling": given}))
+    none = config.sampling.model_copy(update={"stop": []})
+    assert config_hash(config) != config_hash(config.model_copy(update={"sampling": none}))
+
+
 @pytest.mark.parametrize("old", list(MOVED))
 def test_a_file_of_the_user_is_refused_with_the_new_name(tmp_path: Path, old: str) -> None:
     path = tmp_path / "run.yaml"

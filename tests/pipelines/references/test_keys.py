@@ -15,6 +15,7 @@ from pipelines.output.hashes import function_hash
 from pipelines.references.keys import encoder_keys, table_keys
 from tests.actors.tiny_models import save_policy
 from tests.pipelines.tiny_run import tiny_config
+from tests.templates import template_tokenizer
 
 
 def with_property(folder: Path, **setting: object) -> RunConfig:
@@ -48,6 +49,14 @@ def test_an_encoder_that_was_trained_again_changes_the_key_of_predicted_referenc
     assert before[key] == encoder_keys(config.properties["tone"].reference)[key]
     (model / "model.safetensors").write_bytes(b"other weights")
     assert table_keys(config, ["tone"])[key] != before[key]
+
+
+def test_the_key_of_stop_texts_is_what_the_policy_s_format_asks_for(tmp_path: Path, model: Path) -> None:
+    config = with_property(tmp_path, kind="model", model=str(model))
+    assert config.sampling.stop is None
+    assert table_keys(config, [])["sampling.stop"] == ["\n\nHuman:"]  # as tables of all versions have it
+    template_tokenizer("chatml").save_pretrained(tmp_path / "base" / "sft" / "best")
+    assert table_keys(config, [])["sampling.stop"] == []
 
 
 @pytest.mark.parametrize("name", ["no_such_module:score", "no.such.package:score"])

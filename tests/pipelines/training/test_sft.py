@@ -13,9 +13,11 @@ from pipelines.config.run import RunConfig
 from pipelines.config.training import SftConfig
 from pipelines.data import Demonstration
 from pipelines.training.sft import encode_demonstrations, split_demonstrations, train_sft
+from pipelines.training.sources import pretrained_policy
 from tests.actors import tiny_models
 from tests.allgood.scorers.one_by_one import encode_example
 from tests.pipelines.tiny_training import ARCHITECTURE, demonstration_rows, tiny_run, training, write_jsonl
+from tests.templates import template_tokenizer
 
 MULTI_TURN = "\n\nHuman: What is rain?\n\nAssistant: Rain is water.\n\nHuman: And snow?\n\nAssistant:"
 
@@ -60,6 +62,28 @@ def test_demonstrations_that_do_not_fit_are_dropped_and_cut_prompts_counted(tmp_
         encode_demonstrations(sft_settings(config), tokenizer, rows[1:], split="sft")
 
 
+def test_what_a_template_does_to_earlier_replies_is_counted(tmp_path):
+    config = tiny_run(tmp_path, sft={"loss_on": "all_turns", "max_tokens": 200})
+    tokenizer = template_tokenizer("reasoning")
+    thought = MULTI_TURN.replace("Rain is water.", "<think>hm</think>Rain is water.")
+    rows = [demonstration("a", "sft", prompt=prompt) for prompt in (MULTI_TURN, thought, thought)]
+    _, counts = encode_demonstrations(sft_settings(config), tokenizer, rows, split="sft")
+    assert (counts["turns_changed_by_template"], counts["replies_without_loss"]) == (2, 2)
+    last = sft_settings(tiny_run(tmp_path, sft={"loss_on": "last_turn", "max_tokens": 200}))
+    _, counts = encode_demonstrations(last, tokenizer, rows, split="sft")
+    assert (counts["turns_changed_by_template"], counts["replies_without_loss"]) == (2, 0)
+
+
+def test_a_trained_folder_stops_where_its_template_ends_a_turn(tmp_path):
+    source = tiny_models.save_policy(tmp_path, vocab_size=400)
+    tokenizer = template_tokenizer("chatml")
+    model, _ = pretrained_policy(source, tokenizer)
+    ends = sorted([tokenizer.eos_token_id, tokenizer.convert_tokens_to_ids("<|im_end|>")])
+    assert model.generation_config.eos_token_id == ends
+    model, _ = pretrained_policy(source, tiny_models.tokenizer())
+    assert model.generation_config.eos_token_id == tokenizer.eos_token_id
+
+
 def test_demonstrations_of_validation_prompts_validate():
     train, validation = split_demonstrations([demonstration("a", "sft"), demonstration("b", "validation")])
     assert [row.prompt_id for row in train] == ["a"]
@@ -84,6 +108,8 @@ def test_sft_leaves_a_policy_that_plain_transformers_loads(tmp_path):
         "loss_tokens": report["train"]["loss_tokens"],
         "prompts_cut": 0,
         "dropped_too_long": 0,
+        "turns_changed_by_template": 0,
+        "replies_without_loss": 0,
     }
     tokenizer = AutoTokenizer.from_pretrained(folder / "best")
     for name in ("best", "last"):
