@@ -28,8 +28,9 @@ TEMPLATES = {
     "none": "none",
 }
 DECODERS = {
-    "SharedPrefixDecoder": "shared prompts",
-    "ExpandedDecoder": "a cache per sample",
+    "prefill_shared": "shared prompts",
+    "prefill_expanded": "a cache per sample",
+    "prefill_recomputing": "whole passes",
 }
 
 HEAD = """# Models that were tried
@@ -47,7 +48,8 @@ a reward model's first batch with single responses, before anything is trained; 
 POLICIES_TEXT = """
 ## Policies
 
-* *Samples by*: how responses are generated. Prompts that all samples share are the fastest.
+* *Samples by*: how responses are generated. A prompt's cache that all its samples share is the fastest, a whole pass for
+  every token the slowest.
 * *Prompt*: the policy reads the tokens that its tokenizer, or its chat template, gives anybody.
 * *Log-probs*: of sampled tokens, from the engine (padded on the left, other prompts alongside) and from the reference
   policy (padded on the right), equal those of a plain pass over each row alone, within 1e-4 nats per token.

@@ -139,6 +139,23 @@ POLICIES = (
         "learned positions behind an offset, projected embeddings, tied",
     ),
     PolicyCase(
+        "Mamba-2",
+        {
+            "model_type": "mamba2",
+            "hidden_size": 32,
+            "num_heads": 8,
+            "head_dim": 8,
+            "n_groups": 1,
+            "state_size": 16,
+            "expand": 2,
+            "num_hidden_layers": 2,
+            "chunk_size": 16,
+            "initializer_range": SPREAD,
+        },
+        "none",
+        "recurrent layers only",
+    ),
+    PolicyCase(
         "Bamba",
         {
             "model_type": "bamba",

@@ -95,7 +95,7 @@ def examine_policy(case: PolicyCase, folder: Path) -> PolicyFindings:
     published = worker.generate(_chunk())
 
     return PolicyFindings(
-        decoder=type(worker._engine._prefill([[1]], 1)[0]).__name__,
+        decoder=worker._engine._prefill.__name__,
         prompt_as_read=[row.tolist() for row in rollout.prompt_tokens] == [plain.prompt(text) for text in PROMPTS],
         num_ends=_num_ends(rollout),
         sampled=_distance(rollout.logprobs, truth),
