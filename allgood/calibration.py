@@ -19,6 +19,7 @@ from allgood.intervals import Numbers, as_float64
 from allgood.number_checks import Number
 
 _LOG_TEMPERATURES = (math.log(1e-3), math.log(1e3))
+_NEAR = 1e-3  # relative: closer to an end than this is at it
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,20 @@ def fit_temperature(margins: Numbers) -> float:
     found = minimize_scalar(loss, bounds=_LOG_TEMPERATURES, method="bounded", options={"xatol": 1e-8})
     best = min((*_LOG_TEMPERATURES, float(found.x)), key=loss)
     return math.exp(best)
+
+
+def why_at_bound(temperature: float) -> str | None:
+    """Why a fitted temperature is none: it lies at an end of the interval that `fit_temperature` searches.
+
+    Returns:
+        The reason, for a sentence; None for a temperature inside the interval.
+    """
+    low, high = map(math.exp, _LOG_TEMPERATURES)
+    if temperature <= low * (1 + _NEAR):
+        return "the model is right on every pair, and the smaller the temperature, the better the fit"
+    if temperature >= high * (1 - _NEAR):
+        return "the model is no better than chance on the pairs"
+    return None
 
 
 def _margins(margins: Numbers) -> Tensor:

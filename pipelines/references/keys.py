@@ -26,6 +26,7 @@ from pipelines.data.prepared import prepared_key
 from pipelines.output.hashes import function_hash, model_hash, tokenizer_hash
 from pipelines.run.folder import RunFolder
 from pipelines.run.start_policy import StartPolicy, start_policy
+from pipelines.training.reward_report import refuse_bound
 
 
 def table_keys(config: RunConfig, properties: list[str]) -> dict[str, Any]:
@@ -92,7 +93,7 @@ def temperature(config: RunConfig, name: str) -> float:
     """The number that divides rewards and references: 1, or with `calibrate` the one that `allgood reward` fitted.
 
     Raises:
-        ModelError: `calibrate` is set and there is no fitted temperature.
+        ModelError: `calibrate` is set and there is no fitted temperature, or it is the bound of the fit.
     """
     setting = config.properties[name]
     if not isinstance(setting, ModelProperty) or not setting.calibrate:
@@ -104,4 +105,5 @@ def temperature(config: RunConfig, name: str) -> float:
             "train the reward model here, or set calibrate: false"
         )
     fitted: float = json.loads(report.read_text(encoding="utf-8"))["temperature"]
+    refuse_bound(name, fitted)
     return fitted

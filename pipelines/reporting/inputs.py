@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from allgood.calibration import why_at_bound
 from pipelines.reporting.content import Content, TrainedScorer
 from pipelines.reporting.html import (
     Markup,
@@ -101,9 +102,15 @@ def _scorer_row(scorer: TrainedScorer) -> list[str]:
         with_interval(report.get("gain_over_longer_wins"), *_interval(report, "gain_over_longer_wins_ci")),
         number(similar["accuracy"]) if similar else "–",
         number(report.get("expected_calibration_error")),
-        number(report.get("temperature"), 2),
+        _temperature(report.get("temperature")),
         str(report.get("test_pairs", "–")),
     ]
+
+
+def _temperature(fitted: float | None) -> str:
+    if fitted is None or why_at_bound(fitted) is None:
+        return number(fitted, 2)
+    return f"{fitted:g} (bound of the fit)"
 
 
 def _interval(report: Mapping[str, Any], name: str) -> tuple[float | None, float | None]:

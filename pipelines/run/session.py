@@ -89,13 +89,12 @@ def _require_answer(address: str) -> None:
 
 @contextmanager
 def _told(what: str, advice: str) -> Iterator[None]:
-    """Turn what `ray.init` raises into one sentence."""
-    from ray.exceptions import RayError
-
+    """Turn what `ray.init` raises into one sentence; where a start times out that is a bare Exception."""
     try:
         yield
-    except (OSError, RuntimeError, ValueError, RayError) as error:
-        raise PlacementError(f"{what} ({str(error).strip().splitlines()[0]}); {advice}") from error
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise PlacementError(f"{what} ({reason}); {advice}") from error
 
 
 def _careful_environment() -> None:

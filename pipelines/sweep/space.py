@@ -47,6 +47,7 @@ class Point:
     def name(self) -> str:
         """Of its run folder: readable, and different for every point."""
         words = "_".join(f"s{label}" if axis == SEED else label for axis, label in self.labels.items())
+        words = re.sub(r"(?<=\de)\+(?=\d)", "", words)  # 1e+30 must not read 1e-30
         digest = hashlib.sha256(json.dumps(first_names(self.changes), sort_keys=True).encode()).hexdigest()[:6]
         return f"{re.sub(r'[^A-Za-z0-9._]+', '-', words).strip('-._')[:_MAX_NAME] or 'trial'}-{digest}"
 

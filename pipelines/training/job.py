@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from allgood.scorers.models import load_policy, load_reward_model
 from pipelines.config.training import TrainingConfig
 from pipelines.training.rows import Rows, Tensors
 
@@ -55,6 +56,12 @@ class Job:
         steps_per_epoch = math.ceil(len(self.train.lengths) / self.training.batch_size)
         steps = max(1, round(self.training.epochs * steps_per_epoch))
         return min(steps, self.training.max_steps or steps)
+
+    def reload(self, folder: Path, device: torch.device) -> PreTrainedModel:
+        """The model that was saved in `folder`, as whoever uses it will load it."""
+        if self.task == "CAUSAL_LM":
+            return load_policy(folder, dtype=torch.float32, device=device)
+        return load_reward_model(folder, device=device)[0]
 
     @property
     def metrics(self) -> Path:

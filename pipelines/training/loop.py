@@ -12,6 +12,7 @@ one worker and several would not agree, and on a CPU it costs a third of the spe
 from __future__ import annotations
 
 import math
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -26,10 +27,12 @@ from allgood.batching import token_budget_batches
 from allgood.errors import ConfigError, TrainingError
 from allgood.scorers.models import resolve_device, resolve_dtype
 from pipelines.output.metrics_log import MetricsLog
+from pipelines.output.quiet import quiet_transformers
 from pipelines.training.best import Best
 from pipelines.training.collate import passes, step_batches
 from pipelines.training.job import Job, Outcome
-from pipelines.training.rows import Rows, Tensors
+from pipelines.training.padding import refuse_reading_padding
+from pipelines.training.rows import PairRows, Rows, Tensors
 from pipelines.training.saving import save_model
 from pipelines.training.sources import max_positions
 from pipelines.training.workers import Workers
@@ -50,11 +53,15 @@ def train(job: Job, workers: Workers) -> Outcome | None:
         torch.manual_seed(job.seed)
         model, tokenizer = job.load()
         _refuse_longer_than_the_model_reads(job, model)
+        if isinstance(job.train, PairRows):
+            model.eval()
+            refuse_reading_padding(model, job.train.chosen, pad_token=tokenizer.pad_token_id, name=job.name)
         trainer = Trainer(job, workers, _with_adapters(model, job), device, pad_token=tokenizer.pad_token_id)
         best, last_value = trainer.run()
         if workers.rank != 0:
             return None
         trainer.save(best, tokenizer)
+        trainer.refuse_another_on_disk(best)
         return Outcome(
             num_steps=trainer.step,
             best_step=best.step,
@@ -108,6 +115,26 @@ class Trainer:
             best.restore(self.trainable)
         save_model(self._plain_model(), tokenizer, self.job.folder / "best")
 
+    def refuse_another_on_disk(self, best: Best) -> None:
+        """Measure best/ as it lies there, so that a report is about the file and not about what was in memory.
+
+        Raises:
+            TrainingError: Its validation value is another one; both folders are removed.
+        """
+        with quiet_transformers():
+            saved = self.job.reload(self.job.folder / "best", self.device)
+        rows = self.job.validation
+        value = self._sums(saved, rows, self._validation_batches())[self.job.select] / int(rows.units.sum())
+        tolerance = 2e-2 if self.autocast_dtype == torch.bfloat16 else 1e-3
+        if not math.isclose(value, best.value, rel_tol=tolerance, abs_tol=tolerance / 10):
+            for name in ("best", "last"):
+                shutil.rmtree(self.job.folder / name)
+            raise TrainingError(
+                f"training {self.job.name}: the saved model has a validation {self.job.select} of {value:.4f}, but "
+                f"{best.value:.4f} was measured while it was trained, and nothing was kept; this model is not saved as "
+                "it computes: train it without `lora`, or another one"
+            )
+
     def _train_on(self, batch: list[int]) -> dict[str, float]:
         began = time.perf_counter()
         optimizer = self.job.training.optimizer
@@ -151,15 +178,23 @@ class Trainer:
         """Means per unit over the validation rows."""
         self.model.eval()
         rows = self.job.validation
-        sums = dict.fromkeys(self.job.sums, 0.0)
-        batches = token_budget_batches(rows.lengths.tolist(), max_tokens=_EVALUATION_TOKENS)
-        for batch in batches[self.workers.rank :: self.workers.world_size]:
-            sums = _add(sums, self._loss(self.model, rows, batch))
+        batches = self._validation_batches()[self.workers.rank :: self.workers.world_size]
+        sums = self._sums(self.model, rows, batches)
         units = int(rows.units.sum())
         means = {name: value / units for name, value in self.workers.add(sums).items()}
         self._refuse_non_finite("validation loss", means[self.job.select])
         self._set_mode()
         return means
+
+    def _validation_batches(self) -> list[list[int]]:
+        return token_budget_batches(self.job.validation.lengths.tolist(), max_tokens=_EVALUATION_TOKENS)
+
+    @torch.no_grad()
+    def _sums(self, model: nn.Module, rows: Rows, batches: Sequence[Sequence[int]]) -> Sums:
+        sums = dict.fromkeys(self.job.sums, 0.0)
+        for batch in batches:
+            sums = _add(sums, self._loss(model, rows, batch))
+        return sums
 
     def _loss(self, model: nn.Module, rows: Rows, batch: Sequence[int]) -> Tensors:
         tensors = rows.collate(batch, pad_token=self.pad_token)

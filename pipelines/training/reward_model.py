@@ -34,7 +34,7 @@ from pipelines.run.start_policy import start_policy
 from pipelines.run.tracking import Stage, Tracker, stage_of
 from pipelines.training.job import Job
 from pipelines.training.losses import bradley_terry_loss
-from pipelines.training.reward_report import ScoredPairs, reliability_plot, reward_report
+from pipelines.training.reward_report import ScoredPairs, refuse_bound, reliability_plot, reward_report
 from pipelines.training.rows import PairRows, Ragged, spread
 from pipelines.training.run import run_training
 from pipelines.training.scoring import score_tokens
@@ -113,6 +113,9 @@ def train_reward(
         reliability_plot(report, _reliability(folder))
         write_json(folder / "report.json", report)
         track_report(tracker, report, folder)
+    setting = config.properties[property_name]
+    if not held_out and isinstance(setting, ModelProperty) and setting.calibrate:
+        refuse_bound(property_name, report["temperature"])  # now, and not after all other trainings
     return report
 
 

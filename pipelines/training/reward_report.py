@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from allgood.calibration import expected_calibration_error, fit_temperature, reliability_curve
+from allgood.calibration import expected_calibration_error, fit_temperature, reliability_curve, why_at_bound
+from allgood.errors import ModelError
 from allgood.resampling import resampled_means
 from pipelines.data import Pair
 
@@ -100,6 +101,16 @@ def reward_report(validation: ScoredPairs, test: ScoredPairs, *, num_bootstrap: 
             rewards, np.concatenate([test.chosen_lengths, test.rejected_lengths])
         ),
     }
+
+
+def refuse_bound(property_name: str, temperature: float) -> None:
+    """ModelError when rewards are to be divided by a temperature that no pairs have determined."""
+    reason = why_at_bound(temperature)
+    if reason is not None:
+        raise ModelError(
+            f"properties.{property_name}.calibrate: the temperature that was fitted on validation pairs is "
+            f"{temperature:.4g}, the bound of the fit: {reason}; set calibrate: false, or give more validation pairs"
+        )
 
 
 def reliability_plot(report: Mapping[str, Any], path: Path) -> None:

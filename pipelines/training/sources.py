@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -114,24 +116,55 @@ def reward_backbone(source: str, freeze_layers: int, tokenizer: PreTrainedTokeni
 def freeze(model: PreTrainedModel, num_layers: int) -> None:
     """Freeze the embeddings and the first `num_layers` layers; with 0, nothing.
 
-    Everything of the backbone that stands before the first layer to train counts as embeddings.
+    Whatever of the backbone computes before the first layer to train counts as embeddings.
+
+    Raises:
+        ConfigError: The backbone has no more layers than that, or its layers share their weights.
     """
     if num_layers == 0:
         return
-    available = model.config.get_text_config().num_hidden_layers
+    config = model.config.get_text_config()
+    available = config.num_hidden_layers
     if num_layers >= available:
         raise ConfigError(
             f"`freeze_layers` is {num_layers}, but only {available - 1} of the backbone's {available} layers can freeze"
         )
-    backbone = model.base_model
-    layers = next(
-        module for module in backbone.modules() if isinstance(module, torch.nn.ModuleList) and len(module) == available
-    )
-    trained = {id(parameter) for layer in layers[num_layers:] for parameter in layer.parameters()}
-    for parameter in backbone.parameters():
-        if id(parameter) in trained:
-            return
-        parameter.requires_grad_(False)
+    lists = (module for module in model.base_model.modules() if isinstance(module, nn.ModuleList))
+    layers = next((module for module in lists if len(module) == available), None)
+    if layers is None:
+        raise ConfigError(
+            f"`freeze_layers` is {num_layers}, but the {available} layers of a {config.model_type} backbone share "
+            "weights, so that lower ones cannot be frozen alone; set freeze_layers: 0"
+        )
+    for module in _computing_before(layers[num_layers], model.base_model):
+        for parameter in module.parameters(recurse=False):
+            parameter.requires_grad_(False)
+
+
+class _LayerBeginsError(Exception):
+    """Ends a forward pass: the layer that was waited for begins."""
+
+
+def _computing_before(layer: nn.Module, backbone: nn.Module) -> list[nn.Module]:
+    """The modules that begin before `layer` does when the backbone reads three tokens.
+
+    Their order in the code says less: OPT defines its last norm before its layers.
+    """
+    begun: list[nn.Module] = []
+
+    def begins(module: nn.Module, inputs: object) -> None:
+        if module is layer:
+            raise _LayerBeginsError
+        begun.append(module)
+
+    handles = [module.register_forward_pre_hook(begins) for module in backbone.modules()]
+    try:
+        with torch.inference_mode(), suppress(_LayerBeginsError):
+            backbone(input_ids=torch.arange(3)[None], attention_mask=torch.ones(1, 3, dtype=torch.int64))
+    finally:
+        for handle in handles:
+            handle.remove()
+    return begun
 
 
 def max_positions(config: PreTrainedConfig) -> int | None:

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from allgood.calibration import expected_calibration_error, fit_temperature, reliability_curve
+from allgood.calibration import expected_calibration_error, fit_temperature, reliability_curve, why_at_bound
 
 
 def pairs(num: int, *, scale: float) -> torch.Tensor:
@@ -58,3 +58,16 @@ def test_bad_margins_are_refused():
             call([math.nan])
     with pytest.raises(ValueError, match="num_bins must be at least 1"):
         reliability_curve([1.0], num_bins=0)
+
+
+@pytest.mark.parametrize(
+    ("margins", "reason"),
+    [
+        ([0.5, 1.0, 2.0], "right on every pair"),
+        ([-1.0, -2.0], "no better than chance"),
+        ([1.0, 2.0, -0.5], None),
+    ],
+)
+def test_a_fit_at_its_bound_says_why(margins: list[float], reason: str | None) -> None:
+    found = why_at_bound(fit_temperature(torch.tensor(margins)))
+    assert found is None if reason is None else reason in str(found)

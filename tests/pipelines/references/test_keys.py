@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from actors.reward import RewardSpec
-from allgood.errors import ConfigError
+from allgood.errors import ConfigError, ModelError
 from allgood.scorers.spec import ClassifierSpec, EnsembleSpec
 from pipelines.cast.request import reward_parts
 from pipelines.config.run import RunConfig
 from pipelines.output.hashes import function_hash
-from pipelines.references.keys import encoder_keys, table_keys
+from pipelines.references.keys import encoder_keys, table_keys, temperature
 from tests.actors.tiny_models import save_policy
 from tests.pipelines.tiny_run import tiny_config
 from tests.templates import template_tokenizer
@@ -78,3 +79,16 @@ def test_models_reach_their_actors_by_absolute_paths(
     assert isinstance(classifier, RewardSpec)
     assert isinstance(classifier.scorer, ClassifierSpec)
     assert classifier.scorer.source == str(model)
+
+
+def test_a_temperature_at_the_bound_of_its_fit_divides_nothing(tmp_path: Path) -> None:
+    config = with_property(tmp_path, kind="model", calibrate=True)
+    report = tmp_path / "base" / "reward" / "tone" / "report.json"
+    report.parent.mkdir(parents=True)
+    report.write_text(json.dumps({"temperature": 1.7}))
+    assert temperature(config, "tone") == 1.7
+    report.write_text(json.dumps({"temperature": 0.001}))
+    with pytest.raises(
+        ModelError, match=r"properties\.tone\.calibrate: .* is 0\.001, the bound of the fit: .*right on"
+    ):
+        temperature(config, "tone")

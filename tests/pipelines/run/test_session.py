@@ -6,6 +6,12 @@ import os
 import subprocess
 import sys
 
+import pytest
+import ray
+
+from allgood.errors import PlacementError
+from pipelines.run.session import ray_session
+
 SCRIPT = """
 import ray
 from pipelines.run.session import ray_session
@@ -33,3 +39,15 @@ def test_an_address_where_nobody_listens_is_refused_at_once() -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=60)
     assert "nothing answers at RAY_ADDRESS=127.0.0.1:1" in done.stderr
     assert "unset it to start Ray here" in done.stderr
+
+
+def test_a_start_of_ray_that_times_out_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def times_out(**arguments: object) -> None:
+        raise Exception("The current node timed out during startup. This could happen because ...\nmore")
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", times_out)
+    message = r"Ray does not start on this machine \(The current node timed out"
+    with pytest.raises(PlacementError, match=message), ray_session():
+        pass

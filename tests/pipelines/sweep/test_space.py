@@ -15,7 +15,7 @@ from pipelines.config.run import RunConfig
 from pipelines.config.sweep import SweepConfig
 from pipelines.config.sweep_loading import load_sweep
 from pipelines.sweep.run import run_sweep
-from pipelines.sweep.space import Space, planned, point_config, space_of
+from pipelines.sweep.space import Point, Space, _label, planned, point_config, space_of
 
 QUICKSTART = "configs/quickstart.yaml"
 REFERENCES = {"mean": {"kind": "mean"}, "q85": {"kind": "quantile", "quantile": 0.85}}
@@ -225,3 +225,10 @@ def test_what_is_pointless_or_in_the_way_is_refused_before_anything_starts(tmp_p
     (tmp_path / "swept" / "config.yaml").touch()
     with pytest.raises(ConfigError, match="swept holds a run"):
         run_sweep(sweep, run, source_name="sweep.yaml")
+
+
+def test_a_large_number_does_not_read_as_a_small_one_in_the_name_of_its_trial() -> None:
+    point = Point({}, {"align.optimizer.learning_rate": _label(1e30)}, {"align.optimizer.learning_rate": 1e30})
+    assert point.name.startswith("1e30-")
+    small = Point({}, {"align.optimizer.learning_rate": _label(1e-30)}, {"align.optimizer.learning_rate": 1e-30})
+    assert small.name.startswith("1e-30-")

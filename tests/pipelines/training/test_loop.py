@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import math
@@ -12,10 +13,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch import nn
-from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification, PreTrainedModel
 
 from actors.learning.specs import OptimizerSpec
-from allgood.errors import ConfigError, PlacementError, TrainingError
+from allgood.errors import ConfigError, ModelError, PlacementError, TrainingError
 from pipelines.config.training import LoraConfig, TrainingConfig
 from pipelines.training import run
 from pipelines.training.collate import epoch_batches, passes, step_batches
@@ -23,7 +24,7 @@ from pipelines.training.job import Job, Outcome
 from pipelines.training.losses import bradley_terry_loss, next_token_loss
 from pipelines.training.rows import DemonstrationRows, PairRows, Ragged, spread
 from pipelines.training.run import run_training
-from pipelines.training.sources import new_policy, reward_backbone
+from pipelines.training.sources import freeze, new_policy, reward_backbone
 from tests.actors import tiny_models
 from tests.pipelines.tiny_training import ARCHITECTURE
 
@@ -242,21 +243,8 @@ def test_rows_longer_than_the_model_reads_are_refused(tmp_path):
 @pytest.mark.parametrize("architecture", ["llama", "bert"])
 def test_lora_trains_adapters_and_saves_a_merged_model(tmp_path, architecture):
     source = tiny_models.save_scorer(tmp_path / "source", architecture)
-    tokenizer = tiny_models.tokenizer()
-    rows = demonstrations(40).tokens
-    pairs = PairRows(
-        rows, Ragged.of([row[: len(row) - 1] for row in map(rows.__getitem__, range(40))]), np.zeros(40, "f4")
-    )
-    lora = job(
-        tmp_path / "out",
-        train=pairs,
-        validation=pairs,
-        load=partial(reward_backbone, source, 0, tokenizer),
-        loss=partial(bradley_terry_loss, center_coefficient=0.0),
-        task="SEQ_CLS",
-        sums=("loss", "log_loss", "accuracy"),
-        select="log_loss",
-    )
+    lora = pair_job(tmp_path / "out", source)
+    pairs = lora.validation
     outcome = run_training(with_training(lora, lora=LoraConfig(rank=2)), show_progress=False)
     model, info = AutoModelForSequenceClassification.from_pretrained(
         tmp_path / "out" / "best", output_loading_info=True
@@ -270,6 +258,40 @@ def test_lora_trains_adapters_and_saves_a_merged_model(tmp_path, architecture):
     moved = {name for name in before if not torch.equal(before[name], after[name])}
     assert any(".layers." in name or ".layer." in name for name in moved)
     assert not any("embed" in name for name in moved)
+
+
+@pytest.mark.parametrize("modules", [["embed_tokens"], ["lm_head"], ["embed_tokens", "q_proj"]])
+def test_adapters_on_one_of_tied_embeddings_and_head_are_saved_as_they_were_measured(tmp_path, modules):
+    tied = with_training(job(tmp_path), lora=LoraConfig(rank=4, alpha=32.0, target_modules=modules))
+    outcome = run_training(tied, show_progress=False)
+    model, info = AutoModelForCausalLM.from_pretrained(tmp_path / "best", output_loading_info=True)
+    assert not info["missing_keys"]
+    assert not info["unexpected_keys"]
+    assert model.lm_head.weight is not model.model.embed_tokens.weight
+
+    @torch.no_grad()
+    def loss() -> float:
+        sums = next_token_loss(model.eval(), tied.validation.collate(range(11), pad_token=0))
+        return float(sums["loss"]) / int(tied.validation.units.sum())
+
+    assert loss() == pytest.approx(outcome.best_value, rel=1e-4)
+    model.lm_head.weight = model.model.embed_tokens.weight  # as it was saved before
+    assert abs(loss() - outcome.best_value) > 0.01
+
+
+def test_a_model_that_is_not_saved_as_it_computes_is_refused(tmp_path, monkeypatch):
+    original = PreTrainedModel.save_pretrained
+
+    def with_another_head(model: PreTrainedModel, folder: Path) -> None:
+        other = copy.deepcopy(model)
+        with torch.no_grad():
+            other.get_input_embeddings().weight.mul_(3.0)
+        original(other, folder)
+
+    monkeypatch.setattr(PreTrainedModel, "save_pretrained", with_another_head)
+    with pytest.raises(TrainingError, match=r"the saved model has a validation loss of \d\.\d+, but"):
+        run_training(job(tmp_path), show_progress=False)
+    assert not (tmp_path / "best").exists()
 
 
 def test_lora_on_layers_that_do_not_exist_is_refused(tmp_path):
@@ -287,6 +309,57 @@ def test_freezing_leaves_embeddings_and_lower_layers_alone(tmp_path, architectur
     assert any(".1." in name for name in trained)
     with pytest.raises(ConfigError, match="only 1 of the backbone's 2 layers can freeze"):
         reward_backbone(source, 2, tiny_models.tokenizer())
+
+
+def small(model_type: str, **changes: object) -> PreTrainedModel:
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4}
+    config = AutoConfig.for_model(model_type, vocab_size=320, pad_token_id=0, num_labels=1, **sizes | changes)
+    return AutoModelForSequenceClassification.from_config(config)
+
+
+def test_the_last_norm_of_opt_is_trained_though_its_code_names_it_before_the_layers():
+    model = small("opt", ffn_dim=64, word_embed_proj_dim=32)
+    freeze(model, 2)
+    trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    assert {name for name in trained if "layers.2." not in name} == {
+        "score.weight",
+        "model.decoder.final_layer_norm.weight",
+        "model.decoder.final_layer_norm.bias",
+    }
+
+
+def test_layers_that_share_their_weights_cannot_be_frozen_one_by_one():
+    with pytest.raises(ConfigError, match=r"the 3 layers of a albert backbone share weights"):
+        freeze(small("albert", embedding_size=16), 1)
+
+
+def pair_job(folder: Path, source: str) -> Job:
+    rows = demonstrations(40).tokens
+    worse = Ragged.of([row[: len(row) - 1] for row in map(rows.__getitem__, range(40))])
+    pairs = PairRows(rows, worse, np.zeros(40, "f4"))
+    return job(
+        folder,
+        train=pairs,
+        validation=pairs,
+        load=partial(reward_backbone, source, 0, tiny_models.tokenizer()),
+        loss=partial(bradley_terry_loss, center_coefficient=0.0),
+        task="SEQ_CLS",
+        sums=("loss", "log_loss", "accuracy"),
+        select="log_loss",
+    )
+
+
+def test_a_backbone_that_reads_its_padding_is_refused_before_the_training(tmp_path):
+    torch.manual_seed(0)
+    sizes = {"d_model": 32, "n_layer": 2, "n_head": 4, "d_inner": 64}
+    config = AutoConfig.for_model(
+        "xlnet", vocab_size=320, pad_token_id=0, num_labels=1, **sizes
+    )  # hardly trained: small weights
+    AutoModelForSequenceClassification.from_config(config).save_pretrained(tmp_path / "xlnet")
+    tiny_models.tokenizer().save_pretrained(tmp_path / "xlnet")
+    with pytest.raises(ModelError, match="a xlnet backbone reads its padding"):
+        run_training(pair_job(tmp_path / "out", str(tmp_path / "xlnet")), show_progress=False)
+    assert not (tmp_path / "out" / "metrics.jsonl").exists()
 
 
 @pytest.mark.usefixtures("ray_cluster")
