@@ -17,6 +17,7 @@ from transformers import PreTrainedTokenizerBase
 
 from allgood.errors import ConfigError, DataError
 from allgood.scorers.encoding import assistant_mask, encode_examples
+from allgood.scorers.policy_format import response_form
 from pipelines.config.run import RunConfig
 from pipelines.config.training import SftConfig
 from pipelines.data import Demonstration, PreparedData, prepare
@@ -82,6 +83,7 @@ def train_sft(config: RunConfig, *, show_progress: bool = True) -> Report:
             "seconds": outcome.seconds,
             "tokens_per_s": outcome.tokens_per_s,
             "vocabulary": len(tokenizer),
+            "response_end": tokenizer.decode(list(response_form(tokenizer).end)),
             "train": train_counts,
             "validation": validation_counts,
         }
