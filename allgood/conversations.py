@@ -1,9 +1,9 @@
 r"""Conversations as text: the format of Anthropic's hh-rlhf data, read and written in one place.
 
 A conversation is a sequence of turns, each `\n\nHuman: ...`, `\n\nAssistant: ...` or `\n\nSystem: ...`. A *prompt* is a
-conversation that ends in an empty assistant turn, so its text ends exactly in `\n\nAssistant:`. A *response* is what
-fills that turn; formats of plain text strip it, chat templates get it as it is. `render(parse(text)) == text` holds for
-text that is already in this form; other spacing around turns is brought to it.
+conversation that ends in an empty assistant turn, so its text ends exactly in `\n\nAssistant:`. A *response* is
+stripped text. `render(parse(text)) == text` holds for text that is already in this form; other spacing around turns is
+brought to it.
 """
 
 from __future__ import annotations
@@ -55,12 +55,7 @@ def render(turns: Iterable[Turn]) -> str:
 
 def as_content(text: str) -> str:
     """Foreign text made safe to stand inside a turn: stripped, and without an empty line before a turn label."""
-    return as_response(text).strip()
-
-
-def as_response(text: str) -> str:
-    """Foreign text made safe to follow a prompt: without an empty line before a turn label, else as it is."""
-    return _MARKER_INSIDE.sub("\n", text.replace("\r\n", "\n"))
+    return _MARKER_INSIDE.sub("\n", text.replace("\r\n", "\n")).strip()
 
 
 def as_prompt(turns: Iterable[Turn]) -> str:

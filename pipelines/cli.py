@@ -234,6 +234,27 @@ def resume(run: Run) -> None:
 
 
 @command(LOOK)
+def inspect(
+    target: Target,
+    overrides: Overrides = None,
+    prompts: Annotated[int, typer.Option(min=1, help="prompts to sample and score")] = 8,
+    samples: Annotated[int, typer.Option(min=1, help="samples of pi_0 per prompt")] = 4,
+) -> None:
+    """Look before running: what every model reads, what rewards look like, how much memory each role needs."""
+    run, _ = _load_at(target, overrides)
+    from pipelines.inspection.inspect_run import inspect_run
+    from pipelines.inspection.page import write_page
+    from pipelines.inspection.terminal import show
+    from pipelines.run.folder import RunFolder
+
+    found = inspect_run(run, num_prompts=prompts, samples_per_prompt=samples)
+    show(found)
+    page = RunFolder(run.folder).inspection
+    write_page(found, page)
+    _results(page)
+
+
+@command(LOOK)
 def evaluate(
     target: Target,
     overrides: Overrides = None,

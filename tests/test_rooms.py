@@ -25,7 +25,7 @@ HOUSE = (
     ("references",),
     ("alignment", "evaluation"),
     ("reporting", "answers"),
-    ("preview", "best_of_k", "comparison"),
+    ("preview", "best_of_k", "comparison", "inspection"),
     ("chain", "sweep"),
     ("cli",),
     ("experiments",),  # everything is below it, and nothing imports it

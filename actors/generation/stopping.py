@@ -10,19 +10,19 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import GenerationConfig, PreTrainedTokenizerBase
 
 from actors.messages import FinishReason, TokenRow
 from allgood.scorers.policy_format import response_form
 
 
-def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> NDArray[np.int32]:
+def end_tokens(generation: GenerationConfig | None, tokenizer: PreTrainedTokenizerBase) -> NDArray[np.int32]:
     """Token ids that end a response: what ends a turn, the tokenizer's EOS, and those of the generation config."""
     ids = {tokenizer.eos_token_id}
     ends_turn = response_form(tokenizer).end_token
     if ends_turn is not None:
         ids.add(ends_turn)
-    configured = model.generation_config.eos_token_id if model.generation_config is not None else None
+    configured = None if generation is None else generation.eos_token_id
     if configured is not None:
         ids.update([configured] if isinstance(configured, int) else configured)
     return np.array(sorted(ids), dtype=np.int32)

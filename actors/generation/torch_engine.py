@@ -47,7 +47,7 @@ class TorchEngine:
     ) -> None:
         self._model = model
         self._max_new_tokens = max_new_tokens
-        self._end_tokens = end_tokens(model, tokenizer)
+        self._end_tokens = end_tokens(model.generation_config, tokenizer)
         self._stop = StopStrings(tokenizer, stop)
         self._prefill = choose_decoder(model)
 

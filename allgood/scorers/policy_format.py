@@ -196,5 +196,4 @@ def _segments(turns: Turns) -> Iterator[tuple[str, str]]:
 
 
 def _reply_text(text: str) -> str:
-    text = text.strip()
     return f" {text}" if text else ""

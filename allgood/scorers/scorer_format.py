@@ -52,13 +52,12 @@ class PlainScorerFormat:
 
     def conversations(self, examples: Sequence[Conversation]) -> list[list[int]]:
         """See `ScorerFormat.conversations`."""
-        texts = [join(render(turns), response.strip()) for turns, response in examples]
+        texts = [join(render(turns), response) for turns, response in examples]
         self._tokens.fill(texts)
         return [[*self._start, *self._tokens[text], *self._end] for text in texts]
 
     def shorten(self, turns: Turns, response: str, room: int) -> list[int] | None:
         """See `ScorerFormat.shorten`."""
-        response = response.strip()
         system, others = split_system(turns)
         start = [*self._start, *(self._tokens[render(system)] if system else [])]
         kept = room - len(start) - len(self._end)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from allgood.conversations import as_response, prompt_id
+from allgood.conversations import as_content, prompt_id
 from allgood.errors import DataError
 from pipelines.config.data import DataSource
 from pipelines.data.formats import read_prompt, read_split
@@ -97,7 +97,7 @@ def _responses(row: Row) -> Iterator[tuple[str, Fields]]:
         raise DataError(f"{row.place}: `{name}` must be a list of responses that is not empty")
     for number, candidate in enumerate(candidates, 1):
         if isinstance(candidate, str):
-            yield as_response(candidate), extra
+            yield as_content(candidate), extra
         elif isinstance(candidate, Mapping):
             text = _text(row, candidate, TEXTS, f"candidate {number} of `{name}`")
             yield text, extra | {key: value for key, value in candidate.items() if key not in (*_READ, *TEXTS)}
@@ -112,7 +112,7 @@ def _text(row: Row, values: Fields, names: Sequence[str], what: str) -> str:
     """The text under the first of `names` that is there."""
     for name in names:
         if isinstance(values.get(name), str):
-            return as_response(values[name])
+            return as_content(values[name])
     wanted = " or ".join(f"`{name}`" for name in names)
     if what == "the row":
         wanted += f" (or a list under {' or '.join(f'`{name}`' for name in LISTS)})"

@@ -16,7 +16,7 @@ from actors.generation.seeds import chunk_seed
 from actors.messages import Chunk, Experience, LogProbs, Rollout, Scores
 from pipelines.data import Prompt
 
-Purpose = Literal["training", "references", "validation", "evaluation"]
+Purpose = Literal["training", "references", "validation", "evaluation", "inspection"]
 
 
 def make_chunks(

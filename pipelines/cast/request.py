@@ -35,7 +35,7 @@ def align_request(config: RunConfig) -> CastRequest:
         reference_policy=Part(
             ReferencePolicySpec(
                 model=start_policy(config).source,
-                device=_device(config, config.placement.reference_policy),
+                device=role_device(config, config.placement.reference_policy),
                 dtype=config.dtype,
                 threads=config.threads,
                 micro_batch_tokens=config.align.micro_batch_tokens,
@@ -51,7 +51,7 @@ def lane_request(config: RunConfig) -> CastRequest:
     """Only what an arm cannot share with others: rollout and learner actors."""
     learner = LearnerSpec(
         model=start_policy(config).source,
-        device=_device(config, config.placement.learner),
+        device=role_device(config, config.placement.learner),
         dtype=config.dtype,
         threads=config.threads,
         micro_batch_tokens=config.align.micro_batch_tokens,
@@ -73,18 +73,22 @@ def reference_request(config: RunConfig) -> CastRequest:
 
 
 def rollout_part(config: RunConfig) -> Part:
-    """The rollout role: pi_0 with the run's sampling limits."""
-    spec = RolloutSpec(
+    """The rollout role."""
+    return Part(rollout_spec(config), config.placement.rollout)
+
+
+def rollout_spec(config: RunConfig) -> RolloutSpec:
+    """What samples: pi_0 with the run's sampling limits."""
+    return RolloutSpec(
         model=start_policy(config).source,
         max_new_tokens=config.sampling.max_new_tokens,
         max_prompt_tokens=config.sampling.max_prompt_tokens,
         stop=None if config.sampling.stop is None else tuple(config.sampling.stop),
-        device=_device(config, config.placement.rollout),
+        device=role_device(config, config.placement.rollout),
         dtype=config.dtype,
         threads=config.threads,
         engine=config.sampling.engine.kind,
     )
-    return Part(spec, config.placement.rollout)
 
 
 def reward_parts(config: RunConfig) -> dict[str, Part]:
@@ -114,7 +118,7 @@ def evaluator_scorers(config: RunConfig) -> dict[str, ModelSpec]:
             scorers[name] = ModelSpec(
                 absolute_source(evaluator.model or str(folder)),
                 max_tokens=evaluator.max_tokens,
-                device=_device(config, config.properties[name].placement),
+                device=role_device(config, config.properties[name].placement),
             )
     return scorers
 
@@ -130,7 +134,7 @@ def scorer_spec(config: RunConfig, name: str) -> ScorerSpec:
     setting: Property = config.properties[name]
     if isinstance(setting, FunctionProperty):
         return FunctionSpec(setting.function)
-    device = _device(config, setting.placement)
+    device = role_device(config, setting.placement)
     if isinstance(setting, EnsembleProperty):
         members = tuple(map(absolute_source, setting.members))
         return EnsembleSpec(members, setting.combine, max_tokens=setting.max_tokens, device=device)
@@ -145,8 +149,8 @@ def absolute_source(source: str) -> str:
     return str(Path(source).absolute()) if Path(source).is_dir() else source
 
 
-def _device(config: RunConfig, placement: Resources) -> str:
-    """A role without GPUs of its own sees none, and computes on the CPU unless the config insists on something else."""
+def role_device(config: RunConfig, placement: Resources) -> str:
+    """Where a role computes: without GPUs of its own it sees none, so on the CPU, unless the config says cuda."""
     return "cpu" if config.device == "auto" and not placement.gpus else config.device
 
 

@@ -1,6 +1,6 @@
 """The text of a run: read, checked, split by prompt, and kept in the run folder."""
 
-from pipelines.data.prepare import prepare, prepare_anew
+from pipelines.data.prepare import look_at_data, prepare, prepare_anew
 from pipelines.data.prepared import SPLITS, Demonstration, Pair, PreparedData, Prompt, load_prepared, prepared_key
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "PreparedData",
     "Prompt",
     "load_prepared",
+    "look_at_data",
     "prepare",
     "prepare_anew",
     "prepared_key",

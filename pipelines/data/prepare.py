@@ -58,6 +58,16 @@ def prepare_anew(config: RunConfig) -> PreparedData:
     return _prepared(config, anew=True)
 
 
+def look_at_data(config: RunConfig) -> PreparedData:
+    """As `prepare`, but nothing is written: what does not lie there is made in memory."""
+    base = RunFolder(config.base_folder)
+    known = prepared_key(base.data)
+    if config.base is not None and known is not None:
+        return load_prepared(base.data)
+    inputs = data_inputs(config)
+    return load_prepared(base.data) if known == _key(config, inputs) else make_prepared(config, inputs)
+
+
 def _prepared(config: RunConfig, *, anew: bool) -> PreparedData:
     base = RunFolder(config.base_folder)
     known = prepared_key(base.data)

@@ -35,6 +35,10 @@ code { background: var(--shade); padding: 1px 4px; border-radius: 4px; font-size
 pre { background: var(--shade); padding: 12px; border-radius: 6px; overflow-x: auto; font-size: 12.5px;
   line-height: 1.45; }
 .text { white-space: pre-wrap; overflow-wrap: anywhere; min-width: 180px; max-width: 360px; }
+.tokens { font: 12.5px/2 ui-monospace, "DejaVu Sans Mono", monospace; overflow-wrap: anywhere; }
+.tokens span { background: var(--shade); border-radius: 3px; margin-right: 2px; padding: 1px 2px;
+  white-space: pre-wrap; }
+.tokens .markup { color: #fff; background: var(--accent); } .tokens .start { border-left: 3px solid #d55e00; }
 ul { max-width: 78ch; padding-left: 20px; } details summary { cursor: pointer; color: var(--accent); }
 """
 _POLICY = (
@@ -96,6 +100,14 @@ def items(texts: Iterable[str]) -> Markup:
 def code(text: str, *, summary: str) -> Markup:
     """Preformatted text behind a line to click on."""
     return Markup(f"<details><summary>{_prose(summary)}</summary><pre>{escape(text)}</pre></details>")
+
+
+def token_row(tokens: Iterable[tuple[str, bool, str]], *, response_start: int | None) -> Markup:
+    """Tokens as fields, each (text, whether it is markup, what pointing at it shows); a bar before the response."""
+    spans = [_token(*token, starts=index == response_start) for index, token in enumerate(tokens)]
+    if response_start == len(spans):
+        spans.append('<span class="start"> </span>')
+    return Markup(f'<div class="tokens">{"".join(spans)}</div>')
 
 
 def table(
@@ -185,6 +197,13 @@ def _cell(value: str | float | None, *, long_text: bool) -> str:
         return f"{value:.3f}"
     text = escape(str(value))
     return f'<div class="text">{text}</div>' if long_text and len(text) > 40 else text
+
+
+def _token(text: str, is_markup: bool, hint: str, *, starts: bool) -> str:
+    names = [name for name, holds in (("markup", is_markup), ("start", starts)) if holds]
+    kind = f' class="{" ".join(names)}"' if names else ""
+    shown = escape(text).replace("\n", "⏎\n")
+    return f'<span{kind} title="{escape(hint)}">{shown}</span><wbr>'
 
 
 def _looks_numeric(value: str | float | None) -> bool:

@@ -45,6 +45,11 @@ class RunFolder:
         return self.path / "report.html"
 
     @property
+    def inspection(self) -> Path:
+        """The page of `allgood inspect`."""
+        return self.path / "inspect.html"
+
+    @property
     def plots(self) -> Path:
         """The figures of the report."""
         return self.path / "plots"

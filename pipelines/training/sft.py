@@ -17,7 +17,6 @@ from transformers import PreTrainedTokenizerBase
 
 from allgood.errors import ConfigError, DataError
 from allgood.scorers.encoding import assistant_mask, encode_examples
-from allgood.scorers.policy_format import response_form
 from pipelines.config.run import RunConfig
 from pipelines.config.training import SftConfig
 from pipelines.data import Demonstration, PreparedData, prepare
@@ -50,7 +49,7 @@ def train_sft(config: RunConfig, *, show_progress: bool = True) -> Report:
     """
     settings = _settings(config)
     data = prepare(config)
-    tokenizer = _tokenizer(config, data)
+    tokenizer = policy_tokenizer_of(config, data)
     train, validation = split_demonstrations(data.demonstrations)
     train_rows, train_counts = encode_demonstrations(settings, tokenizer, train, split="sft")
     some = [validation[index] for index in spread(len(validation), settings.training.max_validation_rows)]
@@ -83,7 +82,6 @@ def train_sft(config: RunConfig, *, show_progress: bool = True) -> Report:
             "seconds": outcome.seconds,
             "tokens_per_s": outcome.tokens_per_s,
             "vocabulary": len(tokenizer),
-            "response_end": tokenizer.decode(list(response_form(tokenizer).end)),
             "train": train_counts,
             "validation": validation_counts,
         }
@@ -145,7 +143,13 @@ def _settings(config: RunConfig) -> SftConfig:
     return config.sft
 
 
-def _tokenizer(config: RunConfig, data: PreparedData) -> PreTrainedTokenizerBase:
+def policy_tokenizer_of(config: RunConfig, data: PreparedData) -> PreTrainedTokenizerBase:
+    """The tokenizer that the policy is trained with: its own, or one that is trained on the run's text.
+
+    Raises:
+        ConfigError: Settings of tokenizer and policy contradict each other.
+        ModelError: The policy's own cannot be used.
+    """
     if config.tokenizer.train:
         if config.policy.architecture is None:
             raise ConfigError(

@@ -175,7 +175,7 @@ def max_positions(config: PreTrainedConfig) -> int | None:
 
 def _end_turns(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
     """Have whoever generates from the trained folder stop where a turn ends, as the training teaches it."""
-    ends = end_tokens(model, tokenizer).tolist()
+    ends = end_tokens(model.generation_config, tokenizer).tolist()
     if model.generation_config is not None and len(ends) > 1:
         model.generation_config.eos_token_id = ends
 

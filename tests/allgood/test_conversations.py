@@ -8,14 +8,12 @@ from allgood.conversations import (
     Turn,
     as_content,
     as_prompt,
-    as_response,
     first_human_turn,
     join,
     normalise,
     parse,
     prompt_id,
     render,
-    split_system,
 )
 
 TWO_ROUNDS = (
@@ -100,17 +98,3 @@ def test_normalised_text_ignores_case_punctuation_and_unicode_forms() -> None:
     assert normalise("  What's  UP, Döc?") == normalise("what s up do\N{COMBINING DIAERESIS}c")
     assert normalise("?!") == "?!"
     assert normalise("") == ""
-
-
-@given(texts)
-def test_a_response_keeps_its_spacing_and_begins_no_turn(text: str) -> None:
-    response = as_response(text)
-    assert response.strip() == as_content(text)
-    assert len(parse("\n\nHuman: a\n\nAssistant:" + response)) == 2
-
-
-def test_system_turns_at_the_beginning_are_split_off_and_something_is_left_to_answer() -> None:
-    rule, question, answer = Turn("system", "s"), Turn("human", "h"), Turn("assistant", "")
-    assert split_system((rule, rule, question, answer)) == ((rule, rule), (question, answer))
-    assert split_system((question, rule, answer)) == ((), (question, rule, answer))
-    assert split_system((rule, answer)) == ((), (rule, answer))

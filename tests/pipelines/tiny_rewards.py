@@ -20,6 +20,12 @@ def slow_short(prompts: Sequence[str], responses: Sequence[str]) -> list[float]:
     return short(prompts, responses)
 
 
+def centred_short(prompts: Sequence[str], responses: Sequence[str]) -> list[float]:
+    """As `short`, less the mean of what it is given: an answer's reward depends on its neighbours."""
+    rewards = short(prompts, responses)
+    return [reward - sum(rewards) / len(rewards) for reward in rewards]
+
+
 def vowels(prompts: Sequence[str], responses: Sequence[str]) -> list[float]:
     """The share of vowels, times 4."""
     return [4.0 * sum(letter in "aeiou" for letter in response) / max(1, len(response)) for response in responses]

@@ -71,12 +71,12 @@ def test_a_token_that_ends_a_response_is_no_text_even_if_it_is_not_special():
 
 def test_end_tokens_are_those_of_tokenizer_and_generation_config():
     model = tiny_models.policy()
-    assert end_tokens(model, TOKENIZER).tolist() == [2]
+    assert end_tokens(model.generation_config, TOKENIZER).tolist() == [2]
     model.generation_config.eos_token_id = [7, 2]
-    assert end_tokens(model, TOKENIZER).tolist() == [2, 7]
+    assert end_tokens(model.generation_config, TOKENIZER).tolist() == [2, 7]
 
 
 def test_the_token_that_ends_a_turn_of_the_template_is_an_end_token():
     tokenizer = template_tokenizer("chatml")
     ends = {tokenizer.eos_token_id, tokenizer.convert_tokens_to_ids("<|im_end|>")}
-    assert set(end_tokens(tiny_models.policy(), tokenizer).tolist()) == ends
+    assert set(end_tokens(tiny_models.policy().generation_config, tokenizer).tolist()) == ends

@@ -30,9 +30,9 @@ def test_rows_of_one_prompt_belong_together_wherever_they_stand(tmp_path: Path) 
     )
     why, who = read_answers(path)
     assert why.prompt == "\n\nHuman: Why?\n\nAssistant:"
-    assert why.responses == (" Because. ", "So.")  # a template gets it as it is, plain text is stripped
+    assert why.responses == ("Because.", "So.")
     assert [fields["stars"] for fields in why.fields] == [4, 2]
-    assert flat([why, who])[1] == [" Because. ", "So.", "Me."]
+    assert flat([why, who])[1] == ["Because.", "So.", "Me."]
 
 
 def test_a_list_of_candidates_may_hold_texts_or_texts_with_numbers(tmp_path: Path) -> None:

@@ -8,8 +8,6 @@ from pathlib import Path
 import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from actors.messages import Chunk
-from actors.rollout import RolloutWorker
 from allgood.errors import AllgoodError, ConfigError, DataError, ModelError
 from pipelines.config.run import RunConfig
 from pipelines.config.training import SftConfig
@@ -17,7 +15,6 @@ from pipelines.data import Demonstration
 from pipelines.training.sft import encode_demonstrations, split_demonstrations, train_sft
 from pipelines.training.sources import pretrained_policy
 from tests.actors import tiny_models
-from tests.actors.specs import rollout_spec
 from tests.allgood.scorers.one_by_one import encode_example
 from tests.pipelines.tiny_training import ARCHITECTURE, demonstration_rows, tiny_run, training, write_jsonl
 from tests.templates import template_tokenizer
@@ -85,21 +82,6 @@ def test_a_trained_folder_stops_where_its_template_ends_a_turn(tmp_path):
     assert model.generation_config.eos_token_id == ends
     model, _ = pretrained_policy(source, tiny_models.tokenizer())
     assert model.generation_config.eos_token_id == tokenizer.eos_token_id
-
-
-def test_a_policy_whose_eos_is_another_token_learns_to_end_its_turn(tmp_path):
-    tokenizer = template_tokenizer("chatml")
-    source = tiny_models.save_policy(tmp_path / "start", vocab_size=len(tokenizer), spread=1.0)
-    tokenizer.save_pretrained(source)
-    settings = {"max_tokens": 200, "training": training(max_steps=80, epochs=99, evaluate_every=40)}
-    config = tiny_run(tmp_path, policy={"model": source}, tokenizer={}, sft=settings)
-    assert train_sft(config, show_progress=False)["response_end"] == "<|im_end|>"
-    folder = str(config.base_folder / "sft" / "best")
-    worker = RolloutWorker(rollout_spec(folder, max_new_tokens=40, max_prompt_tokens=200, stop=None))
-    prompts = ("\n\nHuman: Is salt like milk in case 7?\n\nAssistant:",)
-    rollout = worker.generate(Chunk(0, 0, 1, 0, ("a",), prompts, samples_per_prompt=32))
-    ended = [reason == "eos" for reason in rollout.finish_reasons]
-    assert sum(ended) >= 31  # with the loss on EOS instead, nearly all ran to the limit
 
 
 def test_demonstrations_of_validation_prompts_validate():

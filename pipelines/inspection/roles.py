@@ -1,0 +1,169 @@
+"""How much memory each role of a run needs: the settings of the run put into the formula of `memory`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from transformers import PreTrainedModel
+
+from actors.cluster.placement import Resources
+from allgood.scorers.spec import Reading
+from pipelines.cast.request import EVALUATOR, evaluators_of, role_device
+from pipelines.config.properties import ModelProperty
+from pipelines.config.run import RunConfig
+from pipelines.config.training import RewardTrainingConfig, TrainingConfig
+from pipelines.inspection.memory import Memory, Shape, generating, reading, training
+from pipelines.inspection.models import ScorerModel
+from pipelines.inspection.shapes import num_adapter_parameters, shape_of
+
+Device = Literal["cpu", "gpu"]
+
+
+@dataclass(frozen=True)
+class Role:
+    """What one process of a role needs. `work` says what it holds at once, in words; `replicas` are such processes."""
+
+    name: str
+    device: Device
+    replicas: int
+    memory: Memory
+    work: str
+
+    @property
+    def total(self) -> int:
+        """Bytes on its device."""
+        return self.memory.total + (self.memory.copies if self.device == "cpu" else 0)
+
+
+def roles(
+    config: RunConfig, policy: PreTrainedModel, scorers: Sequence[tuple[ScorerModel, Sequence[PreTrainedModel]]]
+) -> list[Role]:
+    """All roles of a run, in the order of its stages.
+
+    Args:
+        config: The run.
+        policy: Its policy; a skeleton without weights is enough.
+        scorers: Its scorers and their models or skeletons, one per source.
+    """
+    shape = shape_of(policy)
+    return [
+        *_sft(config, policy),
+        *(
+            _reward_training(config, scorer.name, settings, models[0])
+            for scorer, models in scorers
+            if (settings := _training_of(config, scorer.name)) is not None
+        ),
+        _rollout(config, shape),
+        *(_scorer(config, scorer, models) for scorer, models in scorers),
+        _reference_policy(config, shape),
+        _learner(config, shape),
+    ]
+
+
+def _sft(config: RunConfig, policy: PreTrainedModel) -> Iterator[Role]:
+    if config.sft is not None:
+        tokens = _rows_per_pass(config.sft.training) * config.sft.max_tokens
+        yield _training(config, "SFT", policy, config.sft.training, tokens=tokens, predicted=tokens)
+
+
+def _reward_training(config: RunConfig, name: str, settings: RewardTrainingConfig, model: PreTrainedModel) -> Role:
+    tokens = 2 * _rows_per_pass(settings.training) * settings.max_tokens  # chosen and rejected
+    return _training(config, f"training of {name}", model, settings.training, tokens=tokens, predicted=0)
+
+
+def _training_of(config: RunConfig, name: str) -> RewardTrainingConfig | None:
+    """How a scorer is trained; None for a finished one."""
+    if name.startswith(EVALUATOR):
+        evaluator = evaluators_of(config)[name.removeprefix(EVALUATOR)]
+        return evaluator if evaluator.model is None else None
+    setting = config.properties[name]
+    return setting.train if isinstance(setting, ModelProperty) and setting.model is None else None
+
+
+def _rows_per_pass(settings: TrainingConfig) -> int:
+    return settings.micro_batch_size or -(-settings.batch_size // max(settings.workers, 1))
+
+
+def _scorer(config: RunConfig, scorer: ScorerModel, models: Sequence[PreTrainedModel]) -> Role:
+    """float32, one forward pass at a time."""
+    tokens = Reading.micro_batch_tokens
+    parts = [reading(shape_of(model), tokens=tokens, predicted=0, width=4) for model in models]
+    memory = Memory(
+        parameters=sum(part.parameters for part in parts),
+        activations=max((part.activations for part in parts), default=0),
+    )
+    name = scorer.name if scorer.name.startswith(EVALUATOR) else f"scorer {scorer.name}"
+    work = f"{tokens} tokens per pass" if models else "a function"
+    return Role(name, _device(config, scorer.placement), scorer.placement.replicas, memory, work)
+
+
+def _training(
+    config: RunConfig, name: str, model: PreTrainedModel, settings: TrainingConfig, *, tokens: int, predicted: int
+) -> Role:
+    shape = shape_of(model)
+    num_trained = shape.num_parameters
+    if settings.lora is not None:
+        num_trained = num_adapter_parameters(model, settings.lora.rank, settings.lora.target_modules)
+        shape = replace(shape, num_parameters=shape.num_parameters + num_trained)
+    device = _training_device(config, settings)
+    width = _width(config, device)
+    memory = training(shape, num_trained=num_trained, tokens=tokens, predicted=predicted, width=width)
+    return Role(name, device, max(settings.workers, 1), memory, f"{tokens} tokens per pass")
+
+
+def _rollout(config: RunConfig, shape: Shape) -> Role:
+    placement, sampling = config.placement.rollout, config.sampling
+    device = _device(config, placement)
+    per_chunk = [
+        (sampling.prompts_per_chunk, config.align.samples_per_prompt),
+        (config.references.prompts_per_chunk, config.references.num_samples),
+        (sampling.prompts_per_chunk, config.evaluate.sft_samples_per_prompt),
+    ]
+    prompts, samples = max(per_chunk, key=lambda chunk: chunk[0] * chunk[1])
+    memory = generating(
+        shape,
+        prompts=prompts,
+        samples=samples,
+        prompt_tokens=sampling.max_prompt_tokens,
+        new_tokens=sampling.max_new_tokens,
+        width=_width(config, device),
+    )
+    work = (
+        f"{prompts} prompts x {samples} samples, {sampling.max_prompt_tokens} + {sampling.max_new_tokens} tokens each"
+    )
+    return Role("rollout", device, placement.replicas, memory, work)
+
+
+def _reference_policy(config: RunConfig, shape: Shape) -> Role:
+    placement, tokens = config.placement.reference_policy, config.align.micro_batch_tokens
+    device = _device(config, placement)
+    memory = reading(shape, tokens=tokens, predicted=tokens, width=_width(config, device))
+    return Role("reference policy", device, placement.replicas, memory, f"{tokens} tokens per pass")
+
+
+def _learner(config: RunConfig, shape: Shape) -> Role:
+    placement, tokens = config.placement.learner, config.align.micro_batch_tokens
+    device = _device(config, placement)
+    width = _width(config, device)
+    memory = training(shape, num_trained=shape.num_parameters, tokens=tokens, predicted=tokens, width=width)
+    if config.kl.estimator == "full":  # a pi_0 of its own
+        memory = replace(memory, parameters=memory.parameters + width * shape.num_parameters)
+    memory = replace(memory, copies=(4 + width) * shape.num_parameters)  # pi_0 to start from, and what it publishes
+    return Role("learner", device, placement.replicas, memory, f"{tokens} tokens per pass")
+
+
+def _device(config: RunConfig, placement: Resources) -> Device:
+    return "cpu" if role_device(config, placement) == "cpu" else "gpu"
+
+
+def _training_device(config: RunConfig, settings: TrainingConfig) -> Device:
+    if settings.workers:
+        return "gpu" if settings.gpus_per_worker else "cpu"
+    return "gpu" if config.device == "cuda" or (config.device == "auto" and torch.cuda.is_available()) else "cpu"
+
+
+def _width(config: RunConfig, device: Device) -> int:
+    return 2 if config.dtype == "bfloat16" or (config.dtype == "auto" and device == "gpu") else 4
