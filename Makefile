@@ -74,10 +74,12 @@ sweep-smoke: setup
 	rm -rf runs/sweep_smoke runs/smoke
 	$(BIN)/allgood sweep tune_configs/smoke.yaml $(ARGS)
 
+# The shell reads DATA from the environment, so that the folder may have spaces in its name.
+hh: export DATA := $(DATA)
 hh: setup
-	@test -n "$(DATA)" || { echo "give the folder of the pairs: make hh DATA=path/to/folder"; exit 2; }
+	@test -n "$$DATA" || { echo "give the folder of the pairs: make hh DATA=path/to/folder"; exit 2; }
 	$(BIN)/allgood chain configs/hh_small.yaml \
-		data.pairs.helpful.path=$(DATA)/helpful_pairs.jsonl.gz \
-		data.pairs.harmless.path=$(DATA)/harmless_pairs.jsonl.gz \
-		$(foreach property,helpful harmless,$(foreach role,train evaluator,properties.$(property).$(role).backbone=$(ENCODER))) \
+		data.pairs.helpful.path="$$DATA/helpful_pairs.jsonl.gz" \
+		data.pairs.harmless.path="$$DATA/harmless_pairs.jsonl.gz" \
+		$(foreach property,helpful harmless,$(foreach role,train evaluator,"properties.$(property).$(role).backbone=$(ENCODER)")) \
 		$(ARGS)

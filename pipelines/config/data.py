@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from pipelines.config.base import StrictModel
 
@@ -13,9 +13,6 @@ BARS = {"helpful": 0.0, "harmless": 0.0}
 
 class DataSource(StrictModel):
     """A dataset: a local .jsonl, .jsonl.gz or .parquet file, or a dataset on the Hugging Face hub."""
-
-    fields_of_a_row: ClassVar[tuple[str, ...]] = ()
-    """Our names of what is read of a row; empty: everything, under the dataset's own names."""
 
     path: str = Field(description="file, or name on the hub")
     hub_split: str = Field("train", description="split to read when `path` names a hub dataset")
@@ -26,27 +23,28 @@ class DataSource(StrictModel):
     )
 
     @property
+    def fields_of_a_row(self) -> tuple[str, ...]:
+        """Our names of what is read of a row; empty: everything, under the dataset's own names."""
+        return ()
+
+    @property
     def wanted(self) -> dict[str, str]:
         """Our names of what is read of a row, and the dataset's names. `system` is read only where `columns` has it."""
-        own = [name for name in self.fields_of_a_row if name != "system"]
-        return {name: name for name in own} | self.columns
+        return {name: name for name in self.fields_of_a_row if name != "system"} | self.columns
 
-    @field_validator("columns")
-    @classmethod
-    def _names_are_ours(cls, columns: dict[str, str]) -> dict[str, str]:
-        unknown = [name for name in columns if name not in cls.fields_of_a_row]
+    @model_validator(mode="after")
+    def _columns_are_fields(self) -> Self:
+        unknown = [name for name in self.columns if name not in self.fields_of_a_row]
         if unknown:
             raise ValueError(
-                f"{unknown[0]!r} is no field of these rows; left of the colon stands one of "
-                f"{', '.join(cls.fields_of_a_row)}, right of it the dataset's column"
+                f"`columns` names {unknown[0]!r}, which is no field of these rows; left of the colon stands one of "
+                f"{', '.join(self.fields_of_a_row)}, right of it the dataset's column"
             )
-        return columns
+        return self
 
 
 class PromptSource(DataSource):
     """Prompts: rows with `prompt`, as text or as a list of messages; `split` is optional."""
-
-    fields_of_a_row: ClassVar[tuple[str, ...]] = ("prompt", "system", "split")
 
     format: Literal["auto", "hh", "strings", "messages"] = Field(
         "auto",
@@ -54,22 +52,56 @@ class PromptSource(DataSource):
         "auto: told apart row by row",
     )
 
+    @property
+    def fields_of_a_row(self) -> tuple[str, ...]:
+        """Our names of what is read of a row."""
+        return ("prompt", "system", "split")
+
 
 class DemonstrationSource(PromptSource):
     """Rows with `prompt` and `response`, for SFT; `split` is optional."""
 
-    fields_of_a_row = ("prompt", "response", "system", "split")
+    @property
+    def fields_of_a_row(self) -> tuple[str, ...]:
+        """Our names of what is read of a row."""
+        return ("prompt", "response", "system", "split")
 
 
 class PairSource(DataSource):
-    """Preference pairs of a property: rows with `chosen` and `rejected`."""
+    """Preference pairs of a property: rows with `chosen` and `rejected`, or answers with ratings to make pairs of."""
 
-    fields_of_a_row = ("prompt", "chosen", "rejected", "margin", "system", "split")
-
-    format: Literal["auto", "hh", "strings", "messages"] = Field(
+    format: Literal["auto", "hh", "strings", "messages", "rated"] = Field(
         "auto",
-        description="hh: chosen/rejected as Human:/Assistant: text; strings: prompt/chosen/rejected; messages: lists",
+        description="hh: chosen/rejected as Human:/Assistant: text; strings: prompt/chosen/rejected; messages: lists; "
+        "rated: answers with a rating, one per row (`response`) or several (`responses`)",
     )
+    attribute: str | None = Field(
+        None,
+        min_length=1,
+        description="with format rated: the rating that the property is judged by, such as helpfulness; a dotted path "
+        "where it lies deeper",
+    )
+
+    @property
+    def fields_of_a_row(self) -> tuple[str, ...]:
+        """Our names of what is read of a row."""
+        if self.format == "rated":
+            return ("prompt", "response", "responses", "system", "split")
+        return ("prompt", "chosen", "rejected", "margin", "system", "split")
+
+    @property
+    def wanted(self) -> dict[str, str]:
+        """As of every source; and the column that holds ratings, unless they stand in the answers."""
+        root = self.attribute.split(".")[0] if self.attribute else None
+        return super().wanted | ({root: root} if root else {})
+
+    @model_validator(mode="after")
+    def _rated_by_an_attribute(self) -> Self:
+        if self.format == "rated" and self.attribute is None:
+            raise ValueError("format rated needs `attribute`: the rating that this property is judged by")
+        if self.format != "rated" and self.attribute is not None:
+            raise ValueError("`attribute` is read with `format: rated` only")
+        return self
 
 
 class SplitConfig(StrictModel):

@@ -25,6 +25,7 @@ LATER = (
     "properties.*.evaluator.model",
     "data.prompts",
     "data.pairs.*.columns",
+    "data.pairs.*.attribute",
     "data.demonstrations.columns",
 )
 

@@ -183,7 +183,7 @@ def _apply(raw: Raw, override: str) -> str:
         raise ConfigError(f"override `{override}` must read key=value, such as kl.coefficient=0.2")
     if names[-1] == "gamma":
         raise ConfigError(f"override `{override}`: gamma, the KL coefficient, is `kl.coefficient`")
-    value = yaml12.parse(text, source=f"override `{override}`")
+    value = yaml12.parse_one_line(text, source=f"override `{override}`")
     target, node = raw, schema.run_schema()
     for depth, name in enumerate(names[:-1]):
         node = _known(node, target, names[: depth + 1], override)

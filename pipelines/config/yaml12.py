@@ -55,6 +55,26 @@ def parse(text: str, *, source: str) -> Any:
         raise ConfigError(f"{source}: not valid YAML: {' '.join(str(error).split())}") from error
 
 
+def parse_one_line(text: str, *, source: str) -> Any:
+    """The value of YAML that stands on a command line, where nobody writes comments: `/data/run #2` is that path.
+
+    Raises:
+        ConfigError: As `parse`.
+    """
+    return _with_hashes(parse(text.replace("#", _HASH), source=source))
+
+
+_HASH = "\ue000"  # of Unicode's private use, so that it stands in no text
+
+
+def _with_hashes(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.replace(_HASH, "#")
+    if isinstance(value, dict):
+        return {_with_hashes(name): _with_hashes(item) for name, item in value.items()}
+    return [_with_hashes(item) for item in value] if isinstance(value, list) else value
+
+
 def dump(value: object) -> str:
     """Block-style YAML that `parse` reads back to an equal value."""
     yaml = YAML(typ="safe", pure=True)

@@ -38,7 +38,7 @@ from pipelines.output.progress import say
 from pipelines.run.folder import RunFolder
 
 _VERSION = 1  # of what this module makes of the same sources
-_LATER = ("columns",)  # settings of a source that the first key did not have
+_LATER = ("columns", "attribute")  # settings of a source that the first key did not have
 
 
 def prepare(config: RunConfig) -> PreparedData:
@@ -155,7 +155,8 @@ def _key(config: RunConfig, inputs: Inputs) -> str:
 
 def _not_in_the_key(source: DataSource) -> set[str]:
     """The path, since the content counts; and what was added later, where it is not given."""
-    return {"path"} | {name for name in _LATER if not getattr(source, name)}
+    settings = source.model_dump()
+    return {"path"} | {name for name in _LATER if not settings.get(name)}
 
 
 def _distinct_prompts(

@@ -1,8 +1,9 @@
 """Prompts and answers of a row as turns, in whichever of the field's ways the row writes them.
 
 A prompt is text (what the user says, or a conversation with `Human:`/`Assistant:` labels) or a list of messages. An
-answer is text, a message, or a list of messages: what comes after the prompt, or the whole conversation. The content of
-a message is text, or a list of parts that are all text. Whatever else a message has is not read.
+answer is text, a message, or a list of messages: what comes after the prompt, or the whole conversation. A message is
+{role, content} or {from, value}; its content is text, or a list of parts that are all text. Whatever else it has is not
+read.
 """
 
 from __future__ import annotations
@@ -17,7 +18,13 @@ from pipelines.data.sources import Row
 Turns = tuple[Turn, ...]
 PromptFormat = Literal["auto", "hh", "strings", "messages"]
 
-_ROLES: dict[str, Role] = {"user": "human", "human": "human", "assistant": "assistant", "system": "system"}
+_ROLES: dict[str, Role] = {
+    "user": "human",
+    "human": "human",
+    "assistant": "assistant",
+    "gpt": "assistant",
+    "system": "system",
+}
 
 
 def is_labelled(text: str) -> bool:
@@ -113,14 +120,14 @@ def _with_system(row: Row, turns: Turns) -> Turns:
 
 
 def _message(row: Row, field: str, message: object) -> Turn:
-    if not isinstance(message, Mapping) or not isinstance(message.get("content"), str | list):
+    content = message.get("content", message.get("value")) if isinstance(message, Mapping) else None
+    if not isinstance(message, Mapping) or not isinstance(content, str | list):
         raise DataError(
             f"{row.place}: each message of `{field}` must be {{role, content}}, both text, not {str(message)[:80]}"
         )
-    role = message.get("role")
+    role = message.get("role", message.get("from"))
     if role not in _ROLES:
         raise DataError(f"{row.place}: `{field}` has the role {role!r:.40}; allowed: {', '.join(_ROLES)}")
-    content = message["content"]
     text = content if isinstance(content, str) else "".join(_part(row, field, part) for part in content)
     return Turn(_ROLES[role], as_content(text))
 

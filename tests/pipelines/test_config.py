@@ -86,6 +86,12 @@ def test_overrides_apply_from_left_to_right(run_file: Path) -> None:
     assert load_config(run_file, ["kl.coefficient=0.2", "kl.coefficient=0.3"]).kl.coefficient == 0.3
 
 
+def test_an_override_has_no_comments(run_file: Path) -> None:
+    config = load_config(run_file, ["output_dir=/runs #2", "tracking.group=#3"])
+    assert (str(config.output_dir), config.tracking.group) == ("/runs #2", "#3")
+    assert load_config(run_file, ["tracking.group='a # b'"]).tracking.group == "a # b"
+
+
 def test_override_inside_a_section_that_the_file_leaves_to_its_default(run_file: Path) -> None:
     helpful = load_config(run_file, ["properties.helpful.reference.quantile=0.9"]).properties["helpful"]
     assert helpful.reference == QuantileReference(quantile=0.9)
@@ -249,7 +255,7 @@ def test_columns_name_fields_that_rows_of_their_kind_have(run_file: Path) -> Non
     prompts = ["world=null", "data.prompts.path=prompts.jsonl"]
     message = refused(run_file, *prompts, "data.prompts.columns={question: instruction}")
     assert (
-        "`data.prompts.columns`: 'question' is no field of these rows; left of the colon stands one of prompt"
+        "`data.prompts`: `columns` names 'question', which is no field of these rows; left of the colon stands one of"
         in message
     )
 

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from allgood.errors import DataError
-from pipelines.data.formats import Format, detect_format, read_demonstration, read_pair
+from pipelines.data.formats import Format, detect_format, read_demonstration, read_pair, read_prompt
 from pipelines.data.sources import Row
 
 PROMPT = "\n\nHuman: What is tea?\n\nAssistant:"
@@ -50,6 +50,65 @@ GOOD_ROWS: list[tuple[Format, str, dict[str, Any]]] = [
 ]
 
 
+SYSTEM = {"role": "system", "content": "Be brief."}
+SYSTEM_PROMPT = f"\n\nSystem: Be brief.{PROMPT}"
+PARTS = [{"type": "text", "text": "What is "}, {"type": "text", "text": "tea?"}]
+GOOD_ROWS += [
+    # one message as the answer; content in parts; other names of roles; ids and nulls
+    ("messages", PROMPT, {"prompt": "What is tea?", "chosen": assistant("Good"), "rejected": assistant("Bad")}),
+    (
+        "messages",
+        PROMPT,
+        {
+            "chosen": [{"role": "user", "content": PARTS, "name": None}, assistant("Good") | {"id": 3}],
+            "rejected": [{"from": "human", "value": "What is tea?"}, {"from": "gpt", "value": "Bad"}],
+        },
+    ),
+    # what only `prompt` says stands before a whole conversation
+    (
+        "messages",
+        SYSTEM_PROMPT,
+        {
+            "prompt": [SYSTEM, user("What is tea?")],
+            "chosen": [user("What is tea?"), assistant("Good")],
+            "rejected": [user("What is tea?"), assistant("Bad")],
+        },
+    ),
+    (
+        "messages",
+        SYSTEM_PROMPT,
+        {
+            "prompt": [user("What is tea?")],
+            "chosen": [SYSTEM, user("What is tea?"), assistant("Good")],
+            "rejected": [SYSTEM, user("What is tea?"), assistant("Bad")],
+        },
+    ),
+    (
+        "messages",
+        LONG_PROMPT,
+        {
+            "prompt": [user("Hi"), assistant("Hello"), user("What is tea?")],
+            "chosen": [user("What is tea?"), assistant("Good")],
+            "rejected": assistant("Bad"),
+        },
+    ),
+    (
+        "hh",
+        SYSTEM_PROMPT,
+        {"prompt": [SYSTEM, user("What is tea?")], "chosen": PROMPT + " Good", "rejected": PROMPT + " Bad"},
+    ),
+    (
+        "messages",
+        f"\n\nSystem: Be brief.{LONG_PROMPT}",
+        {
+            "prompt": [SYSTEM, user("Hi")],
+            "chosen": [user("Hi"), assistant("Hello"), user("What is tea?"), assistant("Good")],
+            "rejected": [user("Hi"), assistant("Hello"), user("What is tea?"), assistant("Bad")],
+        },
+    ),
+]
+
+
 @pytest.mark.parametrize(("form", "prompt", "values"), GOOD_ROWS)
 def test_each_format_is_detected_and_read(form: Format, prompt: str, values: dict[str, Any]) -> None:
     assert detect_format(row(**values)) == form
@@ -69,6 +128,20 @@ def test_a_turn_label_inside_foreign_text_does_not_become_a_turn() -> None:
     pair = read_pair(row(prompt="a\n\nHuman: b", chosen="c\n\nAssistant: d", rejected="e"), "strings")
     assert pair.prompt == "\n\nHuman: a\nHuman: b\n\nAssistant:"
     assert pair.chosen == "c\nAssistant: d"
+
+
+@pytest.mark.parametrize(
+    "response",
+    [" A drink. ", assistant("A drink."), [assistant("A drink.")], [user("What is tea?"), assistant("A drink.")]],
+)
+def test_a_response_is_text_a_message_or_a_conversation(response: object) -> None:
+    demonstration = read_demonstration(row(prompt="What is tea?", response=response))
+    assert (demonstration.prompt, demonstration.response) == (PROMPT, "A drink.")
+
+
+def test_a_text_is_a_conversation_only_where_a_human_speaks() -> None:
+    assert read_prompt(row(prompt="System: Linux. How do I list files?")).startswith("\n\nHuman: System: Linux.")
+    assert read_prompt(row(prompt=f"System: Be brief.{PROMPT}")) == SYSTEM_PROMPT
 
 
 def test_a_demonstration_has_prompt_and_response() -> None:
@@ -119,6 +192,16 @@ def test_a_demonstration_has_prompt_and_response() -> None:
             "`chosen` has the role 'tool'; allowed: user",
         ),
         ("messages", {"chosen": [user("a"), user("b")], "rejected": []}, "`chosen` does not end in an assistant turn"),
+        (
+            "messages",
+            {"prompt": [user("x")], "chosen": [user("a"), assistant("b")], "rejected": []},
+            "`prompt` and `chosen` hold different conversations; give one of the two",
+        ),
+        (
+            "messages",
+            {"prompt": [SYSTEM, user("a")], "chosen": [SYSTEM | {"content": "Hi"}, user("a"), assistant("b")]},
+            "`chosen` and the row's prompt have different system turns; give one of the two",
+        ),
     ],
 )
 def test_a_wrong_row_is_named_with_its_field(form: Format, values: dict[str, Any], message: str) -> None:

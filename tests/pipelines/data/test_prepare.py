@@ -233,8 +233,8 @@ def test_prompts_replace_those_of_the_pairs_unless_some_are_named(tmp_path: Path
 def test_the_key_of_earlier_settings_stays(config: RunConfig) -> None:
     inputs = data_inputs(config)
     named = inputs.pairs["helpful"].model_copy(update={"columns": {"chosen": "better"}})
-    assert set(_not_in_the_key(inputs.pairs["helpful"])) == {"path", "columns"}
-    assert set(_not_in_the_key(named)) == {"path"}
+    assert set(_not_in_the_key(inputs.pairs["helpful"])) == {"path", "columns", "attribute"}
+    assert set(_not_in_the_key(named)) == {"path", "attribute"}
 
 
 def test_an_empty_split_is_refused_with_its_cause(tmp_path: Path, config: RunConfig) -> None:

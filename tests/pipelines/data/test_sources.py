@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from allgood.errors import DataError
-from pipelines.config.data import DataSource
+from pipelines.config.data import DataSource, PromptSource
 from pipelines.data.sources import read_rows, source_identity
 from tests.pipelines.data.files import write_jsonl
 
@@ -86,6 +86,11 @@ def test_identity_follows_the_content_of_files_and_the_name_of_hub_datasets(tmp_
             b'{"a": 1}\n{"a": ["cut \\ud83d"]}\n',
             r"half\.jsonl, line 2: a text holds half .* .\\ud83d without",
         ),
+        (
+            "deep.jsonl",
+            b'{"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}\n",
+            r"deep\.jsonl, line 1: lists or objects stand",
+        ),
         ("text.parquet", b"hello", r"text\.parquet is not a readable parquet file"),
         ("data.csv", b"a,b", r"data\.csv has an unknown ending; data files are \.jsonl"),
     ],
@@ -94,6 +99,34 @@ def test_a_bad_file_is_named(tmp_path: Path, name: str, content: bytes, message:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=message):
         read_rows(DataSource(path=str(tmp_path / name)))
+
+
+def bad_columns(path: Path) -> Path:
+    """A parquet file whose `note` is no UTF-8, and whose `when` is a date that Python does not have."""
+    note = pa.array([b"fine", b"\xff"]).cast(pa.binary()).view(pa.string())
+    when = pa.array([0, 2**60], type=pa.int64()).cast(pa.timestamp("ms"))
+    pq.write_table(pa.table({"prompt": ["a", "b"], "note": note, "when": when}), path)
+    return path
+
+
+def test_columns_that_nobody_reads_may_hold_anything(tmp_path: Path) -> None:
+    rows = [
+        '{"prompt": "a", "number": ' + "9" * 5_000 + ', "half": "\\ud83d"}',
+        '{"prompt": "b", "when": "99999-01-01"}',
+    ]
+    for path in (bad_columns(tmp_path / "a.parquet"), write_jsonl(tmp_path / "a.jsonl", rows)):
+        read = read_rows(PromptSource(path=str(path)))
+        assert [row.values for row in read] == [{"prompt": "a"}, {"prompt": "b"}]
+        assert len(read[0].unread) == 2
+
+
+def test_a_bad_column_that_is_read_is_named_with_its_row(tmp_path: Path) -> None:
+    path = bad_columns(tmp_path / "a.parquet")
+    for name in ("note", "when"):
+        with pytest.raises(DataError, match=rf"a\.parquet, row 2: the column '{name}' cannot be read"):
+            read_rows(PromptSource(path=str(path), columns={"prompt": name}))
+    with pytest.raises(DataError, match=r"row 2: the column 'note' cannot be read"):
+        read_rows(DataSource(path=str(path)))
 
 
 def test_a_missing_file_or_a_folder_is_named(tmp_path: Path) -> None:
