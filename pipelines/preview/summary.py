@@ -201,8 +201,9 @@ def notes(summary: Mapping[str, Any]) -> list[str]:
                 "neglect the other properties would come first."
             )
         found.append(
-            "A training reward model is no judge: what it likes at high KL may be reward hacking. Train a held-out "
-            "evaluator with `allgood reward --held-out` and make the references again."
+            "A training reward model is no judge: what it likes at high KL may be reward hacking. Give held-out "
+            "evaluators (`properties.<name>.evaluator`, trained with `allgood reward --held-out` or finished ones) and "
+            "make the references again."
         )
     return found
 

@@ -179,7 +179,7 @@ def dropped(content: Content) -> Section:
     body.append(table(["where", "what", "count"], rows) if rows else paragraph("Nothing was dropped, cut or repeated."))
     if content.data_report:
         splits = content.data_report.get("prompts", {}).get("by_split", {})
-        body.append(items([f"{split}: {count:,} prompts" for split, count in splits.items()]))
+        body.append(items([f"{split}: {count:,} prompts" for split, count in splits.items() if count]))
     return Section("Dropped, cut, repeated", body)
 
 
