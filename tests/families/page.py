@@ -48,8 +48,8 @@ a reward model's first batch with single responses, before anything is trained; 
 POLICIES_TEXT = """
 ## Policies
 
-* *Samples by*: how responses are generated. A prompt's cache that all its samples share is the fastest, a whole pass for
-  every token the slowest.
+* *Samples by*: how responses are generated. Samples that share their prompt's cache are the fastest, a whole
+  pass for every token is the slowest.
 * *Prompt*: the policy reads the tokens that its tokenizer, or its chat template, gives anybody.
 * *Log-probs*: of sampled tokens, from the engine (padded on the left, other prompts alongside) and from the reference
   policy (padded on the right), equal those of a plain pass over each row alone, within 1e-4 nats per token.

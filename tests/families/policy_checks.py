@@ -19,13 +19,12 @@ from actors.learner import ArmSpec, Learner, OptimizerSpec, Ppo
 from actors.messages import Batch, Chunk, Rollout
 from actors.reference_policy import ReferencePolicyWorker
 from actors.rollout import RolloutWorker
-from allgood.conversations import parse
-from allgood.scorers.chat import chat_messages
 from pipelines.output.quiet import quiet_transformers
 from pipelines.training.losses import next_token_loss
 from pipelines.training.rows import DemonstrationRows, Ragged
 from pipelines.training.sources import policy_tokenizer, pretrained_policy
 from tests.actors.specs import learner_spec, reference_policy_spec, rollout_spec
+from tests.families.messages import messages_of
 from tests.families.policies import PolicyCase, save_policy
 from tests.families.short_training import train_two_steps
 
@@ -135,7 +134,7 @@ class PlainPolicy:
         if self.tokenizer.chat_template is None:
             ids: list[int] = self.tokenizer(text)["input_ids"]
             return ids
-        messages = chat_messages(parse(text)[:-1])
+        messages = messages_of(text)
         rendered = self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)
         return list(rendered["input_ids"])
 
@@ -152,7 +151,11 @@ class PlainPolicy:
         return [int(token) for token in generated[0, ids.shape[1] :]]
 
     def greedy_text(self, text: str) -> str:
-        return str(self.tokenizer.decode(self.greedy(text), skip_special_tokens=True)).strip()
+        """What the response spells before its end token, and without special tokens; plain text is stripped."""
+        tokens = self.greedy(text)
+        content = tokens[:-1] if tokens[-1] in self.model.generation_config.eos_token_id else tokens
+        spelled = str(self.tokenizer.decode(content, skip_special_tokens=True))
+        return spelled if self.tokenizer.chat_template else spelled.strip()
 
 
 def _greedy_rollout(worker: RolloutWorker) -> Rollout:

@@ -12,13 +12,12 @@ from numpy.typing import NDArray
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from actors.reward import RewardSpec, RewardWorker
-from allgood.conversations import Turn, parse
-from allgood.scorers.chat import chat_messages
 from allgood.scorers.spec import ModelSpec
 from pipelines.output.quiet import quiet_transformers
 from pipelines.training.losses import bradley_terry_loss
 from pipelines.training.rows import PairRows, Ragged
 from pipelines.training.sources import backbone_tokenizer, reward_backbone
+from tests.families.messages import messages_of
 from tests.families.scorers import ScorerCase, save_scorer
 from tests.families.short_training import train_two_steps
 
@@ -103,7 +102,7 @@ class PlainScorer:
         if self.tokenizer.chat_template is None:
             ids: list[int] = self.tokenizer(f"{prompt} {response}")["input_ids"]
             return ids if self.tokenizer.cls_token_id is not None else [*ids, self.tokenizer.eos_token_id]
-        messages = chat_messages((*parse(prompt)[:-1], Turn("assistant", response)))
+        messages = [*messages_of(prompt), {"role": "assistant", "content": response}]
         return list(self.tokenizer.apply_chat_template(messages, return_dict=True)["input_ids"])
 
 
