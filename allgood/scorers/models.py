@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import nn
 from transformers import (
     AutoConfig,
@@ -20,16 +19,24 @@ from transformers import (
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
+    PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-from transformers.utils.logging import disable_progress_bar
 
 from allgood.errors import ModelError
+from allgood.scorers.load_errors import loading
+from allgood.scorers.model_files import check_model_folder, check_no_pointers
+from allgood.scorers.weights import (
+    check_unused_of_backbone,
+    check_unused_of_policy,
+    check_unused_of_scorer,
+    some,
+)
 
 logger = logging.getLogger(__name__)
 
-_WEIGHT_PATTERNS = ("*.safetensors", "*.safetensors.index.json", "pytorch_model*.bin")
+_JUDGES = ("ForSequenceClassification", "ForTokenClassification", "RewardModel")  # ends of architectures' names
 
 
 def resolve_device(name: str) -> torch.device:
@@ -63,13 +70,10 @@ def load_tokenizer(source: str | Path) -> PreTrainedTokenizerBase:
     """The tokenizer of the model called `source` (hub name or folder)."""
     if _is_path(str(source)) and not Path(source).exists():
         raise ModelError(f"there is no model folder {str(source)!r}; check the path, or give a name on the hub")
-    try:
-        return AutoTokenizer.from_pretrained(str(source), trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelError(
-            f"no tokenizer can be loaded from {str(source)!r} ({_first_line(error)}); "
-            "give a folder written by save_pretrained, tokenizer included, or a name on the hub"
-        ) from error
+    check_no_pointers(source)
+    with loading("tokenizer", source):
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(str(source), trust_remote_code=False)
+    return tokenizer
 
 
 def check_policy_tokenizer(tokenizer: PreTrainedTokenizerBase) -> None:
@@ -90,13 +94,17 @@ def load_policy(source: str | Path, *, dtype: torch.dtype, device: torch.device)
     """The causal language model called `source`, in evaluation mode (dropout off).
 
     Raises:
-        ModelError: There is no such model, it has no weights, or weights of it are missing.
+        ModelError: There is no such model, it judges instead of writing, or its weights are not those of its config.
     """
-    check_has_weights(source)
-    model, missing = _load(AutoModelForCausalLM, source, dtype=dtype)
-    if missing:
-        raise ModelError(f"{str(source)!r} is no complete causal language model: it lacks the weights {_some(missing)}")
-    return _placed(model, device)
+    check_model_folder(source)
+    _refuse_unfit_for_policy(source)
+    model, info = _load(AutoModelForCausalLM, source, dtype=dtype)
+    if info["missing_keys"]:
+        raise ModelError(
+            f"{str(source)!r} is no complete causal language model: it lacks the weights {some(info['missing_keys'])}"
+        )
+    check_unused_of_policy(model, info["unexpected_keys"], source)
+    return _placed(model, device, source)
 
 
 def load_reward_model(source: str | Path, *, device: torch.device) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -115,7 +123,7 @@ def check_reward_model(source: str | Path) -> None:
     Raises:
         ModelError: It has another number of labels, or no weights.
     """
-    check_has_weights(source)
+    check_model_folder(source)
     num_labels = _num_labels(source)
     if num_labels != 1:
         raise ModelError(
@@ -132,7 +140,7 @@ def load_classifier(
     Raises:
         ModelError: It has no label number `label`, a single label, no weights, or an untrained head.
     """
-    check_has_weights(source)
+    check_model_folder(source)
     num_labels = _num_labels(source)
     if num_labels < 2:
         raise ModelError(
@@ -149,44 +157,51 @@ def load_encoder(source: str | Path, *, device: torch.device) -> tuple[PreTraine
     Raises:
         ModelError: There is no such model, or it has no weights.
     """
-    check_has_weights(source)
-    model, missing = _load(AutoModel, source, dtype=torch.float32)
-    missing = [name for name in missing if not name.startswith("pooler.")]  # unused: features are hidden states
+    check_model_folder(source)
+    model, info = _load(AutoModel, source, dtype=torch.float32)
+    # The pooler is not used: features are hidden states.
+    missing = [name for name in info["missing_keys"] if not name.startswith("pooler.")]
     if missing:
-        raise ModelError(f"{str(source)!r} is no complete encoder: it lacks the weights {_some(missing)}")
-    return _placed(model, device), load_tokenizer(source)
-
-
-def check_has_weights(source: str | Path) -> None:
-    """Refuse a local folder that is empty of weights; a name that is no folder is left to the hub."""
-    folder = Path(source)
-    if not folder.exists() and (folder.is_absolute() or str(source).startswith(".")):
-        raise ModelError(f"the model folder {str(source)!r} does not exist")
-    if not folder.is_dir():
-        return
-    if not (folder / "config.json").is_file():
-        raise ModelError(
-            f"{str(source)!r} is no model folder: it has no config.json; give a folder written by save_pretrained"
-        )
-    if not any(path.stat().st_size for pattern in _WEIGHT_PATTERNS for path in folder.glob(pattern)):
-        raise ModelError(
-            f"the model folder {str(source)!r} has no weights (no *.safetensors or pytorch_model*.bin); "
-            "write it with save_pretrained, or copy the weight files alongside its config.json"
-        )
+        raise ModelError(f"{str(source)!r} is no complete encoder: it lacks the weights {some(missing)}")
+    check_unused_of_backbone(model, info["unexpected_keys"], source)
+    return _placed(model, device, source), load_tokenizer(source)
 
 
 def _load_scorer(source: str | Path, device: torch.device) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    model, missing = _load(AutoModelForSequenceClassification, source, dtype=torch.float32)
-    if missing:
+    model, info = _load(AutoModelForSequenceClassification, source, dtype=torch.float32)
+    if info["missing_keys"]:
         raise ModelError(
-            f"{str(source)!r} is no trained scorer: it lacks the weights {_some(missing)}, which would be random; "
-            "train it with `allgood reward`, or give a sequence classifier"
+            f"{str(source)!r} is no trained scorer: it lacks the weights {some(info['missing_keys'])}, which would be "
+            "random; train it with `allgood reward`, or give a sequence classifier"
         )
-    return _placed(model, device), load_tokenizer(source)
+    check_unused_of_scorer(model, info["unexpected_keys"], source)
+    return _placed(model, device, source), load_tokenizer(source)
 
 
-def _placed(model: PreTrainedModel, device: torch.device) -> PreTrainedModel:
-    nn.Module.to(model, device)  # the model's own `to` has no types
+def _refuse_unfit_for_policy(source: str | Path) -> None:
+    config = _config(source)
+    judges = [name for name in config.architectures or [] if name.endswith(_JUDGES)]
+    if judges:
+        raise ModelError(
+            f"policy {str(source)!r} is a {judges[0]}, which judges texts and writes none; give a causal language "
+            "model, and name this one as a property's `model`"
+        )
+    if config.to_dict().get("quantization_config"):
+        raise ModelError(
+            f"policy {str(source)!r} is quantised (`quantization_config` in its config.json), so its weights cannot be "
+            "trained; give the model that it was made from"
+        )
+
+
+def _placed(model: PreTrainedModel, device: torch.device, source: str | Path) -> PreTrainedModel:
+    try:
+        nn.Module.to(model, device)  # the model's own `to` has no types
+    except torch.OutOfMemoryError as error:
+        gigabytes = sum(p.numel() * p.element_size() for p in model.parameters()) / 1e9
+        raise ModelError(
+            f"{str(source)!r} does not fit into the free memory of {device}: its weights take {gigabytes:.1f} GB; give "
+            "its role a device of its own, or take a smaller model"
+        ) from error
     model.eval()
     return model
 
@@ -196,37 +211,31 @@ def _load(
     source: str | Path,
     *,
     dtype: torch.dtype,
-) -> tuple[PreTrainedModel, list[str]]:
-    disable_progress_bar()  # bars of many actors would run over each other
-    try:
+) -> tuple[PreTrainedModel, dict[str, set[str]]]:
+    """The model, and what transformers reports of its weights."""
+    with loading("model", source):
         loaded: Any = auto_class.from_pretrained(
             str(source), dtype=dtype, trust_remote_code=False, output_loading_info=True
         )
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise ModelError(
-            f"no model can be loaded from {str(source)!r} ({_first_line(error)}); "
-            "check the name, or the files in the folder"
-        ) from error
     model, info = loaded
-    return model, sorted(info["missing_keys"])
+    if model._hf_peft_config_loaded:  # a folder that is one is refused earlier
+        raise ModelError(
+            f"{str(source)!r} is an adapter (PEFT), not a model; merge it into its base model with merge_and_unload, "
+            "and give the folder that save_pretrained writes"
+        )
+    return model, info
 
 
 def _num_labels(source: str | Path) -> int:
-    try:
-        config = AutoConfig.from_pretrained(str(source), trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelError(f"no model configuration can be read from {str(source)!r} ({_first_line(error)})") from error
-    return int(config.num_labels)
+    return _config(source).num_labels or 0
+
+
+def _config(source: str | Path) -> PreTrainedConfig:
+    with loading("model configuration", source):
+        config: PreTrainedConfig = AutoConfig.from_pretrained(str(source), trust_remote_code=False)
+    return config
 
 
 def _is_path(source: str) -> bool:
     """Whether `source` can only be a path: names on the hub are "name" or "owner/name"."""
     return source.startswith((".", "/", "~")) or source.count("/") > 1
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -14,10 +14,10 @@ import torch
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit
-from transformers import AutoModel, PreTrainedModel
+from transformers import PreTrainedModel
 
 from allgood.errors import ConfigError
-from allgood.scorers.models import check_has_weights, resolve_device
+from allgood.scorers.models import load_encoder, resolve_device
 from pipelines.config.run import RunConfig
 from pipelines.output.files import write_json
 from pipelines.output.progress import Bar, track
@@ -51,10 +51,9 @@ def train_probe(config: RunConfig, property_name: str) -> Report:
         encode_pairs(tokenizer, pairs, settings, split=split, property_name=property_name)
         for split in ("reward", "validation", "test")
     )
-    check_has_weights(source)
     torch.set_num_threads(config.threads)
     with quiet_transformers():
-        model = AutoModel.from_pretrained(source, dtype=torch.float32).to(resolve_device(config.device)).eval()
+        model, _ = load_encoder(source, device=resolve_device(config.device))
     num_rows = 2 * sum(len(split.pairs) for split in (train, validation, test))
     with track(f"probe {property_name}: embedding", num_rows) as bar:
         embedded = [

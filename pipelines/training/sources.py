@@ -21,7 +21,10 @@ from transformers import (
 
 from actors.generation.stopping import end_tokens
 from allgood.errors import ConfigError, ModelError
-from allgood.scorers.models import check_has_weights, check_policy_tokenizer, load_policy, load_tokenizer
+from allgood.scorers.load_errors import loading
+from allgood.scorers.model_files import check_model_folder
+from allgood.scorers.models import check_policy_tokenizer, load_policy, load_tokenizer
+from allgood.scorers.weights import check_unused_of_backbone
 from pipelines.output.quiet import quiet_transformers
 
 Loaded = tuple[PreTrainedModel, PreTrainedTokenizerBase]
@@ -98,16 +101,16 @@ def reward_backbone(source: str, freeze_layers: int, tokenizer: PreTrainedTokeni
         ModelError: No weights; a classifier with another number of labels; a model that lacks more than a head.
         ConfigError: `freeze_layers` exceeds the layers.
     """
-    check_has_weights(source)
-    try:
-        _refuse_other_classifiers(AutoConfig.from_pretrained(source, trust_remote_code=False), source)
-        with quiet_transformers():
-            model, info = AutoModelForSequenceClassification.from_pretrained(
-                source, num_labels=1, dtype=torch.float32, trust_remote_code=False, output_loading_info=True
-            )
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise ModelError(f"backbone {source!r} cannot be loaded as a sequence classifier ({error})") from error
+    check_model_folder(source)
+    with loading("model configuration", source):
+        config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+    _refuse_other_classifiers(config, source)
+    with loading("model", source), quiet_transformers():
+        model, info = AutoModelForSequenceClassification.from_pretrained(
+            source, num_labels=1, dtype=torch.float32, trust_remote_code=False, output_loading_info=True
+        )
     _refuse_missing_weights(model, info["missing_keys"], source)
+    check_unused_of_backbone(model, info["unexpected_keys"], source)
     _set_pad_token(model.config, tokenizer)
     freeze(model, freeze_layers)
     return model, tokenizer
