@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from actors.generation.engine import Engine, EngineKind
 from actors.generation.stopping import response_texts
@@ -17,6 +17,7 @@ from actors.messages import Chunk, Rollout, Weights
 from actors.weights.publication import ObjectStore, Publication
 from allgood.errors import ModelError, RoleError
 from allgood.scorers.encoding import encode_prompts
+from allgood.scorers.lengths import shortfall
 from allgood.scorers.models import check_policy_tokenizer, load_policy, load_tokenizer, resolve_device, resolve_dtype
 from allgood.scorers.policy_format import response_form
 
@@ -106,7 +107,7 @@ def _engine(spec: RolloutSpec, tokenizer: PreTrainedTokenizerBase, stop: tuple[s
         case "torch":
             model = load_policy(spec.model, dtype=_dtype(spec), device=resolve_device(spec.device))
             model.requires_grad_(False)
-            _check_context(model.config.get_text_config().to_dict().get("max_position_embeddings"), spec)
+            _check_context(model, spec)
             return TorchEngine(model, tokenizer, max_new_tokens=spec.max_new_tokens, stop=stop)
 
 
@@ -114,10 +115,11 @@ def _dtype(spec: RolloutSpec) -> torch.dtype:
     return resolve_dtype(spec.dtype, resolve_device(spec.device))
 
 
-def _check_context(max_positions: int | None, spec: RolloutSpec) -> None:
+def _check_context(model: PreTrainedModel, spec: RolloutSpec) -> None:
     needed = spec.max_prompt_tokens + spec.max_new_tokens
-    if max_positions is not None and needed > max_positions:
+    short = shortfall(model, needed)
+    if short is not None:
         raise ModelError(
             f"sampling needs {needed} positions (max_prompt_tokens {spec.max_prompt_tokens} + max_new_tokens "
-            f"{spec.max_new_tokens}), but policy {spec.model!r} has {max_positions}; lower one of the two limits"
+            f"{spec.max_new_tokens}), but policy {spec.model!r} {short}; lower one of the two limits"
         )

@@ -9,6 +9,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from allgood.errors import ModelError
 from allgood.scorers.encoding import encode_all_for_scoring
+from allgood.scorers.lengths import shortfall
 from allgood.scorers.model_scorer import Logits, ModelScorer
 from allgood.scorers.models import load_classifier, load_reward_model, resolve_device
 from allgood.scorers.spec import ClassifierSpec, ModelSpec
@@ -27,7 +28,12 @@ def load_pretrained(spec: ModelSpec | ClassifierSpec) -> ModelScorer:
     else:
         model, tokenizer = load_reward_model(spec.source, device=device)
         label = None
-    _check_positions(model, spec)
+    short = shortfall(model, spec.max_tokens)
+    if short is not None:
+        raise ModelError(
+            f"{spec.kind} {spec.source!r} is asked to read up to max_tokens {spec.max_tokens}, but {short}; "
+            "lower its max_tokens"
+        )
     return ModelScorer(
         _logits(model),
         partial(encode_all_for_scoring, tokenizer, max_tokens=spec.max_tokens),
@@ -36,15 +42,6 @@ def load_pretrained(spec: ModelSpec | ClassifierSpec) -> ModelScorer:
         label=label,
         micro_batch_tokens=spec.micro_batch_tokens,
     )
-
-
-def _check_positions(model: PreTrainedModel, spec: ModelSpec | ClassifierSpec) -> None:
-    max_positions = model.config.get_text_config().to_dict().get("max_position_embeddings")
-    if max_positions is not None and spec.max_tokens > max_positions:
-        raise ModelError(
-            f"{spec.kind} {spec.source!r} is asked to read up to max_tokens {spec.max_tokens}, but reads "
-            f"{max_positions} at most; set its max_tokens to {max_positions} or less"
-        )
 
 
 def _logits(model: PreTrainedModel) -> Logits:
@@ -58,6 +55,6 @@ def _logits(model: PreTrainedModel) -> Logits:
 
 def _pad_token(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int | None:
     """What pads a batch; None for a causal classifier without a pad token, which finds the end of a row by it."""
-    configured: int | None = model.config.get_text_config().pad_token_id
+    configured: int | None = model.config.get_text_config().to_dict().get("pad_token_id")
     reads_last_token = tokenizer.cls_token_id is None
     return configured if configured is not None or reads_last_token else tokenizer.pad_token_id

@@ -11,6 +11,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from allgood.errors import ModelError
 from allgood.scorers.encoding import encode_all_for_scoring
+from allgood.scorers.lengths import usable_length
 
 
 class PromptFeatures:
@@ -19,8 +20,8 @@ class PromptFeatures:
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, max_tokens: int) -> None:
         self._backbone, self._device = model.base_model, model.device
         self._tokenizer = tokenizer
-        positions = getattr(model.config, "max_position_embeddings", max_tokens)
-        self._max_tokens = min(max_tokens, positions)
+        limit = usable_length(model)
+        self._max_tokens = max_tokens if limit is None else min(max_tokens, limit)
 
     def __call__(self, prompts: Sequence[str]) -> NDArray[np.float32]:
         """[prompts, features] float32, of each prompt as the model reads it before an empty response."""

@@ -25,6 +25,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from actors.learning.optimizer import adamw, learning_rate_at, set_learning_rate
 from allgood.batching import token_budget_batches
 from allgood.errors import ConfigError, TrainingError
+from allgood.scorers.lengths import shortfall
 from allgood.scorers.models import resolve_device, resolve_dtype
 from pipelines.output.metrics_log import MetricsLog
 from pipelines.output.quiet import quiet_transformers
@@ -34,7 +35,6 @@ from pipelines.training.job import Job, Outcome
 from pipelines.training.padding import refuse_reading_padding
 from pipelines.training.rows import PairRows, Rows, Tensors
 from pipelines.training.saving import save_model
-from pipelines.training.sources import max_positions
 from pipelines.training.workers import Workers
 
 _EVALUATION_TOKENS = 16_384  # padded tokens per forward pass without gradients
@@ -242,12 +242,12 @@ class Trainer:
 
 
 def _refuse_longer_than_the_model_reads(job: Job, model: PreTrainedModel) -> None:
-    limit = max_positions(model.config)
     longest = int(max(job.train.lengths.max(), job.validation.lengths.max()))
-    if limit is not None and longest > limit:
+    short = shortfall(model, longest)
+    if short is not None:
         raise ConfigError(
-            f"training {job.name}: a conversation has {longest} tokens, but the model reads at most {limit}; "
-            f"set `max_tokens` of this training to {limit} or less"
+            f"training {job.name}: a conversation has {longest} tokens, but the model {short}; "
+            "lower `max_tokens` of this training"
         )
 
 

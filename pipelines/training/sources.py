@@ -170,12 +170,6 @@ def _computing_before(layer: nn.Module, backbone: nn.Module) -> list[nn.Module]:
     return begun
 
 
-def max_positions(config: PreTrainedConfig) -> int | None:
-    """The longest conversation that a model can read, in tokens; None where its config sets no limit."""
-    limit = config.get_text_config().to_dict().get("max_position_embeddings")
-    return None if limit is None else int(limit)
-
-
 def _end_turns(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
     """Have whoever generates from the trained folder stop where a turn ends, as the training teaches it."""
     ends = end_tokens(model.generation_config, tokenizer).tolist()

@@ -95,7 +95,7 @@ def test_a_long_prompt_is_cut_and_counted(spec):
 
 
 def test_a_policy_with_too_few_positions_is_refused(spec):
-    with pytest.raises(ModelError, match=r"needs 460 positions .* has 256"):
+    with pytest.raises(ModelError, match=r"needs 460 positions .* reads 256 tokens at most"):
         RolloutWorker(rollout_spec(spec.model, max_new_tokens=400, max_prompt_tokens=60))
 
 

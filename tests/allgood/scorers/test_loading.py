@@ -65,7 +65,7 @@ def test_a_limit_beyond_what_the_model_reads_is_refused(tmp_path, kind):
         "ensemble": (EnsembleSpec, (source, source)),
     }[kind]
     load_scorer(spec(what, max_tokens=64))
-    with pytest.raises(ModelError, match=r"is asked to read up to max_tokens 65, but reads 64 at most"):
+    with pytest.raises(ModelError, match=r"is asked to read up to max_tokens 65, but reads 64 tokens at most"):
         load_scorer(spec(what, max_tokens=65))
 
 

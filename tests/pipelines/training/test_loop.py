@@ -236,7 +236,7 @@ def test_weights_that_are_not_finite_are_refused_at_the_first_step(tmp_path):
 
 def test_rows_longer_than_the_model_reads_are_refused(tmp_path):
     long = DemonstrationRows(Ragged.of([[5] * 200]), Ragged.of([[0] * 100 + [1] * 100]))
-    with pytest.raises(ConfigError, match="a conversation has 200 tokens, but the model reads at most 128"):
+    with pytest.raises(ConfigError, match="a conversation has 200 tokens, but the model reads 128 tokens at most"):
         run_training(job(tmp_path, train=long), show_progress=False)
 
 

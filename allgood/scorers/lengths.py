@@ -1,0 +1,63 @@
+"""How many tokens a model can read, and a pass of that length before anything depends on it.
+
+Families name the limit differently, count it differently (RoBERTa's positions start behind its pad token), or have none
+(relative positions, recurrent layers). A limit that is only in the config may be soft, and text beyond it is still
+text that the model was not made for; so it is kept.
+"""
+
+from __future__ import annotations
+
+import inspect
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+# What configs call it; where there are several, the smallest holds.
+_KEYS = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "model_max_length", "context_length")
+
+# Parameters times tokens of a pass on the CPU that takes a second or two; a GPU takes as long for any model.
+_CHEAP = 5e10
+
+
+def usable_length(model: PreTrainedModel) -> int | None:
+    """The longest text that the model can read, in tokens; None where nothing limits it."""
+    config = model.config.get_text_config().to_dict()
+    limits = [value for key in _KEYS if isinstance(value := config.get(key), int) and value > 0]
+    limits += [
+        module.num_embeddings - module.padding_idx - 1
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Embedding) and module.padding_idx is not None and "position" in name.split(".")[-1]
+    ]
+    return min(limits, default=None)
+
+
+def shortfall(model: PreTrainedModel, num_tokens: int) -> str | None:
+    """Why the model cannot read a text of `num_tokens`, such as "reads 64 tokens at most"; None if it can.
+
+    That is by what its config and its tables of positions say, and by a pass of that length where it is cheap.
+    """
+    limit = usable_length(model)
+    if limit is not None and num_tokens > limit:
+        return f"reads {limit} tokens at most"
+    if model.device.type == "cpu" and model.num_parameters() * num_tokens > _CHEAP:
+        return None
+    try:
+        _pass(model, num_tokens)
+    except torch.OutOfMemoryError:  # no limit of the model
+        raise
+    except (IndexError, RuntimeError, ValueError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        return f"fails on a text of {num_tokens} tokens ({reason})"
+    return None
+
+
+@torch.inference_mode()
+def _pass(model: PreTrainedModel, num_tokens: int) -> None:
+    """One row of any token but the pad token, whose positions some families do not count."""
+    pad = model.config.get_text_config().to_dict().get("pad_token_id")
+    token = 1 if pad == 0 else 0
+    ids = torch.full((1, num_tokens), token, device=model.device)
+    # Only of the last token: logits of all would take more memory than any batch of the run.
+    last = {"logits_to_keep": 1} if "logits_to_keep" in inspect.signature(model.forward).parameters else {}
+    model(input_ids=ids, **last)
