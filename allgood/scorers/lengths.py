@@ -7,8 +7,6 @@ text that the model was not made for; so it is kept.
 
 from __future__ import annotations
 
-import inspect
-
 import torch
 from torch import nn
 from transformers import PreTrainedModel
@@ -46,7 +44,9 @@ def shortfall(model: PreTrainedModel, num_tokens: int) -> str | None:
         _pass(model, num_tokens)
     except torch.OutOfMemoryError:  # no limit of the model
         raise
-    except (IndexError, RuntimeError, ValueError) as error:
+    except ValueError:  # it asks for more than a text, such as a decoder's: nothing is known
+        return None
+    except (IndexError, RuntimeError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         return f"fails on a text of {num_tokens} tokens ({reason})"
     return None
@@ -54,10 +54,7 @@ def shortfall(model: PreTrainedModel, num_tokens: int) -> str | None:
 
 @torch.inference_mode()
 def _pass(model: PreTrainedModel, num_tokens: int) -> None:
-    """One row of any token but the pad token, whose positions some families do not count."""
+    """One row of any token but the pad token, whose positions some families do not count; without the head."""
     pad = model.config.get_text_config().to_dict().get("pad_token_id")
     token = 1 if pad == 0 else 0
-    ids = torch.full((1, num_tokens), token, device=model.device)
-    # Only of the last token: logits of all would take more memory than any batch of the run.
-    last = {"logits_to_keep": 1} if "logits_to_keep" in inspect.signature(model.forward).parameters else {}
-    model(input_ids=ids, **last)
+    model.base_model(input_ids=torch.full((1, num_tokens), token, device=model.device))

@@ -12,6 +12,7 @@ from allgood.scorers.spec import ModelSpec
 from tests.actors import tiny_models
 
 SIZES = {"vocab_size": 50, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+LAYERS = {f"{part}_{key}": 1 for part in ("encoder", "decoder") for key in ("layers", "attention_heads", "ffn_dim")}
 GPT = {"vocab_size": 50, "n_embd": 16, "n_layer": 1, "n_head": 2}
 PAD_1 = {"max_position_embeddings": 66, "pad_token_id": 1}
 STATE = {"vocab_size": 50, "hidden_size": 16, "num_hidden_layers": 1, "state_size": 4}
@@ -41,6 +42,8 @@ def scorer(model_type, **sizes):
         (scorer, "bert", {**SIZES, "max_position_embeddings": 64}, 64),
         (scorer, "roberta", {**SIZES, **PAD_1}, 64),  # 66 - 1 - 1
         (scorer, "mpnet", {**SIZES, **PAD_1}, 64),
+        # a classifier that reads its reward at a token which no row of equal tokens has
+        (scorer, "bart", {"vocab_size": 50, "d_model": 16, **LAYERS, "max_position_embeddings": 64}, 64),
         (scorer, "xlnet", {"vocab_size": 50, "d_model": 16, "n_layer": 1, "n_head": 2, "d_inner": 16}, None),
     ],
 )
