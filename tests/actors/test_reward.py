@@ -137,7 +137,7 @@ def test_a_response_over_the_limit_is_nan_and_a_cut_prompt_is_counted(tmp_path):
 def test_what_is_wrong_with_a_model_is_said_with_the_property(tmp_path):
     source = tiny_models.save_scorer(tmp_path, max_position_embeddings=64)
     RewardWorker(RewardSpec("helpful", ModelSpec(source, max_tokens=64)))
-    with pytest.raises(ModelError, match=r"'helpful': .* up to max_tokens 65, but reads 64 at most"):
+    with pytest.raises(ModelError, match=r"'helpful': .* up to max_tokens 65, but reads 64 tokens at most"):
         RewardWorker(RewardSpec("helpful", ModelSpec(source, max_tokens=65)))
 
 
