@@ -398,7 +398,10 @@ def sweep(
     from pipelines.config.sweep_loading import load_sweep
 
     budget = [] if kl_budget is None else [f"sweep.kl_budget={kl_budget}"]
+    from pipelines.run.revisions import pinned
+
     settings, run = load_sweep(file, [*(overrides or []), *budget])
+    run = pinned(run)
     _use_threads(run)
     from pipelines.sweep.run import run_sweep
 
@@ -420,15 +423,16 @@ def config(
         return
     if file is None:
         raise AllgoodError("give a run file, or --schema")
-    from pipelines.config.loading import config_yaml
+    from pipelines.config.loading import config_yaml, load_config
 
-    typer.echo(config_yaml(_load(file, overrides)), nl=False)
+    typer.echo(config_yaml(load_config(file, overrides or [])), nl=False)
 
 
 def _load(path: Path, overrides: list[str] | None) -> RunConfig:
     from pipelines.config.loading import load_config
+    from pipelines.run.revisions import pinned
 
-    run = load_config(path, overrides or [])
+    run = pinned(load_config(path, overrides or []))
     _use_threads(run)
     return run
 

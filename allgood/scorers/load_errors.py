@@ -23,13 +23,15 @@ from huggingface_hub.errors import (
 from transformers.utils.logging import disable_progress_bar
 
 from allgood.errors import ModelError
+from allgood.scorers.hub_names import split_revision
 
-Kind = Literal["model", "tokenizer", "model configuration"]
+Kind = Literal["model", "tokenizer", "model configuration", "dataset"]
 
 _REMEDY = {
     "model": "check the name, or the files in the folder",
     "tokenizer": "give a folder written by save_pretrained, tokenizer included, or a name on the hub",
     "model configuration": "check the name, or config.json in the folder",
+    "dataset": "check the name, or give a file",
 }
 _LONG = 150  # characters; of a longer line only its first sentence is shown
 
@@ -52,11 +54,13 @@ def loading(kind: Kind, source: str | Path) -> Iterator[None]:
 def load_error(kind: Kind, source: str | Path, error: Exception) -> ModelError:
     """What to tell the user of `error`, which loading `source` has raised."""
     name = str(source)
-    known = _of_the_hub(name, error) or _of_the_files(kind, name, error)
+    known = _of_the_hub(kind, name, error) or _of_the_files(kind, name, error)
     return ModelError(known or f"no {kind} can be loaded from {name!r} ({_in_one_line(error)}); {_REMEDY[kind]}")
 
 
-def _of_the_hub(name: str, error: Exception) -> str | None:
+def _of_the_hub(kind: Kind, name: str, error: Exception) -> str | None:
+    what, place = ("dataset", "datasets/") if kind == "dataset" else ("model", "")
+    plain, revision = split_revision(name)
     causes = tuple(_chain(error))
 
     def is_a(*kinds: type[BaseException]) -> bool:
@@ -64,22 +68,23 @@ def _of_the_hub(name: str, error: Exception) -> str | None:
 
     if is_a(GatedRepoError):  # before RepositoryNotFoundError, of which it is a kind
         return (
-            f"{name!r} is gated: accept its terms on https://huggingface.co/{name}, then run `hf auth login` with a "
-            "token of that account"
+            f"{name!r} is gated: accept its terms on https://huggingface.co/{place}{plain}, then run `hf auth login` "
+            "with a token of that account"
         )
     if is_a(RevisionNotFoundError):
         return f"{name!r} has no such revision on the hub; check the branch, tag or commit on its page"
     if is_a(RepositoryNotFoundError):
         return (
-            f"there is no model {name!r} on the hub that you may see; check the spelling, or run `hf auth login` "
+            f"there is no {what} {name!r} on the hub that you may see; check the spelling, or run `hf auth login` "
             "if it is private"
         )
     if is_a(HFValidationError):
         return f"{name!r} is neither a folder nor a name on the hub (name or owner/name); check the spelling"
     if is_a(LocalEntryNotFoundError, OfflineModeIsEnabled, ConnectionError) or "couldn't connect to" in str(error):
+        download = f"hf download {plain}" + (f" --revision {revision}" if revision else "")
         return (
             f"{name!r} is no folder here, is not in the cache of the hub, and the hub cannot be reached; check the "
-            f"spelling and the network (HF_HUB_OFFLINE forbids it), or run `hf download {name}` where there is one"
+            f"spelling and the network (HF_HUB_OFFLINE forbids it), or run `{download}` where there is one"
         )
     return None
 

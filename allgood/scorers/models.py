@@ -25,6 +25,7 @@ from transformers import (
 )
 
 from allgood.errors import ModelError
+from allgood.scorers.hub_names import split_revision
 from allgood.scorers.load_errors import loading
 from allgood.scorers.model_files import check_model_folder, check_no_pointers
 from allgood.scorers.weights import (
@@ -71,8 +72,11 @@ def load_tokenizer(source: str | Path) -> PreTrainedTokenizerBase:
     if _is_path(str(source)) and not Path(source).exists():
         raise ModelError(f"there is no model folder {str(source)!r}; check the path, or give a name on the hub")
     check_no_pointers(source)
+    name, revision = split_revision(source)
     with loading("tokenizer", source):
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(str(source), trust_remote_code=False)
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            name, revision=revision or "main", trust_remote_code=False
+        )
     return tokenizer
 
 
@@ -213,9 +217,10 @@ def _load(
     dtype: torch.dtype,
 ) -> tuple[PreTrainedModel, dict[str, set[str]]]:
     """The model, and what transformers reports of its weights."""
+    name, revision = split_revision(source)
     with loading("model", source):
         loaded: Any = auto_class.from_pretrained(
-            str(source), dtype=dtype, trust_remote_code=False, output_loading_info=True
+            name, revision=revision or "main", dtype=dtype, trust_remote_code=False, output_loading_info=True
         )
     model, info = loaded
     if model._hf_peft_config_loaded:  # a folder that is one is refused earlier
@@ -231,8 +236,11 @@ def _num_labels(source: str | Path) -> int:
 
 
 def _config(source: str | Path) -> PreTrainedConfig:
+    name, revision = split_revision(source)
     with loading("model configuration", source):
-        config: PreTrainedConfig = AutoConfig.from_pretrained(str(source), trust_remote_code=False)
+        config: PreTrainedConfig = AutoConfig.from_pretrained(
+            name, revision=revision or "main", trust_remote_code=False
+        )
     return config
 
 

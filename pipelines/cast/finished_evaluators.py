@@ -21,14 +21,14 @@ def refuse_unfit_evaluators(config: RunConfig) -> None:
         ConfigError: Its weights are those of the property's reward model, wherever the two lie.
     """
     for name, evaluator in evaluators_of(config).items():
-        if evaluator.model is None:
+        if evaluator.named_model is None:
             continue
         try:
-            check_reward_model(evaluator.model)
+            check_reward_model(evaluator.named_model)
         except ModelError as error:
             raise ModelError(f"properties.{name}.evaluator: {error}") from None
         trained_on = scorer_source(config, name)
-        if not _is_still_to_come(config, name) and model_hash(trained_on) == model_hash(evaluator.model):
+        if not _is_still_to_come(config, name) and model_hash(trained_on) == model_hash(evaluator.named_model):
             raise ConfigError(
                 f"properties.{name}.evaluator.model {evaluator.model!r} has the weights of the reward model "
                 f"{trained_on!r}, which cannot judge what was trained on it; give another model, or no evaluator"

@@ -116,7 +116,7 @@ def evaluator_scorers(config: RunConfig) -> dict[str, ModelSpec]:
         folder = RunFolder(config.base_folder).evaluator(name) / "best"
         if evaluator.model is not None or folder.is_dir():
             scorers[name] = ModelSpec(
-                absolute_source(evaluator.model or str(folder)),
+                absolute_source(evaluator.named_model or str(folder)),
                 max_tokens=evaluator.max_tokens,
                 device=role_device(config, config.properties[name].placement),
             )
@@ -171,7 +171,7 @@ def scorer_source(config: RunConfig, name: str) -> str:
     if isinstance(setting, FunctionProperty):
         return setting.function
     if isinstance(setting, ClassifierProperty):
-        return setting.model
+        return setting.source
     if isinstance(setting, EnsembleProperty):
         return " + ".join(setting.members)
-    return setting.model or str(RunFolder(config.base_folder).reward(name) / "best")
+    return setting.source or str(RunFolder(config.base_folder).reward(name) / "best")

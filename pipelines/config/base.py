@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
+REVISION = "branch, tag or commit; absent: main. A run is fixed to the commit that it started with"  # describes a key
+
 
 class StrictModel(BaseModel):
     """A frozen configuration section that refuses unknown keys."""

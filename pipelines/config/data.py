@@ -6,7 +6,8 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from pipelines.config.base import StrictModel
+from allgood.scorers.hub_names import at_revision
+from pipelines.config.base import REVISION, StrictModel
 
 BARS = {"helpful": 0.0, "harmless": 0.0}
 
@@ -17,6 +18,7 @@ class DataSource(StrictModel):
     path: str = Field(description="file, or name on the hub")
     hub_split: str = Field("train", description="split to read when `path` names a hub dataset")
     hub_subset: str | None = Field(None, description="configuration (or data_dir) when `path` names a hub dataset")
+    revision: str | None = Field(None, description=f"of a hub dataset; {REVISION}")
     limit: int | None = Field(None, ge=1, description="read at most this many rows")
     columns: dict[str, str] = Field(
         {}, description="our names of a row's fields to the columns of this dataset, such as {prompt: instruction}"
@@ -170,6 +172,7 @@ class PolicyConfig(StrictModel):
     """The model that SFT, or without it alignment, starts from. Exactly one of `model` and `architecture`."""
 
     model: str | None = Field(None, description="Hugging Face name or folder of a causal LM")
+    revision: str | None = Field(None, description=f"of a `model` on the hub; {REVISION}")
     architecture: dict[str, object] | None = Field(
         None, description="a transformers config with `model_type`, for a model trained from scratch"
     )
@@ -178,4 +181,11 @@ class PolicyConfig(StrictModel):
     def _one_source(self) -> PolicyConfig:
         if (self.model is None) == (self.architecture is None):
             raise ValueError("give exactly one of `model` (name or folder) and `architecture` (a transformers config)")
+        if self.revision is not None and self.model is None:
+            raise ValueError(f"revision {self.revision!r} belongs to a `model` on the hub; an `architecture` has none")
         return self
+
+    @property
+    def source(self) -> str | None:
+        """The model: folder, or name on the hub with its revision."""
+        return None if self.model is None else at_revision(self.model, self.revision)

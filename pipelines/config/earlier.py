@@ -22,7 +22,13 @@ MOVED = {
 # Dotted keys that the first form does not have; `*` stands for every name that the user chooses.
 LATER = (
     "sampling.engine",
+    "policy.revision",
+    "properties.*.revision",
+    "properties.*.train.revision",
     "properties.*.evaluator.model",
+    "properties.*.evaluator.revision",
+    "data.pairs.*.revision",
+    "data.demonstrations.revision",
     "data.prompts",
     "data.pairs.*.columns",
     "data.pairs.*.attribute",

@@ -8,9 +8,10 @@ from pydantic import Field, model_validator
 
 from actors.cluster.placement import Resources
 from allgood.scorers.combination import LowerBound, Mean, Median, Min
+from allgood.scorers.hub_names import at_revision
 from allgood.scorers.spec import ClassifierSpec, EnsembleSpec, ModelSpec
 from allgood.views import GoodFrom
-from pipelines.config.base import StrictModel
+from pipelines.config.base import REVISION, StrictModel
 from pipelines.config.references import (
     CannedReference,
     ConstantReference,
@@ -114,6 +115,7 @@ class ModelProperty(PropertyBase):
     model: str | None = Field(
         None, description="name or folder; absent: the model that `allgood reward` leaves in the run folder"
     )
+    revision: str | None = Field(None, description=f"of a `model` on the hub; {REVISION}")
     train: RewardTrainingConfig = RewardTrainingConfig()
     evaluator: EvaluatorConfig | None = Field(
         None,
@@ -138,12 +140,26 @@ class ModelProperty(PropertyBase):
 
     @model_validator(mode="after")
     def _nobody_judges_itself(self) -> ModelProperty:
-        if self.model is not None and self.evaluator is not None and self.evaluator.model == self.model:
+        if self.model is not None and self.evaluator is not None and self.evaluator.named_model == self.source:
             raise ValueError(
                 f"evaluator.model {self.model!r} is the reward model itself, which cannot judge what was trained on "
                 "it; give another model, or no evaluator"
             )
         return self
+
+    @model_validator(mode="after")
+    def _a_revision_belongs_to_a_name(self) -> ModelProperty:
+        if self.revision is not None and self.model is None:
+            raise ValueError(
+                f"revision {self.revision!r} belongs to a `model`, and this one is trained here; leave it out, or give "
+                "`train.revision` for the backbone"
+            )
+        return self
+
+    @property
+    def source(self) -> str | None:
+        """The finished model: folder, or name on the hub with its revision."""
+        return None if self.model is None else at_revision(self.model, self.revision)
 
     @property
     def trains_evaluator(self) -> bool:
@@ -156,10 +172,16 @@ class ClassifierProperty(PropertyBase):
 
     kind: Literal["classifier"] = "classifier"
     model: str = Field(description="name or folder of the classifier")
+    revision: str | None = Field(None, description=f"of a `model` on the hub; {REVISION}")
     label: int = Field(ClassifierSpec.label, ge=0, description="index of the label that means good")
     transform: LogProbTransform = LogProbTransform()
     reference: NoReference = NoReference()
     max_tokens: int = Field(ClassifierSpec.max_tokens, ge=8, description="scoring limit in tokens")
+
+    @property
+    def source(self) -> str:
+        """The classifier: folder, or name on the hub with its revision."""
+        return at_revision(self.model, self.revision)
 
 
 class FunctionProperty(PropertyBase):
@@ -190,7 +212,8 @@ class EnsembleProperty(PropertyBase):
 
     kind: Literal["ensemble"] = "ensemble"
     members: list[str] = Field(
-        min_length=2, description="names or folders, such as <run>/reward/<property>/best of runs with other seeds"
+        min_length=2,
+        description="names (or name@revision) or folders, such as <run>/reward/<property>/best with other seeds",
     )
     combine: Combination = EnsembleSpec.combination
     reference: Reference = QuantileReference()

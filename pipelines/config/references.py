@@ -306,8 +306,8 @@ class PredictedReference(ReferenceBase):
     quantile: float = Field(0.85, gt=0, lt=1, description="of the predicted Gaussian: mean + z*std")
     encoder: str | None = Field(
         None,
-        description="name or folder of a Hugging Face encoder that the head stands on; empty: the reward model itself, "
-        "which kinds function and ensemble do not have",
+        description="name (or name@revision) or folder of a Hugging Face encoder that the head stands on; empty: "
+        "the reward model itself, which kinds function and ensemble do not have",
     )
     prompts: Literal["sampled", "all"] = Field(
         "sampled",

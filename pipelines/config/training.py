@@ -8,7 +8,8 @@ from pydantic import Field, model_validator
 
 from actors.cluster.placement import Accelerator, Gpus
 from actors.learning.specs import OptimizerSpec
-from pipelines.config.base import StrictModel
+from allgood.scorers.hub_names import at_revision
+from pipelines.config.base import REVISION, StrictModel
 
 
 class LoraConfig(StrictModel):
@@ -66,6 +67,7 @@ class RewardTrainingConfig(StrictModel):
         description="'sft' is the start policy: the SFT policy, or with `sft: null` `policy.model`; else a hub "
         "name or folder",
     )
+    revision: str | None = Field(None, description=f"of a backbone on the hub; {REVISION}")
     max_tokens: int = Field(512, ge=8, description="conversation limit in tokens")
     freeze_layers: int = Field(
         0, ge=0, description="freeze the embeddings and this many lower layers; 0 trains everything"
@@ -75,6 +77,25 @@ class RewardTrainingConfig(StrictModel):
         0.0, ge=0, description="weight of mean((r+ + r-)^2), which pins the level of the rewards"
     )
     training: TrainingConfig = TrainingConfig()
+
+    @model_validator(mode="after")
+    def _a_revision_belongs_to_a_name(self) -> RewardTrainingConfig:
+        if self.revision is not None and self.backbone == "sft" and self.named_model is None:
+            raise ValueError(
+                f"revision {self.revision!r} belongs to no name on the hub: the backbone is the start policy; leave it "
+                "out, or give `backbone`"
+            )
+        return self
+
+    @property
+    def named_model(self) -> str | None:
+        """A finished model in the place of a training."""
+        return None
+
+    @property
+    def backbone_source(self) -> str:
+        """Where the training starts: folder, or name on the hub with its revision."""
+        return at_revision(self.backbone, self.revision)
 
 
 class EvaluatorConfig(RewardTrainingConfig):
@@ -86,10 +107,15 @@ class EvaluatorConfig(RewardTrainingConfig):
 
     @model_validator(mode="after")
     def _a_finished_model_is_not_trained(self) -> EvaluatorConfig:
-        chosen = self.model_dump(exclude_defaults=True, exclude={"model", "max_tokens"})
+        chosen = self.model_dump(exclude_defaults=True, exclude={"model", "revision", "max_tokens"})
         if self.model is not None and chosen:
             raise ValueError(
                 f"evaluator.model names a finished model, which is not trained, so `{next(iter(chosen))}` says "
                 "nothing; leave out one of the two"
             )
         return self
+
+    @property
+    def named_model(self) -> str | None:
+        """A finished model in the place of a training: folder, or name on the hub with its revision."""
+        return None if self.model is None else at_revision(self.model, self.revision)

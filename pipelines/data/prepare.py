@@ -38,7 +38,7 @@ from pipelines.output.progress import say
 from pipelines.run.folder import RunFolder
 
 _VERSION = 1  # of what this module makes of the same sources
-_LATER = ("columns", "attribute")  # settings of a source that the first key did not have
+_LATER = ("columns", "attribute", "revision")  # settings of a source that the first key did not have
 
 
 def prepare(config: RunConfig) -> PreparedData:

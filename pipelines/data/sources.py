@@ -219,9 +219,11 @@ def _read_hub(source: DataSource) -> Iterator[Row]:
 
 def _load_hub(datasets: Any, source: DataSource) -> Any:
     try:
-        return datasets.load_dataset(source.path, source.hub_subset, split=source.hub_split)
+        return datasets.load_dataset(source.path, source.hub_subset, split=source.hub_split, revision=source.revision)
     except ValueError:
         if source.hub_subset is None:
             raise
         # hh-rlhf and others have no named configurations: their subsets are folders
-        return datasets.load_dataset(source.path, data_dir=source.hub_subset, split=source.hub_split)
+        return datasets.load_dataset(
+            source.path, data_dir=source.hub_subset, split=source.hub_split, revision=source.revision
+        )

@@ -16,6 +16,7 @@ from transformers import GenerationConfig
 from actors.generation.stopping import end_tokens
 from allgood.errors import DataError
 from allgood.scorers.encoding import Example
+from allgood.scorers.hub_names import split_revision
 from allgood.scorers.policy_format import response_form
 from pipelines.config.run import RunConfig
 from pipelines.data import PreparedData, Prompt, look_at_data, prepared_key
@@ -157,8 +158,9 @@ def _ending(config: RunConfig, models: RunModels) -> Ending:
 def _generation_config(models: RunModels) -> GenerationConfig:
     """As a loaded policy has it."""
     if models.policy.source is not None:
+        name, revision = split_revision(models.policy.source)
         try:
-            return GenerationConfig.from_pretrained(models.policy.source)
+            return GenerationConfig.from_pretrained(name, revision=revision or "main")
         except OSError:  # it has no file of its own
             pass
     return GenerationConfig.from_model_config(models.policy_skeleton.config)

@@ -59,7 +59,7 @@ def policy_model(config: RunConfig) -> PolicyModel:
     trained = RunFolder(config.base_folder).sft / "best"
     if config.sft is not None and trained.is_dir():
         return PolicyModel(str(trained.absolute()))
-    source = None if config.policy.model is None else absolute_source(config.policy.model)
+    source = None if config.policy.source is None else absolute_source(config.policy.source)
     return PolicyModel(source, stage=None if config.sft is None else "sft")
 
 
@@ -93,7 +93,7 @@ def _evaluators(config: RunConfig) -> Iterator[ScorerModel]:
 def _untrained(
     config: RunConfig, name: str, settings: RewardTrainingConfig, max_tokens: int, *, stage: str
 ) -> ScorerModel:
-    source = policy_model(config).source if settings.backbone == "sft" else absolute_source(settings.backbone)
+    source = policy_model(config).source if settings.backbone == "sft" else absolute_source(settings.backbone_source)
     placement = config.properties[name.removeprefix(EVALUATOR)].placement
     return ScorerModel(name, None, (source,), max_tokens, placement, stage)
 

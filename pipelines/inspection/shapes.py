@@ -16,6 +16,7 @@ from transformers import (
 from transformers.cache_utils import DynamicLayer
 
 from allgood.errors import ModelError
+from allgood.scorers.hub_names import split_revision
 from pipelines.inspection.memory import Shape
 from pipelines.output.quiet import quiet_transformers
 
@@ -28,8 +29,11 @@ def read_config(source: str) -> PreTrainedConfig:
     Raises:
         ModelError: There is none.
     """
+    name, revision = split_revision(source)
     try:
-        config: PreTrainedConfig = AutoConfig.from_pretrained(source, trust_remote_code=False)
+        config: PreTrainedConfig = AutoConfig.from_pretrained(
+            name, revision=revision or "main", trust_remote_code=False
+        )
     except (OSError, ValueError, KeyError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ModelError(

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 from allgood.errors import ConfigError, ModelError
+from allgood.scorers.hub_names import split_revision
 
 _WEIGHTS = ("*.safetensors", "*.safetensors.index.json", "pytorch_model*.bin")
 _TOKENIZER = (
@@ -53,7 +54,8 @@ def _hub_folder(name: str) -> Path:
     """The local copy of a hub model's small files."""
     from huggingface_hub import snapshot_download
 
-    return Path(snapshot_download(name, allow_patterns=[*_TOKENIZER, "*.model"]))
+    name, revision = split_revision(name)
+    return Path(snapshot_download(name, revision=revision, allow_patterns=[*_TOKENIZER, "*.model"]))
 
 
 def _files_hash(source: str, patterns: tuple[str, ...]) -> str:
@@ -71,14 +73,15 @@ def _files_hash(source: str, patterns: tuple[str, ...]) -> str:
     return digest.hexdigest()
 
 
-def _hub_commit(name: str) -> str:
+def _hub_commit(source: str) -> str:
     from transformers.utils.hub import cached_file, extract_commit_hash  # heavy, and only hub names need it
 
+    name, revision = split_revision(source)
     try:
-        path = cached_file(name, "config.json")
+        path = cached_file(name, "config.json", revision=revision)
     except OSError as error:
         raise ModelError(
-            f"there is no model folder and no hub model {name!r} ({str(error).splitlines()[0]})"
+            f"there is no model folder and no hub model {source!r} ({str(error).splitlines()[0]})"
         ) from error
     return f"hub:{name}@{extract_commit_hash(path, None)}"
 

@@ -44,8 +44,8 @@ def start_policy(config: RunConfig) -> StartPolicy:
         ConfigError: `sft: null`, and the run's `base` starts from another policy.
     """
     if config.sft is None:
-        assert config.policy.model is not None  # `RunConfig` refuses an architecture without SFT
-        policy = _as_given(config.policy.model)
+        assert config.policy.source is not None  # `RunConfig` refuses an architecture without SFT
+        policy = _as_given(config.policy.source)
         if config.base is not None:
             _refuse_another_start(policy, RunFolder(config.base))
         return policy
@@ -72,7 +72,7 @@ def _refuse_another_start(policy: StartPolicy, base: RunFolder) -> None:
     trained = base.sft / "best"
     made = load_config(base.path / CONFIG) if (base.path / CONFIG).is_file() else None
     if made is not None and made.sft is None:
-        theirs = _as_given(str(made.policy.model))
+        theirs = _as_given(str(made.policy.source))
     elif trained.is_dir():
         theirs = StartPolicy(str(trained.absolute()))
     else:

@@ -112,7 +112,8 @@ def _refuse_another_base(config: RunConfig, folder: RunFolder) -> None:
 
 def differing(made: RunConfig, wanted: RunConfig) -> Iterator[str]:
     """Keys of what the base folder was made with that differ in `wanted`; what trials may vary is not among them."""
-    ours, theirs = made.model_dump(mode="json"), wanted.model_dump(mode="json")
+    ours = made.model_dump(mode="json")
+    theirs = _without_later_revisions(ours, wanted.model_dump(mode="json"))
     # A run that names its `base` takes the split that lies there, whatever its seed.
     names = _MODELS if wanted.base is not None else ("seed", *_MODELS)
     yield from (name for name in names if ours[name] != theirs[name])
@@ -122,6 +123,16 @@ def differing(made: RunConfig, wanted: RunConfig) -> Iterator[str]:
             continue
         keys = (*_OF_PROPERTY, "evaluator") if _trains_evaluator(old) and _trains_evaluator(new) else _OF_PROPERTY
         yield from (f"properties.{name}.{key}" for key in keys if old.get(key) != new.get(key))
+
+
+def _without_later_revisions(made: Any, wanted: Any) -> Any:
+    """`wanted` without the commits of names that were not fixed to one when the base was made."""
+    if not isinstance(made, dict) or not isinstance(wanted, dict):
+        return wanted
+    return {
+        name: None if name == "revision" and made.get(name) is None else _without_later_revisions(made.get(name), value)
+        for name, value in wanted.items()
+    }
 
 
 def _trains_evaluator(setting: Mapping[str, Any]) -> bool:

@@ -44,7 +44,7 @@ def train_probe(config: RunConfig, property_name: str) -> Report:
     settings = reward_settings(config, property_name, held_out=False)
     if settings.backbone == "sft":
         raise ConfigError(f"properties.{property_name}.train.backbone is the start policy; a probe needs an encoder")
-    source = absolute_source(settings.backbone)
+    source = absolute_source(settings.backbone_source)
     tokenizer = backbone_tokenizer(source)
     pairs = pairs_of(config, property_name)
     train, validation, test = (

@@ -226,7 +226,7 @@ def encode_pairs(
 
 def _backbone(config: RunConfig, settings: RewardTrainingConfig) -> str:
     if settings.backbone != "sft":
-        return absolute_source(settings.backbone)
+        return absolute_source(settings.backbone_source)
     return start_policy(config).source
 
 

@@ -156,16 +156,16 @@ def policy_tokenizer_of(config: RunConfig, data: PreparedData) -> PreTrainedToke
                 "`tokenizer.train` needs a `policy.architecture`; a pretrained policy keeps its own tokenizer"
             )
         return train_tokenizer(tokenizer_texts(data), config.tokenizer.vocab_size)
-    if config.policy.model is None:
+    if config.policy.source is None:
         raise ConfigError("a policy from `policy.architecture` has no tokenizer of its own; set tokenizer.train=true")
-    return policy_tokenizer(config.policy.model)
+    return policy_tokenizer(config.policy.source)
 
 
 def _policy(config: RunConfig, tokenizer: PreTrainedTokenizerBase) -> LoadModel:
     if config.policy.architecture is not None:
         return partial(new_policy, config.policy.architecture, tokenizer)
-    assert config.policy.model is not None
-    return partial(pretrained_policy, absolute_source(config.policy.model), tokenizer)
+    assert config.policy.source is not None
+    return partial(pretrained_policy, absolute_source(config.policy.source), tokenizer)
 
 
 def _nothing_more(device: torch.device) -> Report:

@@ -21,6 +21,7 @@ from transformers import (
 
 from actors.generation.stopping import end_tokens
 from allgood.errors import ConfigError, ModelError
+from allgood.scorers.hub_names import split_revision
 from allgood.scorers.load_errors import loading
 from allgood.scorers.model_files import check_model_folder
 from allgood.scorers.models import check_policy_tokenizer, load_policy, load_tokenizer
@@ -102,12 +103,18 @@ def reward_backbone(source: str, freeze_layers: int, tokenizer: PreTrainedTokeni
         ConfigError: `freeze_layers` exceeds the layers.
     """
     check_model_folder(source)
+    name, revision = split_revision(source)
     with loading("model configuration", source):
-        config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+        config = AutoConfig.from_pretrained(name, revision=revision or "main", trust_remote_code=False)
     _refuse_other_classifiers(config, source)
     with loading("model", source), quiet_transformers():
         model, info = AutoModelForSequenceClassification.from_pretrained(
-            source, num_labels=1, dtype=torch.float32, trust_remote_code=False, output_loading_info=True
+            name,
+            revision=revision or "main",
+            num_labels=1,
+            dtype=torch.float32,
+            trust_remote_code=False,
+            output_loading_info=True,
         )
     _refuse_missing_weights(model, info["missing_keys"], source)
     check_unused_of_backbone(model, info["unexpected_keys"], source)
