@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from allgood.errors import ConfigError, DataError, ModelError
@@ -16,6 +17,7 @@ from pipelines.training.parallel import train_rewards
 from pipelines.training.reward_model import encode_pairs, train_reward
 from pipelines.training.sft import train_sft
 from tests.actors import tiny_models
+from tests.pipelines.tiny_instruct import save_instruct
 from tests.pipelines.tiny_training import pair_rows, reward_training, tiny_run, write_jsonl
 
 PROMPT = "\n\nHuman: Is bread like rain?\n\nAssistant:"
@@ -92,6 +94,27 @@ def test_a_reward_model_can_go_on_from_a_reward_model(trained):
     assert report["validation_log_loss"] < before["validation_log_loss"]
 
 
+def test_without_sft_a_reward_model_starts_from_the_policy_as_it_was_given(tmp_path):
+    instruct = save_instruct(tmp_path / "instruct")
+    given = tiny_run(tmp_path)
+    config = tiny_run(
+        tmp_path,
+        sft=None,
+        policy={"model": instruct},
+        tokenizer={},
+        data={"pairs": given.data.model_dump(mode="json")["pairs"]},
+        properties=properties(train=reward_training(max_tokens=128, training_changes={"max_steps": 1})),
+    )
+    report = train_reward(config, "helpful", show_progress=False)
+    assert report["pairs"]["train"]["pairs"] > 0
+    folder = config.base_folder / "reward" / "helpful" / "best"
+    assert not (config.base_folder / "sft").exists()
+    assert AutoTokenizer.from_pretrained(folder).chat_template == AutoTokenizer.from_pretrained(instruct).chat_template
+    started, saved = load_file(Path(instruct) / "model.safetensors"), load_file(folder / "model.safetensors")
+    name = "model.layers.0.self_attn.q_proj.weight"
+    assert torch.allclose(saved[name], started[name].float(), atol=0.01)  # one step of learning rate 3e-3
+
+
 def test_the_held_out_evaluator_learns_from_other_prompts_with_another_seed(trained, capsys):
     config, report = trained
     changed = config.model_copy(
@@ -163,7 +186,7 @@ def test_long_conversations_are_cut_on_the_left_so_that_responses_stay_whole():
 
 
 def test_without_an_sft_policy_the_way_out_is_named(tmp_path):
-    with pytest.raises(ModelError, match="run `allgood sft` first"):
+    with pytest.raises(ModelError, match="train it with `allgood sft CONFIG`"):
         train_reward(tiny_run(tmp_path), "helpful")
 
 
@@ -231,7 +254,7 @@ def test_two_reward_models_train_side_by_side_and_as_they_would_alone(tmp_path):
 
 @pytest.mark.usefixtures("ray_cluster")
 def test_an_error_beside_another_training_arrives_as_itself(tmp_path):
-    with pytest.raises(ModelError, match="run `allgood sft` first"):
+    with pytest.raises(ModelError, match="train it with `allgood sft CONFIG`"):
         train_rewards(tiny_run(tmp_path))
 
 
