@@ -69,7 +69,9 @@ def encode_prompts(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], *
     policy = policy_format(tokenizer)
     conversations = [parse(prompt) for prompt in prompts]
     policy.prepare(conversations, [])
-    return [_encode_prompt(policy, turns, max_tokens) for turns in conversations]
+    return [
+        _encode_prompt(policy, prompt, turns, max_tokens) for prompt, turns in zip(prompts, conversations, strict=True)
+    ]
 
 
 def encode_examples(
@@ -105,10 +107,13 @@ def encode_all_for_scoring(
     ]
 
 
-def _encode_prompt(policy: PolicyFormat, turns: Turns, max_tokens: int) -> Encoded:
+def _encode_prompt(policy: PolicyFormat, prompt: str, turns: Turns, max_tokens: int) -> Encoded:
     encoded = _fit_prompt(policy, turns, max_tokens)
     if encoded is None:
-        raise ModelError(f"nothing of a prompt fits into {max_tokens} tokens; raise `sampling.max_prompt_tokens`")
+        raise ModelError(
+            f"nothing of a prompt fits into {max_tokens} tokens; raise `sampling.max_prompt_tokens`, or leave out the "
+            f"prompt {prompt.strip()[:80]!r}"
+        )
     return encoded
 
 

@@ -9,7 +9,9 @@ from allgood.errors import ConfigError, DataError
 from pipelines.config.data import DataSource, DemonstrationSource, PairSource, PromptSource
 from pipelines.config.run import RunConfig
 from pipelines.data.formats import RawDemonstration, read_demonstration
+from pipelines.data.prepared import Report
 from pipelines.data.sources import read_rows
+from pipelines.data.turns import num_stripped
 from pipelines.run.folder import RunFolder
 
 
@@ -65,9 +67,11 @@ def data_inputs(config: RunConfig) -> Inputs:
     )
 
 
-def read_demonstrations(source: DemonstrationSource) -> list[RawDemonstration]:
-    """The prompt/response rows of a source."""
-    return [read_demonstration(row, source.format) for row in read_rows(source)]
+def read_demonstrations(source: DemonstrationSource) -> tuple[list[RawDemonstration], Report]:
+    """The prompt/response rows of a source, and what was changed in them."""
+    rows = read_rows(source)
+    counts = {"stripped": num_stripped(rows, ("prompt", "response", "system"))}
+    return [read_demonstration(row, source.format) for row in rows], counts
 
 
 def _world_inputs(folder: Path) -> Inputs:

@@ -11,6 +11,7 @@ from pipelines.data.formats import Format, RawPair, detect_format, read_pair
 from pipelines.data.prepared import Report
 from pipelines.data.rated import rated_pairs
 from pipelines.data.sources import Row, read_rows
+from pipelines.data.turns import num_stripped
 
 MAX_EQUAL_SHARE = 0.01
 """More pairs than this share with chosen == rejected mean that the file is not what it seems."""
@@ -29,10 +30,10 @@ def read_pairs(source: PairSource) -> tuple[list[RawPair], Report]:
     if source.format == "rated":
         assert source.attribute is not None  # the source's validator
         pairs, counts = rated_pairs(rows, source.attribute, path=source.path)
-        return pairs, {"format": source.format} | counts | _report(pairs)
+        return pairs, {"format": source.format} | counts | _report(rows, pairs)
     form = detect_format(rows[0]) if source.format == "auto" else source.format
     pairs, counts = _stated_pairs(rows, form, path=source.path)
-    return pairs, {"format": form} | counts | _report(pairs)
+    return pairs, {"format": form} | counts | _report(rows, pairs)
 
 
 def _stated_pairs(rows: Sequence[Row], form: Format, *, path: str) -> tuple[list[RawPair], Report]:
@@ -56,7 +57,7 @@ def _stated_pairs(rows: Sequence[Row], form: Format, *, path: str) -> tuple[list
     }
 
 
-def _report(kept: Sequence[RawPair]) -> Report:
+def _report(rows: Sequence[Row], kept: Sequence[RawPair]) -> Report:
     times = Counter((pair.prompt, pair.chosen, pair.rejected) for pair in kept)
     return {
         "pairs": len(kept),
@@ -67,4 +68,5 @@ def _report(kept: Sequence[RawPair]) -> Report:
         "pairs_with_an_empty_response": sum(not pair.chosen or not pair.rejected for pair in kept),
         "pairs_with_margin": sum(pair.margin is not None for pair in kept),
         "prompts": len({pair.prompt for pair in kept}),
+        "stripped": num_stripped(rows, ("prompt", "chosen", "rejected", "response", "responses", "system")),
     }

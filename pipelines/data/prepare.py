@@ -101,7 +101,9 @@ def make_prepared(config: RunConfig, inputs: Inputs) -> PreparedData:
     """
     read = {name: read_pairs(source) for name, source in inputs.pairs.items()}
     raw_pairs = {name: pairs for name, (pairs, _) in read.items()}
-    raw_demonstrations = read_demonstrations(inputs.demonstrations) if inputs.demonstrations else []
+    raw_demonstrations, demonstration_rows = (
+        read_demonstrations(inputs.demonstrations) if inputs.demonstrations else ([], {})
+    )
     raw_prompts, prompt_rows = read_prompts(inputs.prompts) if inputs.prompts else ([], {})
     known = _distinct_prompts(inputs, raw_pairs, raw_demonstrations, raw_prompts)
     splits = split_prompts(known, config.data.splits, seed=config.seed)
@@ -130,10 +132,10 @@ def make_prepared(config: RunConfig, inputs: Inputs) -> PreparedData:
         refuse_nothing_to_imitate(imitated, splits)
     report = {
         "seed": config.seed,
-        "prompts": _prompt_report(prompts, known, splits),
+        "prompts": _prompt_report(prompts, known, splits, is_world=config.world is not None),
         **({"prompt_rows": prompt_rows} if inputs.prompts else {}),
         "pairs": {name: report | {"by_split": _by_split(pairs[name])} for name, (_, report) in read.items()},
-        "demonstrations": _demonstration_report(imitated, demonstrations),
+        "demonstrations": _demonstration_report(imitated, demonstrations) | demonstration_rows,
     }
     return PreparedData(prompts, pairs, demonstrations, report)
 
@@ -198,8 +200,11 @@ def _demonstrations(rows: Iterable[tuple[str, str]], ids: Mapping[str, str], spl
     ]
 
 
-def _prompt_report(prompts: Sequence[Prompt], known: Sequence[SplitPrompt], splits: Splits) -> Report:
-    shared = ([name for name in prompt.sources if name != PROMPTS] for prompt in known)
+def _prompt_report(
+    prompts: Sequence[Prompt], known: Sequence[SplitPrompt], splits: Splits, *, is_world: bool
+) -> Report:
+    """In the world all prompts stand in its file of prompts, so that only the other sources say something."""
+    shared = ([name for name in prompt.sources if name != PROMPTS or not is_world] for prompt in known)
     overlaps = Counter("+".join(sorted(names)) for names in shared if len(names) > 1)
     return {
         "aligned": len(prompts),

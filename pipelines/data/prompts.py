@@ -10,6 +10,7 @@ from pipelines.config.data import PromptSource
 from pipelines.data.formats import read_prompt, read_split
 from pipelines.data.prepared import Report, Split
 from pipelines.data.sources import Row, read_rows
+from pipelines.data.turns import num_stripped
 
 MAX_EMPTY_SHARE = 0.01
 """More rows than this share without a prompt mean that the column is not what it seems."""
@@ -53,5 +54,6 @@ def _report(rows: Sequence[Row], prompts: Sequence[RawPrompt]) -> Report:
         "prompts": distinct,
         "dropped_empty": len(rows) - len(prompts),
         "repeated": len(prompts) - distinct,
+        "stripped": num_stripped(rows, ("prompt", "system")),
         "with_system_turn": sum(prompt.text.startswith("\n\nSystem:") for prompt in prompts),
     }

@@ -8,7 +8,7 @@ read.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from allgood.conversations import Role, Turn, as_content, parse
@@ -69,6 +69,23 @@ def answer_turns(row: Row, field: str) -> Turns:
     if isinstance(value, Mapping):
         return (_message(row, field, value),)
     return (Turn("assistant", as_content(field_of(row, field, str))),)
+
+
+def num_stripped(rows: Iterable[Row], fields: Sequence[str]) -> int:
+    """Rows of which a text loses blanks around it, or an empty line before what reads like a label inside it.
+
+    Conversations with labels are not looked at: blanks around their turns are part of the format.
+    """
+    return sum(any(_is_stripped(row.values.get(field)) for field in fields) for row in rows)
+
+
+def _is_stripped(value: object) -> bool:
+    if isinstance(value, Mapping):
+        return any(_is_stripped(value.get(name)) for name in ("content", "value", "text"))
+    if isinstance(value, list):
+        parts = [part.get("text") for part in value if isinstance(part, Mapping) and part.get("type") == "text"]
+        return _is_stripped("".join(map(str, parts))) if parts else any(map(_is_stripped, value))
+    return isinstance(value, str) and not is_labelled(value) and as_content(value) != value
 
 
 def messages(row: Row, field: str) -> Turns:

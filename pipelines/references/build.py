@@ -43,6 +43,7 @@ from pipelines.output.progress import say, track
 from pipelines.references.judge_keys import JUDGES, judge_keys
 from pipelines.references.keys import encoder_keys, table_keys
 from pipelines.references.predicted import Predicted, predict_references
+from pipelines.references.prompt_fit import check_prompts_fit
 from pipelines.references.table import MANIFEST, PREDICTED, SAMPLES, TABLE
 from pipelines.run.folder import RunFolder
 
@@ -56,6 +57,7 @@ def build_references(config: RunConfig, cast: Actors | None = None) -> dict[str,
 
     Raises:
         DataError: No prompt is in the splits asked for.
+        ModelError: Nothing of a prompt fits into `sampling.max_prompt_tokens`.
         RoleError: A property's first rewards do not fit its transform, as `refuse_unfit_rewards` says.
         ConfigError: `evaluate.gold` is no function that knows every response; and as `refuse_unfit_evaluators`.
     """
@@ -63,6 +65,7 @@ def build_references(config: RunConfig, cast: Actors | None = None) -> dict[str,
     refuse_unfit_evaluators(config)
     data = load_prepared(folder.data)
     prompts = reference_prompts(config, data.prompts)
+    check_prompts_fit(config, data.prompts)
     try_gold(config, prompts[0].text)
     with cast_for(reference_request(config), cast) as kept:
         samples, fixed, predicted = asyncio.run(_measure(config, kept, prompts, data))

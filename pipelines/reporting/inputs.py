@@ -23,7 +23,18 @@ from pipelines.reporting.html import (
 )
 from pipelines.run.start_policy import start_in_words
 
-COUNTED = ("dropped", "cut", "repeated", "contradicting", "duplicate", "empty", "left_out", "too_long", "failed")
+COUNTED = (
+    "dropped",
+    "cut",
+    "repeated",
+    "contradicting",
+    "duplicate",
+    "empty",
+    "left_out",
+    "too_long",
+    "failed",
+    "stripped",
+)
 
 
 def what_was_run(content: Content) -> Section:

@@ -54,6 +54,7 @@ def test_repeats_contradictions_margins_and_empty_responses_are_counted_and_kept
         "pairs_with_an_empty_response": 1,
         "pairs_with_margin": 1,
         "prompts": 2,
+        "stripped": 0,
     }
 
 

@@ -230,6 +230,19 @@ def test_prompts_replace_those_of_the_pairs_unless_some_are_named(tmp_path: Path
     assert {prompt.text for prompt in added.prompts} == {question(i) for i in [*range(60), *range(90, 140)]}
 
 
+def test_the_report_shows_what_prompts_share_and_what_was_stripped(tmp_path: Path, config: RunConfig) -> None:
+    rows = [*prompt_rows(range(90, 140)), {"prompt": " Tea? "}, {"prompt": [{"role": "user", "content": "Milk?\n"}]}]
+    source = {"path": str(write_jsonl(tmp_path / "prompts.jsonl", rows))}
+    report = prepare(changed(config, prompts=source)).report
+    assert report["prompt_rows"]["stripped"] == 2
+    assert report["prompts"]["in_several_sources"] == {"harmless+helpful": 10, "harmless+prompts": 10}
+    rows = [{"prompt": question(i), "response": "yes"} for i in range(200, 240)] + [
+        {"prompt": "Tea", "response": "no\n"}
+    ]
+    source = {"path": str(write_jsonl(tmp_path / "demonstrations.jsonl", rows))}
+    assert prepare(changed(config, demonstrations=source)).report["demonstrations"]["stripped"] == 1
+
+
 def test_the_key_of_earlier_settings_stays(config: RunConfig) -> None:
     inputs = data_inputs(config)
     named = inputs.pairs["helpful"].model_copy(update={"columns": {"chosen": "better"}})

@@ -44,6 +44,7 @@ def test_each_two_answers_with_different_ratings_make_a_pair(tmp_path: Path) -> 
         "pairs_with_an_empty_response": 0,
         "pairs_with_margin": 2,
         "prompts": 1,
+        "stripped": 0,
     }
 
 
