@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from actors.tables import markdown_table
+from allgood.scorers.hub_names import is_hub_name
 from pipelines.alignment.loop import State
 from pipelines.config.objectives import FormulaObjective, WeightedSumObjective
 from pipelines.config.properties import EnsembleProperty, FunctionProperty
@@ -28,7 +29,7 @@ def model_card(config: RunConfig, state: State, validation: Mapping[str, float])
     best = f"The best evaluated step was {state.best.step} (score {state.best.score:.4f})." if state.best else ""
     return f"""---
 library_name: transformers
-pipeline_tag: text-generation
+{_base_model(config)}pipeline_tag: text-generation
 tags: [allgood, rlhf]
 ---
 
@@ -57,6 +58,12 @@ These are the weights after step {state.step} of {config.align.steps}.{ended} {b
 Prompts are plain text, "\\n\\nHuman: ...\\n\\nAssistant:", or the tokenizer's chat template where it has one.
 
 """
+
+
+def _base_model(config: RunConfig) -> str:
+    """The line by which the hub links a model to the one that it was made from."""
+    model = config.policy.model
+    return f"base_model: {model}\n" if model is not None and is_hub_name(model) else ""
 
 
 def _objective(config: RunConfig) -> str:

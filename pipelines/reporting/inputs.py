@@ -49,15 +49,21 @@ def what_was_run(content: Content) -> Section:
         f"× {config.align.samples_per_prompt} samples. Seed {config.seed}.",
         f"π0, the start policy, is {start_in_words(config)}.",
     ]
-    hashes = [[name, value[:16]] for name, value in content.hashes.items()]
+    hashes = [[name, _short(value)] for name, value in content.hashes.items()]
     return Section(
         "What was run",
         [
             *map(paragraph, said),
-            table(["what", "sha256 (first 16 digits)"], hashes),
+            table(["what", "sha256, or name and commit (first 16 digits)"], hashes),
             code(content.config_text, summary="The resolved configuration"),
         ],
     )
+
+
+def _short(value: str) -> str:
+    """The first digits of a hash, and of the commit or hash behind a name."""
+    name, at, digits = value.partition("@")
+    return f"{name.partition(':')[2]}@{digits[:16]}" if at else value[:16]
 
 
 def reward_models(content: Content) -> Section:

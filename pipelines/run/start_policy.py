@@ -60,7 +60,7 @@ def start_policy(config: RunConfig) -> StartPolicy:
 
 def start_in_words(config: RunConfig) -> str:
     """What pi_0 is, for whoever reads a result."""
-    return "the SFT policy" if config.sft is not None else f"{config.policy.model} as it is, without SFT"
+    return "the SFT policy" if config.sft is not None else f"{config.policy.source} as it is, without SFT"
 
 
 def _as_given(model: str) -> StartPolicy:

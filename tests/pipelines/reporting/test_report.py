@@ -120,6 +120,20 @@ def test_an_evaluated_run_gets_a_page_that_loads_nothing_and_runs_nothing(run: R
     assert re.search(r"num dropped samples</td><td[^>]*>3</td>", text)  # summed over steps
 
 
+def test_what_was_run_is_named_by_hash_or_by_commit(run: RunConfig) -> None:
+    keys = {
+        "policy": "a" * 64,
+        "tokenizer": f"hub:owner/instruct@{'1' * 40}",
+        "reward_model.short": "function:tests.rewards:short@0123456789abcdef",
+    }
+    counts = {"made_with": {"num_samples": 4, "splits": ["alignment"]}, "prompts": {"count": 3}}
+    write_json(run.base_folder / "references" / "manifest.json", {"keys": keys, **counts})
+    text = write_report(run.folder).read_text()
+    assert "π0, the start policy, is the SFT policy." in text
+    for shown in ("a" * 16, f"owner/instruct@{'1' * 16}", "tests.rewards:short@0123456789abcdef"):
+        assert f">{shown}</td>" in text
+
+
 def test_without_gold_the_gain_per_prompt_is_that_of_the_held_out_evaluator(run: RunConfig) -> None:
     found = measurements()
     aligned, sft = replace(found.aligned, gold=None), replace(found.sft, gold=None)
