@@ -30,7 +30,7 @@ from tests.families.short_training import train_two_steps
 
 PROMPTS = (
     "\n\nHuman: What is tea?\n\nAssistant:",
-    "\n\nHuman: Name a river in the south of Europe, and how long it is.\n\nAssistant:",
+    "\n\nSystem: Be brief.\n\nHuman: Name a river.\n\nAssistant: The Danube.\n\nHuman: How long?\n\nAssistant:",
     "\n\nHuman: Why?\n\nAssistant:",
 )
 SAMPLES = 3
@@ -130,11 +130,11 @@ class PlainPolicy:
         return [self.logprobs(prompt, response) for prompt, response in _rows(rollout)]
 
     def prompt(self, text: str) -> list[int]:
-        """A prompt's tokens as anybody gets them who calls the tokenizer."""
+        """A prompt's tokens as anybody gets them who calls the tokenizer; in plain text EOS ends every reply."""
         if self.tokenizer.chat_template is None:
-            ids: list[int] = self.tokenizer(text)["input_ids"]
-            return ids
-        messages = messages_of(text)
+            ended = text.replace("The Danube.", "The Danube." + self.tokenizer.eos_token)
+            return list(self.tokenizer(ended)["input_ids"])
+        messages = messages_of(text, merge_system="no system role" in self.tokenizer.chat_template)
         rendered = self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)
         return list(rendered["input_ids"])
 
@@ -224,6 +224,7 @@ def _train(source: str, folder: Path) -> dict[str, float]:
             Ragged.of([[*prompt, *response] for prompt, response in rows]),
             Ragged.of([[0] * len(prompt) + [1] * len(response) for prompt, response in rows]),
         ),
+        name="sft",
         load=partial(pretrained_policy, source, policy_tokenizer(source)),
         loss=next_token_loss,
         task="CAUSAL_LM",

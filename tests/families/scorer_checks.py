@@ -33,49 +33,83 @@ TOLERANCE = 1e-4  # of 1 + |reward|
 
 
 @dataclass(frozen=True)
-class ScorerFindings:
-    """What was measured; differences are the largest from plain transformers, relative to 1 + |reward|.
+class ScoringFindings:
+    """Largest differences from plain transformers, relative to 1 + |reward|.
 
-    `blind` is how far rewards move when padding is not masked: what the checks can see. `trained` is by how much two
-    steps of reward training lowered the loss, `measured` how far the saved model's loss is from the reported one.
+    `blind` is how far rewards move when padding is not masked: what the checks can see.
     """
 
     batch: float
     alone: float
     reordered: float
     blind: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether rewards are the model's own, whatever stands beside a response."""
+        return max(self.batch, self.alone, self.reordered) <= TOLERANCE
+
+
+@dataclass(frozen=True)
+class TrainingFindings:
+    """By how much two steps lowered the loss, and how far the saved model's loss is from the reported one."""
+
     trained: float
     measured: float
 
-    def verdicts(self) -> dict[str, bool]:
-        """Whether each promise holds."""
-        return {
-            "rewards": max(self.batch, self.alone, self.reordered) <= TOLERANCE,
-            "training": self.trained > 100 * TOLERANCE and self.measured <= TOLERANCE,
-        }
+    @property
+    def holds(self) -> bool:
+        """Whether the model was trained, and is saved as it was measured."""
+        return self.trained > 100 * TOLERANCE and self.measured <= TOLERANCE
 
 
-def examine_scorer(case: ScorerCase, folder: Path) -> ScorerFindings:
-    """Score in a batch, alone and in another order, and train by two steps, all through the product's own classes.
+def examine_scoring(case: ScorerCase, folder: Path) -> ScoringFindings:
+    """Score in a batch, alone and in another order, as a reward actor does.
 
     Raises:
         ModelError: The reward model is refused.
     """
     torch.set_num_threads(1)
-    source = save_scorer(case, folder / "scorer")
-    plain = PlainScorer(source)
+    source = save_scorer(case, folder)
+    plain, worker = PlainScorer(source), _worker(source)
     truth = plain.rewards()
-    worker = _worker(source)
     worker.score_parity(PROMPTS, RESPONSES)
-    trained, measured = _train(source, folder / "reward")
     alone = np.concatenate([worker.score_texts([p], [r]) for p, r in zip(PROMPTS, RESPONSES, strict=True)])
-    return ScorerFindings(
+    return ScoringFindings(
         batch=_distance(worker.score_texts(PROMPTS, RESPONSES), truth),
         alone=_distance(alone, truth),
         reordered=_distance(worker.score_texts(PROMPTS[::-1], RESPONSES[::-1])[::-1], truth),
         blind=_distance(plain.rewards(padding=4), truth),
-        trained=trained,
-        measured=measured,
+    )
+
+
+def examine_training(case: ScorerCase, folder: Path) -> TrainingFindings:
+    """Train two steps on pairs, and score the pairs with the saved model.
+
+    Raises:
+        ModelError: The backbone is refused.
+    """
+    torch.set_num_threads(1)
+    source = save_scorer(case, folder / "backbone")
+    plain = PlainScorer(source)
+    chosen, rejected = (
+        Ragged.of([plain.tokens(prompt, response) for prompt, response in zip(PROMPTS, side, strict=True)])
+        for side in (RESPONSES, OTHERS)
+    )
+    reported = train_two_steps(
+        folder / "trained",
+        PairRows(chosen, rejected, np.zeros(len(PROMPTS), dtype=np.float32)),
+        name="reward helpful",
+        load=partial(reward_backbone, source, 0, backbone_tokenizer(source)),
+        loss=partial(bradley_terry_loss, center_coefficient=0.0),
+        task="SEQ_CLS",
+        sums=("loss", "log_loss", "accuracy"),
+    )
+    saved = _worker(str(folder / "trained" / "last"))
+    margins = saved.score_texts(PROMPTS, RESPONSES) - saved.score_texts(PROMPTS, OTHERS)
+    return TrainingFindings(
+        trained=_log_loss(plain.rewards() - plain.rewards(OTHERS)) - reported,
+        measured=abs(_log_loss(margins) - reported),
     )
 
 
@@ -108,26 +142,6 @@ class PlainScorer:
 
 def _worker(source: str) -> RewardWorker:
     return RewardWorker(RewardSpec("helpful", ModelSpec(source, max_tokens=256, device="cpu")))
-
-
-def _train(source: str, folder: Path) -> tuple[float, float]:
-    """Reward training: how far the loss moved, and how far the saved model's is from the one that was reported."""
-    plain = PlainScorer(source)
-    chosen, rejected = (
-        Ragged.of([plain.tokens(prompt, response) for prompt, response in zip(PROMPTS, side, strict=True)])
-        for side in (RESPONSES, OTHERS)
-    )
-    reported = train_two_steps(
-        folder,
-        PairRows(chosen, rejected, np.zeros(len(PROMPTS), dtype=np.float32)),
-        load=partial(reward_backbone, source, 0, backbone_tokenizer(source)),
-        loss=partial(bradley_terry_loss, center_coefficient=0.0),
-        task="SEQ_CLS",
-        sums=("loss", "log_loss", "accuracy"),
-    )
-    saved = _worker(str(folder / "last"))
-    margins = saved.score_texts(PROMPTS, RESPONSES) - saved.score_texts(PROMPTS, OTHERS)
-    return _log_loss(plain.rewards() - plain.rewards(OTHERS)) - reported, abs(_log_loss(margins) - reported)
 
 
 def _log_loss(margins: NDArray[np.float32]) -> float:

@@ -111,7 +111,7 @@ SCORERS = (
         },
         ends=XLNET_ENDS,
         special="reads its padding",
-        refusal="in a batch but",
+        refusal="reads its padding",
     ),
 )
 

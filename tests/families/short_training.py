@@ -23,6 +23,7 @@ def train_two_steps(
     folder: Path,
     rows: Rows,
     *,
+    name: str,
     load: LoadModel,
     loss: Loss,
     task: Literal["CAUSAL_LM", "SEQ_CLS"],
@@ -31,7 +32,7 @@ def train_two_steps(
     """Train on the rows and validate on the same; writes best/ and last/, and returns the last loss reported."""
     folder.mkdir()
     job = Job(
-        name="tiny",
+        name=name,
         folder=folder,
         training=_TRAINING,
         train=rows,
