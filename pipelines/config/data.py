@@ -20,8 +20,10 @@ class DataSource(StrictModel):
     hub_subset: str | None = Field(None, description="configuration (or data_dir) when `path` names a hub dataset")
     revision: str | None = Field(None, description=f"of a hub dataset; {REVISION}")
     limit: int | None = Field(None, ge=1, description="read at most this many rows")
-    columns: dict[str, str] = Field(
-        {}, description="our names of a row's fields to the columns of this dataset, such as {prompt: instruction}"
+    columns: dict[str, str | None] = Field(
+        {},
+        description="our names of a row's fields to the columns of this dataset, such as {prompt: instruction}; null: "
+        "not read",
     )
 
     @property
@@ -32,7 +34,8 @@ class DataSource(StrictModel):
     @property
     def wanted(self) -> dict[str, str]:
         """Our names of what is read of a row, and the dataset's names. `system` is read only where `columns` has it."""
-        return {name: name for name in self.fields_of_a_row if name != "system"} | self.columns
+        own: dict[str, str | None] = {name: name for name in self.fields_of_a_row if name != "system"}
+        return {ours: theirs for ours, theirs in (own | self.columns).items() if theirs is not None}
 
     @model_validator(mode="after")
     def _columns_are_fields(self) -> Self:

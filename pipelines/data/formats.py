@@ -93,7 +93,10 @@ def read_split(row: Row) -> Split | None:
     if value is None:
         return None
     if value not in SPLITS:
-        raise DataError(f"{row.place}: `split` is {value!r:.40}; allowed: {', '.join(SPLITS)}")
+        raise DataError(
+            f"{row.place}: `split` is {value!r:.40}; allowed: {', '.join(SPLITS)} (a column of another meaning is left "
+            "unread with `columns: {split: null}`)"
+        )
     return cast(Split, value)
 
 
@@ -138,7 +141,7 @@ def _with_prompt(row: Row, field: str, asked: Turns) -> Turns:
 def _stated(row: Row) -> Turns:
     """What a row with whole conversations says of their beginning elsewhere. Unlabelled text may be of any turn."""
     value = row.values.get("prompt")
-    if isinstance(value, list) or (isinstance(value, str) and is_labelled(value)):
+    if (isinstance(value, list) and value) or (isinstance(value, str) and is_labelled(value)):
         return prompt_turns(row)
     return system_turns(row)
 

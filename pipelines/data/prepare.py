@@ -135,7 +135,9 @@ def make_prepared(config: RunConfig, inputs: Inputs) -> PreparedData:
         "prompts": _prompt_report(prompts, known, splits, is_world=config.world is not None),
         **({"prompt_rows": prompt_rows} if inputs.prompts else {}),
         "pairs": {name: report | {"by_split": _by_split(pairs[name])} for name, (_, report) in read.items()},
-        "demonstrations": _demonstration_report(imitated, demonstrations) | demonstration_rows,
+        **(
+            {"demonstrations": _demonstration_report(imitated, demonstrations) | demonstration_rows} if imitated else {}
+        ),
     }
     return PreparedData(prompts, pairs, demonstrations, report)
 

@@ -54,6 +54,6 @@ def _report(rows: Sequence[Row], prompts: Sequence[RawPrompt]) -> Report:
         "prompts": distinct,
         "dropped_empty": len(rows) - len(prompts),
         "repeated": len(prompts) - distinct,
-        "stripped": num_stripped(rows, ("prompt", "system")),
+        "stripped": num_stripped((row for row in rows if not _is_empty(row)), ("prompt", "system")),
         "with_system_turn": sum(prompt.text.startswith("\n\nSystem:") for prompt in prompts),
     }

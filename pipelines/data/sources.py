@@ -46,7 +46,7 @@ def read_rows(source: DataSource) -> list[Row]:
     if not rows:
         raise DataError(f"{source.path} has no rows")
     for ours, theirs in source.columns.items():
-        if not any(ours in row.values for row in rows):
+        if theirs is not None and not any(ours in row.values for row in rows):
             has = ", ".join(
                 sorted({source.wanted.get(name, name) for row in rows for name in (*row.values, *row.unread)})
             )

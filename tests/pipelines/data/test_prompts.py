@@ -39,6 +39,13 @@ def test_columns_have_the_names_of_the_dataset(tmp_path: Path) -> None:
             read_prompts(PromptSource(path=str(path), columns={"prompt": "text"}))
 
 
+def test_a_column_of_another_meaning_is_left_unread(tmp_path: Path) -> None:
+    source = PromptSource(path=str(write_jsonl(tmp_path / "prompts.jsonl", [{"prompt": "Tea?", "split": "train"}])))
+    with pytest.raises(DataError, match=r"`split` is 'train'; allowed: sft, .* with `columns: \{split: null\}`"):
+        read_prompts(source)
+    assert read_prompts(source.model_copy(update={"columns": {"split": None}}))[0][0].split is None
+
+
 def test_with_a_format_a_text_is_read_as_that_alone(tmp_path: Path) -> None:
     source = PromptSource(path=str(write_jsonl(tmp_path / "prompts.jsonl", [{"prompt": "Human: Tea?"}])))
     said = source.model_copy(update={"format": "strings"})
