@@ -75,12 +75,16 @@ def test_identity_follows_the_content_of_files_and_the_name_of_hub_datasets(tmp_
     [
         ("empty.jsonl", b"", r"empty\.jsonl is empty"),
         ("blank.jsonl", b"\n\n", r"blank\.jsonl has no rows"),
-        ("empty.jsonl.gz", gzip.compress(b""), r"empty\.jsonl\.gz has no rows"),
+        ("empty.jsonl.gz", gzip.compress(b"", mtime=0), r"empty\.jsonl\.gz has no rows"),
         ("broken.jsonl", b'{"a": 1}\n{"a": \n', r"broken\.jsonl, line 2: broken JSON at column \d+: Expecting value"),
         ("list.jsonl", b'{"a": 1}\n[1]\n', r"list\.jsonl, line 2: each line must be a JSON object, not list"),
         ("latin.jsonl", b'{"a": "\xe4"}\n', r"latin\.jsonl, line 1: byte 8 is not UTF-8"),
         ("plain.jsonl.gz", b'{"a": 1}\n', r"plain\.jsonl\.gz cannot be read after line 0: Not a gzipped file"),
-        ("half.jsonl.gz", gzip.compress(b'{"a": 1}\n' * 99)[:-9], r"half\.jsonl\.gz cannot be read after line"),
+        (
+            "half.jsonl.gz",
+            gzip.compress(b'{"a": 1}\n' * 99, mtime=0)[:-9],
+            r"half\.jsonl\.gz cannot be read after line",
+        ),
         (
             "half.jsonl",
             b'{"a": 1}\n{"a": ["cut \\ud83d"]}\n',
@@ -94,6 +98,7 @@ def test_identity_follows_the_content_of_files_and_the_name_of_hub_datasets(tmp_
         ("text.parquet", b"hello", r"text\.parquet is not a readable parquet file"),
         ("data.csv", b"a,b", r"data\.csv has an unknown ending; data files are \.jsonl"),
     ],
+    ids=lambda value: "" if isinstance(value, bytes) else None,
 )
 def test_a_bad_file_is_named(tmp_path: Path, name: str, content: bytes, message: str) -> None:
     (tmp_path / name).write_bytes(content)
