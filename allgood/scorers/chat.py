@@ -4,7 +4,7 @@ Templates are foreign code. Each is tried on short conversations before it is us
 or as a list of parts, and whether it keeps a system turn. A system turn that it refuses or drops is put in front of
 the first human turn, which is said once in the log; a template that leaves out human turns or replies is refused. In
 every rendering the turns are counted whose text does not occur in it as a whole, up to white space: templates of
-reasoning models leave the reasoning out of earlier replies.
+reasoning models leave the reasoning out of earlier replies. That a template writes the day's date is said in the log.
 """
 
 from __future__ import annotations
@@ -57,6 +57,8 @@ class ChatTemplate:
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self._tokenizer = tokenizer
+        if "strftime_now" in str(tokenizer.chat_template):
+            _warn_once(f"the chat template of {self._name} writes the day's date; another day's prompts differ in it")
         self._wants_parts = False
         asked_and_answered = self._choose_content()
         self._keeps_system = _SYSTEM[1] in (self._try([_SYSTEM, _USER, _REPLY]) or "")
@@ -159,8 +161,10 @@ class ChatTemplate:
 
 def _system_in_human(turns: Sequence[Turn]) -> tuple[Turn, ...]:
     """The text of system turns in front of the first human turn, or in its place where there is none."""
-    rules = "\n\n".join(turn.content for turn in turns if turn.role == "system")
+    rules = "\n\n".join(turn.content for turn in turns if turn.role == "system" and turn.content)
     others = [turn for turn in turns if turn.role != "system"]
+    if not rules:
+        return tuple(others)
     first = next((index for index, turn in enumerate(others) if turn.role == "human"), None)
     if first is None:
         return (Turn("human", rules), *others)

@@ -28,6 +28,7 @@ class ResponseForm:
         lead: White space between the prompt and the response; no part of the response's text.
         end: Token ids that training puts behind a response, and has its loss on.
         end_token: The last of them, at which generation stops; None where words end a turn.
+        before_end: What stands between a response and that token; no part of the response's text.
         stop: Texts that end a response in generation unless the run names others.
         verbatim: Whether the text of a response is kept as generated; plain text is stripped.
     """
@@ -37,10 +38,11 @@ class ResponseForm:
     end_token: int | None
     stop: tuple[str, ...]
     verbatim: bool
+    before_end: str = ""
 
     def text(self, decoded: str) -> str:
         """The response in what was decoded without special tokens, cut at none of the stop texts."""
-        return decoded.removeprefix(self.lead) if self.verbatim else decoded.strip()
+        return decoded.removeprefix(self.lead).removesuffix(self.before_end) if self.verbatim else decoded.strip()
 
 
 def plain_form(tokenizer: PreTrainedTokenizerBase) -> ResponseForm:
@@ -61,7 +63,8 @@ def chat_form(tokenizer: PreTrainedTokenizerBase, template: ChatTemplate, tokens
         words, token = _first_token(between, template.markup)
         token = None if words.strip() else token
     if token is not None:
-        return ResponseForm(template.lead, (*tokens.continued(words), token), token, stop=(), verbatim=True)
+        end = (*tokens.continued(words), token)
+        return ResponseForm(template.lead, end, token, stop=(), verbatim=True, before_end=words)
     if behind.strip():
         end = tuple(tokens.continued(behind.rstrip()))
         return ResponseForm(template.lead, end, end_token=None, stop=(behind.strip(),), verbatim=True)

@@ -41,6 +41,8 @@ def test_a_system_turn_that_is_refused_or_dropped_is_put_before_the_first_human_
 def test_a_system_turn_without_a_human_one_becomes_the_human_turn() -> None:
     text = ChatTemplate(template_tokenizer("alternating")).render((RULE,), generate=True).text
     assert text == "<bos>[INST] Be brief. [/INST]"
+    empty = ChatTemplate(template_tokenizer("alternating")).render((Turn("system", ""), QUESTION), generate=True)
+    assert empty.text == "<bos>[INST] What is tea? [/INST]"
 
 
 def test_a_default_system_text_gives_way_to_the_conversation_s_own() -> None:
@@ -69,6 +71,12 @@ def test_whatever_goes_wrong_in_a_template_names_its_model(statement: str, reaso
     tokenizer.name_or_path = "odd-model"
     with pytest.raises(ModelError, match=f"the chat template of 'odd-model' refuses .* user, assistant: .*{reason}"):
         ChatTemplate(tokenizer)
+
+
+def test_a_template_that_writes_the_date_is_said_to(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        of_template("{{ strftime_now('%d %b %Y') }}{% for m in messages %}{{ m.content }}{% endfor %}")
+    assert "writes the day's date" in caplog.text
 
 
 def test_turns_that_a_template_changes_are_counted() -> None:

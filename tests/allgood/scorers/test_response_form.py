@@ -38,6 +38,7 @@ def test_a_token_that_is_not_special_ends_a_turn_too() -> None:
 def test_words_before_the_end_token_belong_to_the_end() -> None:
     form, end = of_loop("{{ m.role }}: {{ m.content }}\n<eos>\n")
     assert (end, form.end_token) == ("\n<eos>", 2)
+    assert (form.text("Paris.\n"), form.text("Paris.")) == ("Paris.", "Paris.")
 
 
 def test_the_first_token_behind_a_reply_ends_it_not_what_ends_the_conversation() -> None:
