@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from pipelines.cli import app
 from pipelines.config.loading import load_config, save_config
+from pipelines.run.locks import BASE_LOCK
 
 ROOT = Path(__file__).parent.parent.parent
 QUICKSTART = "configs/quickstart.yaml"
@@ -102,7 +103,7 @@ def test_an_unknown_property_is_refused_with_the_known_ones() -> None:
 
 
 def test_a_run_without_a_model_to_train_says_so() -> None:
-    given = [f"properties.{name}.model=some/classifier" for name in ("helpful", "harmless")]
+    given = [f"properties.{name}.model=./finished/classifier" for name in ("helpful", "harmless")]
     code, out, _ = run("reward", "configs/quickstart.yaml", *given)
     assert (code, out) == (0, "nothing to do: no property of this run has a reward model that is trained here\n")
     code, out, _ = run("reward", "configs/quickstart.yaml", "--held-out")
@@ -193,14 +194,14 @@ def test_interrupting_a_command_ends_with_one_line_status_130_and_nothing_half_w
         # Whoever started the tests in the background may have them ignore Ctrl-C; a child would inherit that.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
-    while process.poll() is None and not list(tmp_path.rglob("*")):  # its temporary folder says that it is at work
+    while process.poll() is None and not list(tmp_path.rglob(".*.tmp-*")):  # it is at work
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
     assert errors.splitlines()[-1] == "interrupted: nothing half-written is left; run the command again"
     assert "Traceback" not in errors
-    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == [BASE_LOCK]
 
 
 @pytest.mark.parametrize("command", ["preview", "evaluate"])

@@ -112,7 +112,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
     """A run that is its own base."""
     folder = tmp_path_factory.mktemp("locks")
     make_base(folder)
-    liked = {"kind": "model", "train": {"backbone": "some/encoder"}}
+    liked = {"kind": "model", "train": {"backbone": "./encoder"}}
     config = tiny_config(folder, "base", output_dir=folder, base=None, properties={"short": liked})
     save_config(config, config.folder / "config.yaml")
     return config
