@@ -72,7 +72,7 @@ def _anchors(page: Path) -> set[str]:
 
 
 def _command(line: str) -> Iterator[str]:
-    words = shlex.split(line, comments=True)
+    words = shlex.split(line.partition(" > ")[0], comments=True)
     if words[0] == "make":
         targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
         wrong = [word for word in words[1:] if "=" not in word and word not in targets]

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 Parameters = ParamSpec("Parameters")
 
+START = "0. Start"
 DATA, TRAIN, REFERENCES, ALIGN = "1. Data", "2. Train", "3. References", "4. Align"
 LOOK, WHOLE, TOOLS = "5. Look at it", "Whole chain", "Tools"
 
@@ -103,6 +104,20 @@ def version(show: Annotated[bool, typer.Option("--version", help="Print the vers
 
         typer.echo(f"allgood {installed_version('allgood')}")
         raise typer.Exit
+
+
+@command(START)
+def init(
+    policy: Annotated[str, typer.Option(help="finished policy to align: name on the hub, or folder")],
+    prompts: Annotated[str, typer.Option(help="prompts: file (.jsonl, .jsonl.gz, .parquet), or dataset on the hub")],
+    reward: Annotated[
+        list[str], typer.Option(metavar="PROPERTY=MODEL", help="finished reward model; give it several times")
+    ],
+) -> None:
+    """Print a first run file for finished models, with settings that fit them; no weights are read."""
+    from pipelines.new_run.run_file import new_run_file
+
+    typer.echo(new_run_file(policy, prompts, reward), nl=False)
 
 
 @command(DATA)

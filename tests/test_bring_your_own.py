@@ -6,7 +6,7 @@ import html
 import json
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -46,6 +46,16 @@ def tiny_file(folder: Path) -> None:
     (folder / FILE).write_text(yaml.safe_dump(run), encoding="utf-8")
 
 
+def local_names(folder: Path) -> Mapping[str, str]:
+    """What stands here for the names on the hub."""
+    run, tiny = (yaml.safe_load((place / FILE).read_text(encoding="utf-8")) for place in (ROOT, folder))
+    return {
+        run["policy"]["model"]: tiny["policy"]["model"],
+        run["data"]["prompts"]["path"]: tiny["data"]["prompts"]["path"],
+        **{setting["model"]: tiny["properties"][name]["model"] for name, setting in run["properties"].items()},
+    }
+
+
 @pytest.fixture(scope="module")
 def folder(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Where the commands run."""
@@ -59,11 +69,17 @@ def folder(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Itera
 @pytest.fixture(scope="module")
 def said(folder: Path) -> Said:
     said = {}
+    local = local_names(folder)
     for command in commands_of(PAGE.read_text(encoding="utf-8")):
-        _, name, *arguments = shlex.split(command, comments=True)
+        words, _, file = command.partition(" > ")
+        _, name, *arguments = shlex.split(
+            re.sub(r"[\w-]+/[\w.-]+", lambda found: local.get(found[0], found[0]), words), comments=True
+        )
         result = CliRunner().invoke(app, [name, *arguments])
         assert result.exit_code == 0, (command, result.output, result.exception)
         said[name] = result.output
+        if file:
+            Path(file).write_text(result.stdout, encoding="utf-8")
     return said
 
 
@@ -75,6 +91,15 @@ def test_the_file_of_the_page_is_the_one_in_configs() -> None:
     assert held["data"]["prompts"]["path"] == shown["data"]["prompts"]["path"]
     assert {name: held["properties"][name]["model"] for name in shown["properties"]} == {
         name: setting["model"] for name, setting in shown["properties"].items()
+    }
+
+
+def test_a_file_that_init_writes_names_the_same_models(folder: Path, said: Said) -> None:
+    ours, written = (load_config(folder / file) for file in (FILE, "my_run.yaml"))
+    assert written.sft is None
+    assert written.policy == ours.policy
+    assert {name: setting.model_dump()["model"] for name, setting in written.properties.items()} == {
+        name: setting.model_dump()["model"] for name, setting in ours.properties.items()
     }
 
 

@@ -26,7 +26,7 @@ HOUSE = (
     ("alignment", "evaluation"),
     ("reporting", "answers"),
     ("preview", "best_of_k", "comparison", "inspection"),
-    ("chain", "sweep"),
+    ("chain", "sweep", "new_run"),
     ("cli",),
     ("experiments",),  # everything is below it, and nothing imports it
 )

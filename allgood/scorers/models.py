@@ -100,8 +100,7 @@ def load_policy(source: str | Path, *, dtype: torch.dtype, device: torch.device)
     Raises:
         ModelError: There is no such model, it judges instead of writing, or its weights are not those of its config.
     """
-    check_model_folder(source)
-    _refuse_unfit_for_policy(source)
+    check_policy(source)
     model, info = _load(AutoModelForCausalLM, source, dtype=dtype)
     if info["missing_keys"]:
         raise ModelError(
@@ -109,6 +108,27 @@ def load_policy(source: str | Path, *, dtype: torch.dtype, device: torch.device)
         )
     check_unused_of_policy(model, info["unexpected_keys"], source)
     return _placed(model, device, source)
+
+
+def check_policy(source: str | Path) -> None:
+    """Refuse what cannot be aligned, by its configuration, without loading it.
+
+    Raises:
+        ModelError: It has no weights, it judges instead of writing, or it is quantised.
+    """
+    check_model_folder(source)
+    config = read_config(source)
+    judges = [name for name in config.architectures or [] if name.endswith(_JUDGES)]
+    if judges:
+        raise ModelError(
+            f"policy {str(source)!r} is a {judges[0]}, which judges texts and writes none; give a causal language "
+            "model, and name this one as a property's `model`"
+        )
+    if config.to_dict().get("quantization_config"):
+        raise ModelError(
+            f"policy {str(source)!r} is quantised (`quantization_config` in its config.json), so its weights cannot be "
+            "trained; give the model that it was made from"
+        )
 
 
 def load_reward_model(source: str | Path, *, device: torch.device) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -155,6 +175,20 @@ def load_classifier(
     return _load_scorer(source, device)
 
 
+def read_config(source: str | Path) -> PreTrainedConfig:
+    """The configuration of the model called `source`.
+
+    Raises:
+        ModelError: There is none.
+    """
+    name, revision = split_revision(source)
+    with loading("model configuration", source):
+        config: PreTrainedConfig = AutoConfig.from_pretrained(
+            name, revision=revision or "main", trust_remote_code=False
+        )
+    return config
+
+
 def load_encoder(source: str | Path, *, device: torch.device) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The encoder called `source` in float32, in evaluation mode, and its tokenizer.
 
@@ -180,21 +214,6 @@ def _load_scorer(source: str | Path, device: torch.device) -> tuple[PreTrainedMo
         )
     check_unused_of_scorer(model, info["unexpected_keys"], source)
     return _placed(model, device, source), load_tokenizer(source)
-
-
-def _refuse_unfit_for_policy(source: str | Path) -> None:
-    config = _config(source)
-    judges = [name for name in config.architectures or [] if name.endswith(_JUDGES)]
-    if judges:
-        raise ModelError(
-            f"policy {str(source)!r} is a {judges[0]}, which judges texts and writes none; give a causal language "
-            "model, and name this one as a property's `model`"
-        )
-    if config.to_dict().get("quantization_config"):
-        raise ModelError(
-            f"policy {str(source)!r} is quantised (`quantization_config` in its config.json), so its weights cannot be "
-            "trained; give the model that it was made from"
-        )
 
 
 def _placed(model: PreTrainedModel, device: torch.device, source: str | Path) -> PreTrainedModel:
@@ -232,16 +251,7 @@ def _load(
 
 
 def _num_labels(source: str | Path) -> int:
-    return _config(source).num_labels or 0
-
-
-def _config(source: str | Path) -> PreTrainedConfig:
-    name, revision = split_revision(source)
-    with loading("model configuration", source):
-        config: PreTrainedConfig = AutoConfig.from_pretrained(
-            name, revision=revision or "main", trust_remote_code=False
-        )
-    return config
+    return read_config(source).num_labels or 0
 
 
 def _is_path(source: str) -> bool:

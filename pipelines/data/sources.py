@@ -56,7 +56,7 @@ def read_rows(source: DataSource) -> list[Row]:
 
 def source_identity(source: DataSource) -> dict[str, str | None]:
     """What makes two readings of a source the same: a file's content; a hub dataset's name, subset and split."""
-    if not _is_file(source):
+    if not is_file(source):
         return {"hub": source.path, "subset": source.hub_subset, "split": source.hub_split}
     return {"sha256": file_sha256(Path(source.path))}
 
@@ -68,7 +68,8 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _is_file(source: DataSource) -> bool:
+def is_file(source: DataSource) -> bool:
+    """Whether a source is a local file; else it is a dataset on the hub."""
     path = Path(source.path)
     return source.path.endswith(_FILE_ENDINGS) or path.is_absolute() or source.path.startswith(".") or path.exists()
 
@@ -96,7 +97,7 @@ def _check_exists(path: Path) -> None:
 
 def _rows(source: DataSource) -> Iterator[Row]:
     """The rows under the names of the dataset; where that is cheaper, without the columns that are not wanted."""
-    if not _is_file(source):
+    if not is_file(source):
         return _read_hub(source)
     path = Path(source.path)
     _check_exists(path)

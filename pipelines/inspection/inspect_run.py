@@ -11,17 +11,13 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from transformers import GenerationConfig
-
-from actors.generation.stopping import end_tokens
 from allgood.errors import DataError
 from allgood.scorers.encoding import Example
-from allgood.scorers.hub_names import split_revision
-from allgood.scorers.policy_format import response_form
 from pipelines.config.run import RunConfig
 from pipelines.data import PreparedData, Prompt, look_at_data, prepared_key
 from pipelines.data.prompt_order import of_split
-from pipelines.inspection.inspection import POLICY, Conversation, Ending, Inspection, Rewarded
+from pipelines.inspection.ending import ending
+from pipelines.inspection.inspection import POLICY, Conversation, Inspection, Rewarded
 from pipelines.inspection.models import ScorerModel
 from pipelines.inspection.reading import Reader, count_cuts, generating_reader, learning_reader, spelled
 from pipelines.inspection.rewards import reward_range, suspicions
@@ -62,7 +58,7 @@ def inspect_run(config: RunConfig, *, num_prompts: int, samples_per_prompt: int)
     return Inspection(
         name=config.name,
         conversations=conversations,
-        ending=_ending(config, models),
+        ending=ending(models.policy.source, models.policy_skeleton.config, models.tokenizer, config.sampling.stop),
         num_prompts=len(samples.rollout.chunk.prompts) if samples else 0,
         samples_per_prompt=samples_per_prompt if samples else 0,
         rewards=rewards,
@@ -147,23 +143,6 @@ def _rewards(
             found[scorer.name] = Rewarded(measured, rewards.shown, list(suspicions(measured, facts)))
         bar.advance(status=scorer.name)
     return found
-
-
-def _ending(config: RunConfig, models: RunModels) -> Ending:
-    ids = end_tokens(_generation_config(models), models.tokenizer)
-    stop = response_form(models.tokenizer).stop if config.sampling.stop is None else config.sampling.stop
-    return Ending(spelled(models.tokenizer, ids.tolist()), tuple(stop))
-
-
-def _generation_config(models: RunModels) -> GenerationConfig:
-    """As a loaded policy has it."""
-    if models.policy.source is not None:
-        name, revision = split_revision(models.policy.source)
-        try:
-            return GenerationConfig.from_pretrained(name, revision=revision or "main")
-        except OSError:  # it has no file of its own
-            pass
-    return GenerationConfig.from_model_config(models.policy_skeleton.config)
 
 
 def _missing(models: RunModels) -> Iterator[str]:

@@ -5,20 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pipelines.inspection.reading import Cuts, Reading, Token
+from pipelines.inspection.ending import Ending
+from pipelines.inspection.reading import Cuts, Reading
 from pipelines.inspection.rewards import AloneAndTogether, RewardRange
 from pipelines.inspection.roles import Role
 
 POLICY = "policy"
 """What readings of the policy are called; those of a scorer bear its name."""
-
-
-@dataclass(frozen=True)
-class Ending:
-    """Where a response of the policy ends: at one of the `tokens`, or at one of the texts `stop`."""
-
-    tokens: tuple[Token, ...]
-    stop: tuple[str, ...]
 
 
 @dataclass(frozen=True)

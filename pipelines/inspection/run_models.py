@@ -10,12 +10,12 @@ import torch
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from allgood.errors import ModelError
-from allgood.scorers.models import load_tokenizer
+from allgood.scorers.models import load_tokenizer, read_config
 from pipelines.config.run import RunConfig
 from pipelines.data import PreparedData
 from pipelines.inspection.models import PolicyModel, ScorerModel, policy_model, scorer_models
 from pipelines.inspection.reading import Reader, scoring_reader
-from pipelines.inspection.shapes import policy_skeleton, read_config, scorer_skeleton
+from pipelines.inspection.shapes import policy_skeleton, scorer_skeleton
 from pipelines.training.sft import policy_tokenizer_of
 from pipelines.training.sources import new_policy, policy_tokenizer
 

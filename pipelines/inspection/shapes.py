@@ -1,4 +1,4 @@
-"""The shape of a model from its configuration: nothing but `config.json` is read, no weights are made or loaded."""
+"""The shape of a model from its configuration: no weights are made or loaded."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from transformers import (
-    AutoConfig,
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     DynamicCache,
@@ -16,31 +15,10 @@ from transformers import (
 from transformers.cache_utils import DynamicLayer
 
 from allgood.errors import ModelError
-from allgood.scorers.hub_names import split_revision
 from pipelines.inspection.memory import Shape
 from pipelines.output.quiet import quiet_transformers
 
 _INNER_SIZES = ("intermediate_size", "ffn_dim", "n_inner", "ffn_hidden_size", "d_ff", "d_inner")
-
-
-def read_config(source: str) -> PreTrainedConfig:
-    """The configuration of the model called `source`.
-
-    Raises:
-        ModelError: There is none.
-    """
-    name, revision = split_revision(source)
-    try:
-        config: PreTrainedConfig = AutoConfig.from_pretrained(
-            name, revision=revision or "main", trust_remote_code=False
-        )
-    except (OSError, ValueError, KeyError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ModelError(
-            f"no model configuration can be read from {source!r} ({reason}); check the name, or give a folder written "
-            "by save_pretrained"
-        ) from error
-    return config
 
 
 def policy_skeleton(config: PreTrainedConfig) -> PreTrainedModel:

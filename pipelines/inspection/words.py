@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from pipelines.inspection.inspection import Conversation, Ending, Inspection, Rewarded
+from pipelines.inspection.ending import Ending
+from pipelines.inspection.inspection import Conversation, Inspection, Rewarded
 from pipelines.inspection.reading import Cuts, Reading
 from pipelines.inspection.roles import Role
 

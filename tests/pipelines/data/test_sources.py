@@ -47,7 +47,7 @@ def test_a_dataset_of_the_datasets_library_is_read(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     monkeypatch.chdir(tmp_path)
     write_jsonl(tmp_path / "team" / "rows" / "part" / "train.jsonl", ROWS)
-    monkeypatch.setattr("pipelines.data.sources._is_file", lambda source: False)  # a folder stands in for the hub
+    monkeypatch.setattr("pipelines.data.sources.is_file", lambda source: False)  # a folder stands in for the hub
     rows = read_rows(DataSource(path="team/rows", hub_subset="part"))
     assert [row.values for row in rows] == ROWS
     assert rows[2].place == "team/rows[train], row 3"

@@ -15,7 +15,7 @@ from pipelines.inspection.page import write_page
 from pipelines.inspection.reading import Reading
 from pipelines.inspection.terminal import lines
 from pipelines.inspection.words import warnings
-from tests.pipelines.inspection.tiny_instruct import instruct_config, save_chat_scorer
+from tests.pipelines.inspection.instruct_run import instruct_config, save_classifier
 from tests.pipelines.tiny_rewards import centred_short, short
 
 
@@ -91,7 +91,7 @@ def test_functions_and_classifiers_are_inspected_too(folder: Path) -> None:
         "short": {"kind": "function", "function": f"{short.__module__}:short", "zero_is_a_score": True},
         "harmless": {
             "kind": "classifier",
-            "model": save_chat_scorer(folder / "classifier", num_labels=2),
+            "model": save_classifier(folder / "classifier"),
             "max_tokens": 200,
         },
     }
