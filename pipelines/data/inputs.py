@@ -10,7 +10,7 @@ from pipelines.config.data import DataSource, DemonstrationSource, PairSource, P
 from pipelines.config.run import RunConfig
 from pipelines.data.formats import RawDemonstration, read_demonstration
 from pipelines.data.prepared import Report
-from pipelines.data.sources import read_rows
+from pipelines.data.sources import read_rows, unread_columns
 from pipelines.data.turns import num_stripped
 from pipelines.run.folder import RunFolder
 
@@ -70,7 +70,7 @@ def data_inputs(config: RunConfig) -> Inputs:
 def read_demonstrations(source: DemonstrationSource) -> tuple[list[RawDemonstration], Report]:
     """The prompt/response rows of a source, and what was changed in them."""
     rows = read_rows(source)
-    counts = {"stripped": num_stripped(rows, ("prompt", "response", "system"))}
+    counts = {"stripped": num_stripped(rows, ("prompt", "response", "system")), **unread_columns(rows)}
     return [read_demonstration(row, source.format) for row in rows], counts
 
 

@@ -10,7 +10,7 @@ from pipelines.config.data import PairSource
 from pipelines.data.formats import Format, RawPair, detect_format, read_pair
 from pipelines.data.prepared import Report
 from pipelines.data.rated import rated_pairs
-from pipelines.data.sources import Row, read_rows
+from pipelines.data.sources import Row, read_rows, unread_columns
 from pipelines.data.turns import num_stripped
 
 MAX_EQUAL_SHARE = 0.01
@@ -69,4 +69,5 @@ def _report(rows: Sequence[Row], kept: Sequence[RawPair]) -> Report:
         "pairs_with_margin": sum(pair.margin is not None for pair in kept),
         "prompts": len({pair.prompt for pair in kept}),
         "stripped": num_stripped(rows, ("prompt", "chosen", "rejected", "response", "responses", "system")),
+        **unread_columns(rows),
     }

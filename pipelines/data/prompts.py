@@ -9,7 +9,7 @@ from allgood.errors import DataError
 from pipelines.config.data import PromptSource
 from pipelines.data.formats import read_prompt, read_split
 from pipelines.data.prepared import Report, Split
-from pipelines.data.sources import Row, read_rows
+from pipelines.data.sources import Row, read_rows, unread_columns
 from pipelines.data.turns import num_stripped
 
 MAX_EMPTY_SHARE = 0.01
@@ -56,4 +56,5 @@ def _report(rows: Sequence[Row], prompts: Sequence[RawPrompt]) -> Report:
         "repeated": len(prompts) - distinct,
         "stripped": num_stripped((row for row in rows if not _is_empty(row)), ("prompt", "system")),
         "with_system_turn": sum(prompt.text.startswith("\n\nSystem:") for prompt in prompts),
+        **unread_columns(rows),
     }

@@ -9,7 +9,7 @@ import gzip
 import hashlib
 import json
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -52,6 +52,12 @@ def read_rows(source: DataSource) -> list[Row]:
             )
             raise DataError(f"{source.path} has no column {theirs!r}, which `columns` names for `{ours}`; it has {has}")
     return rows
+
+
+def unread_columns(rows: Iterable[Row]) -> dict[str, str]:
+    """For reports: the names of columns that nobody reads, in case one should be; empty where all are read."""
+    names = {name: None for row in rows for name in row.unread}
+    return {"unread_columns": ", ".join(names)} if names else {}
 
 
 def source_identity(source: DataSource) -> dict[str, str | None]:

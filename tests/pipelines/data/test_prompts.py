@@ -25,7 +25,15 @@ def test_a_prompt_is_text_or_messages_or_a_labelled_conversation(tmp_path: Path)
         "\n\nHuman: Tea?\n\nAssistant:",
     ]
     assert [prompt.split for prompt in prompts] == [None, None, "test"]
-    assert report == {"rows": 3, "prompts": 2, "dropped_empty": 0, "repeated": 1, "stripped": 0, "with_system_turn": 1}
+    assert report == {
+        "rows": 3,
+        "prompts": 2,
+        "dropped_empty": 0,
+        "repeated": 1,
+        "stripped": 0,
+        "with_system_turn": 1,
+        "unread_columns": "id",
+    }
 
 
 def test_columns_have_the_names_of_the_dataset(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from allgood.errors import DataError
@@ -11,6 +13,8 @@ from pipelines.data import prepare
 from pipelines.data.formats import RawPair
 from pipelines.data.pairs import read_pairs
 from pipelines.data.prepared import Report
+from pipelines.data.rated import rated_pairs
+from pipelines.data.sources import Row
 from tests.pipelines.data.files import data_config, write_jsonl
 
 
@@ -45,6 +49,7 @@ def test_each_two_answers_with_different_ratings_make_a_pair(tmp_path: Path) -> 
         "pairs_with_margin": 2,
         "prompts": 1,
         "stripped": 0,
+        "unread_columns": "id",
     }
 
 
@@ -77,6 +82,26 @@ GOOD_ROWS: list[tuple[str, dict[str, Any]]] = [
     ("help", {"responses": ["a", None, "c"], "help": [4, 9, 1]}),
     ("rated.help", {"responses": [{"role": "assistant", "content": "a"}, "c"], "rated": {"help": [4, 1]}}),
 ]
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 2), st.sampled_from("abc"), st.one_of(st.none(), st.integers(0, 3))),
+        max_size=12,
+    )
+)
+def test_every_two_answers_to_a_prompt_are_a_pair_or_are_counted(drawn: list[tuple[int, str, int | None]]) -> None:
+    rows = [*drawn, (3, "a", 1), (3, "b", 2)]  # at least one pair
+    read = [
+        Row(f"row {number}", {"prompt": f"Tea {prompt}?", "response": text, "help": rating})
+        for number, (prompt, text, rating) in enumerate(rows)
+    ]
+    numbers = [sum(1 for row in rows if row[0] == prompt and row[2] is not None) for prompt in range(4)]
+    pairs, report = rated_pairs(read, "help", path="rows")
+    dropped = report["dropped_ties"] + report["dropped_equal_responses"]
+    assert len(pairs) + dropped == sum(number * (number - 1) // 2 for number in numbers)
+    assert report["dropped_unrated_answers"] + sum(numbers) == report["answers"] == len(rows)
+    assert all(pair.margin is not None and pair.margin > 0 for pair in pairs)
 
 
 @pytest.mark.parametrize(("attribute", "row"), GOOD_ROWS)
