@@ -29,7 +29,7 @@ def run_chain(config: RunConfig, *, first: str | None = None, overwrite: bool = 
 
     Raises:
         ConfigError: There is no stage `first` in this run, or its folder holds an alignment and `overwrite` is not set,
-            or another process is in it; and as `refuse_unfit_evaluators`.
+            or another process is in it; and as `refuse_unfit_models`.
     """
     stages = stages_of(config, overwrite=overwrite)
     names = [stage.name for stage in stages]
@@ -43,7 +43,7 @@ def run_chain(config: RunConfig, *, first: str | None = None, overwrite: bool = 
         writing_results(config.folder, "chain"),
         (making_base if base_is_made else reading_base)(config.base_folder, "chain"),
     ):
-        _refuse_unfit_evaluators(config)
+        _refuse_unfit_models(config)
         for number, stage in enumerate(stages[start:], start=start + 1):
             say(f"[{number}/{len(stages)}] {stage.name}")
             started = time.monotonic()
@@ -78,10 +78,10 @@ def _reward_stage(config: RunConfig, name: str, *, held_out: bool) -> Stage:
 # Each stage imports what it runs, so that a wrong stage name is reported before seconds of imports.
 
 
-def _refuse_unfit_evaluators(config: RunConfig) -> None:
-    from pipelines.cast.finished_evaluators import refuse_unfit_evaluators
+def _refuse_unfit_models(config: RunConfig) -> None:
+    from pipelines.cast.finished_models import refuse_unfit_models
 
-    refuse_unfit_evaluators(config)
+    refuse_unfit_models(config)
 
 
 def _world(config: RunConfig) -> None:

@@ -164,6 +164,16 @@ def load_classifier(
     Raises:
         ModelError: It has no label number `label`, a single label, no weights, or an untrained head.
     """
+    check_classifier(source, label)
+    return _load_scorer(source, device)
+
+
+def check_classifier(source: str | Path, label: int) -> None:
+    """Refuse what is no classifier with a label number `label`, by its configuration, without loading it.
+
+    Raises:
+        ModelError: It has no such label, a single label, or no weights.
+    """
     check_model_folder(source)
     num_labels = _num_labels(source)
     if num_labels < 2:
@@ -172,7 +182,6 @@ def load_classifier(
         )
     if not 0 <= label < num_labels:
         raise ModelError(f"classifier {str(source)!r} has no label {label}; `label` may be 0 to {num_labels - 1}")
-    return _load_scorer(source, device)
 
 
 def read_config(source: str | Path) -> PreTrainedConfig:

@@ -16,7 +16,7 @@ import numpy as np
 
 from allgood.errors import ConfigError
 from allgood.views import PropertyView
-from pipelines.cast.finished_evaluators import refuse_unfit_evaluators
+from pipelines.cast.finished_models import refuse_unfit_models
 from pipelines.cast.request import evaluators_of
 from pipelines.config.run import RunConfig
 from pipelines.evaluation.efficiency import efficiency
@@ -47,7 +47,7 @@ def evaluate(config: RunConfig) -> Measurements:
 
     Raises:
         ConfigError: The run has no aligned model, or `evaluate.gold` is no function that knows every response, or
-            another process is in its folder; and as `refuse_unfit_evaluators`.
+            another process is in its folder; and as `refuse_unfit_models`.
         DataError: There are no test prompts.
     """
     folder = RunFolder(config.folder)
@@ -59,7 +59,7 @@ def evaluate(config: RunConfig) -> Measurements:
 
 def _evaluate(config: RunConfig, folder: RunFolder) -> Measurements:
     judge = http_judge(config)
-    refuse_unfit_evaluators(config)
+    refuse_unfit_models(config)
     prompts = test_prompts(config)
     try_gold(config, prompts[0].text)
     with ray_session():

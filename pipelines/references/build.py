@@ -26,7 +26,7 @@ from allgood.treatment import Treatment
 from pipelines.cast.actors import Actors, cast_for
 from pipelines.cast.collect import collect_all, make_chunks, purpose_seed
 from pipelines.cast.experience import rewards_of
-from pipelines.cast.finished_evaluators import refuse_unfit_evaluators
+from pipelines.cast.finished_models import refuse_unfit_models
 from pipelines.cast.lane import PROBE, Lane
 from pipelines.cast.request import EVALUATOR, reference_request
 from pipelines.cast.sample_rows import of_property, rollout_columns, sample_rows, score_columns
@@ -59,10 +59,10 @@ def build_references(config: RunConfig, cast: Actors | None = None) -> dict[str,
         DataError: No prompt is in the splits asked for.
         ModelError: Nothing of a prompt fits into `sampling.max_prompt_tokens`.
         RoleError: A property's first rewards do not fit its transform, as `refuse_unfit_rewards` says.
-        ConfigError: `evaluate.gold` is no function that knows every response; and as `refuse_unfit_evaluators`.
+        ConfigError: `evaluate.gold` is no function that knows every response; and as `refuse_unfit_models`.
     """
     folder = RunFolder(config.base_folder)
-    refuse_unfit_evaluators(config)
+    refuse_unfit_models(config)
     data = load_prepared(folder.data)
     prompts = reference_prompts(config, data.prompts)
     check_prompts_fit(config, data.prompts)

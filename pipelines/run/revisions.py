@@ -17,7 +17,6 @@ from allgood.scorers.hub_names import at_revision, is_hub_name, split_revision
 from pipelines.config.run import RunConfig
 from pipelines.output.files import write_json
 from pipelines.output.hub import Kind, commit_of, is_commit
-from pipelines.run.folder import RunFolder
 
 RECORD = "hub_revisions.json"
 _MAIN = "main"
@@ -36,14 +35,15 @@ def pinned(config: RunConfig) -> RunConfig:
     """
     record = _Record(config)
     raw: Raw = config.model_dump(mode="json")
-    for section, key in _models(raw):
-        _pin(section, key, record, "model")
+    for section, key, made in _models(raw):
+        if not record.came_too_late("model", section[key], section["revision"], made):
+            _pin(section, key, record, "model")
     for names in _lists_of_models(raw):
         names[:] = [_pinned_name(name, record) for name in names]
     for section in _with_encoders(raw):
         section["encoder"] = _pinned_name(section["encoder"], record)
     for source in _datasets(raw):
-        if not record.is_too_late_for_data(source):
+        if not record.came_too_late("dataset", source["path"], source["revision"], "data"):
             _pin(source, "path", record, "dataset")
     record.save()
     return RunConfig.model_validate(raw) if raw != config.model_dump(mode="json") else config
@@ -75,20 +75,20 @@ def _is_on_hub(source: str) -> bool:
     return is_hub_name(source) and not source.endswith(_FILE_ENDINGS)
 
 
-def _models(raw: Raw) -> Iterator[tuple[Raw, str]]:
-    """Sections with `revision`, and the key of the name that it belongs to, as far as this run reads them."""
-    if raw["policy"]["model"] is not None and (raw["base"] is None or raw["sft"] is None):
-        yield raw["policy"], "model"
-    for setting in raw["properties"].values():
+def _models(raw: Raw) -> Iterator[tuple[Raw, str, str | None]]:
+    """Sections with `revision`, the key of the name that it belongs to, and where in the base its training is kept."""
+    if raw["policy"]["model"] is not None:
+        yield raw["policy"], "model", None if raw["sft"] is None else "sft/best"
+    for name, setting in raw["properties"].items():
         if setting.get("model") is not None:
-            yield setting, "model"
-        elif setting["kind"] == "model" and raw["base"] is None and setting["train"]["backbone"] != _START:
-            yield setting["train"], "backbone"
+            yield setting, "model", None
+        elif setting["kind"] == "model" and setting["train"]["backbone"] != _START:
+            yield setting["train"], "backbone", f"reward/{name}/best"
         evaluator = setting.get("evaluator") or {}
         if evaluator.get("model") is not None:
-            yield evaluator, "model"
-        elif evaluator.get("backbone", _START) != _START and raw["base"] is None:
-            yield evaluator, "backbone"
+            yield evaluator, "model", None
+        elif evaluator.get("backbone", _START) != _START:
+            yield evaluator, "backbone", f"evaluator/{name}/best"
 
 
 def _lists_of_models(raw: Raw) -> Iterator[list[str]]:
@@ -103,8 +103,7 @@ def _with_encoders(raw: Raw) -> Iterator[Raw]:
 
 def _datasets(raw: Raw) -> Iterator[Raw]:
     data = raw["data"]
-    if raw["base"] is None:
-        yield from (source for source in (*data["pairs"].values(), data["demonstrations"], data["prompts"]) if source)
+    yield from (source for source in (*data["pairs"].values(), data["demonstrations"], data["prompts"]) if source)
 
 
 class _Record:
@@ -114,7 +113,7 @@ class _Record:
         self._path = config.folder / RECORD
         self._known = _read(config.base_folder / RECORD) | _read(self._path)
         self._before = dict(self._known)
-        self._data_are_there = RunFolder(config.base_folder).data.is_dir()
+        self._base = config.base_folder
 
     def commit(self, kind: Kind, name: str, revision: str) -> str:
         """The commit of a revision: the one that was found first."""
@@ -125,10 +124,13 @@ class _Record:
             self._known[key] = commit_of(kind, name, revision)
         return self._known[key]
 
-    def is_too_late_for_data(self, source: Raw) -> bool:
-        """Whether the data were prepared without a commit: they stay as they are, whatever the hub has now."""
-        key = f"dataset {at_revision(source['path'], source['revision'] or _MAIN)}"
-        return self._data_are_there and key not in self._known
+    def came_too_late(self, kind: Kind, name: str, revision: str | None, made: str | None) -> bool:
+        """Whether `made`, a part of the base, was made from this name before there was a commit for it.
+
+        It stays as it is, whatever the hub has now; and it may be where there is no network any more.
+        """
+        is_there = made is not None and (self._base / made).is_dir()
+        return is_there and f"{kind} {at_revision(name, revision or _MAIN)}" not in self._known
 
     def save(self) -> None:
         """Keep what is new."""

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from allgood.errors import ConfigError
-from pipelines.cast.finished_evaluators import refuse_unfit_evaluators
+from pipelines.cast.finished_models import refuse_unfit_models
 from pipelines.config import yaml12
 from pipelines.config.earlier import renamed
 from pipelines.config.loading import stored_config
@@ -64,7 +64,7 @@ def run_sweep(sweep: SweepConfig, run: RunConfig, *, source_name: str, resume: b
         raise ConfigError(f"{source_name}: {error}") from error
     trials = _checked_runs(space, points, run, source_name)
     source = judge_source(run)
-    refuse_unfit_evaluators(run)
+    refuse_unfit_models(run)
     _refuse_unprunable(sweep, trials)
     refuse_occupied(sweep, run, resume=resume)
     notice = unjudged_notice(run, source)

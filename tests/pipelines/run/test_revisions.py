@@ -129,14 +129,17 @@ def test_members_and_encoders_carry_their_revision_in_the_name(tmp_path: Path, r
 
 def test_a_run_on_a_base_takes_its_commits(tmp_path: Path, resolved: dict[str, str]) -> None:
     base = tmp_path / "base"
-    base.mkdir()
+    (base / "sft" / "best").mkdir(parents=True)
+    (base / "data").mkdir()
     (base / RECORD).write_text(json.dumps({"model owner/reward@main": OLD}))
     resolved |= {"model owner/reward@main": NEW, "model owner/judge@v2": NEW}
     config = pinned(run(tmp_path, base=base, sft={}))
     liked = config.properties["liked"]
     assert liked.kind == "model"
     assert liked.revision == OLD
-    assert config.policy.revision is None  # not read: the SFT policy lies in the base
+    assert config.policy.revision is None  # the base was made from it before there was a commit
+    assert config.data.prompts is not None
+    assert config.data.prompts.revision == "v1"
 
 
 def test_a_run_on_folders_is_left_as_it_is(tmp_path: Path, resolved: dict[str, str]) -> None:

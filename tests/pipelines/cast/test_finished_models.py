@@ -1,4 +1,4 @@
-"""Finished held-out models: who may judge, that they judge in evaluations, and that nothing trains them."""
+"""Finished models: who may score and who may judge, that they judge in evaluations, and that nothing trains them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from allgood.errors import ConfigError, ModelError
 from pipelines.alignment.checkpoints import config_hash
-from pipelines.cast.finished_evaluators import refuse_unfit_evaluators
+from pipelines.cast.finished_models import refuse_unfit_models
 from pipelines.cast.request import evaluator_parts, evaluator_scorers
 from pipelines.chain import run_chain
 from pipelines.config.earlier import first_form
@@ -31,7 +31,7 @@ def run(folder: Path, evaluator: dict[str, Any] | None, *, model: str | None = "
 def test_a_finished_evaluator_judges_as_it_is_and_is_not_trained(tmp_path: Path) -> None:
     judge, reward = save_scorer(tmp_path / "judge", seed=1), save_scorer(tmp_path / "reward", seed=0)
     config = run(tmp_path, {"model": judge, "max_tokens": 99}, model=reward)
-    refuse_unfit_evaluators(config)
+    refuse_unfit_models(config)
     assert trained_properties(config, held_out=True) == []
     scorer = evaluator_scorers(config)["liked"]
     assert (scorer.source, scorer.max_tokens) == (judge, 99)
@@ -49,18 +49,42 @@ def test_a_reward_model_does_not_judge_itself_wherever_it_lies(tmp_path: Path) -
     with pytest.raises(
         ConfigError, match=r"properties\.liked\.evaluator\.model .* has the weights of the reward model"
     ):
-        refuse_unfit_evaluators(run(tmp_path, {"model": judge}, model=reward))
+        refuse_unfit_models(run(tmp_path, {"model": judge}, model=reward))
     trained_here = run(tmp_path, {"model": judge}, model=None)
-    refuse_unfit_evaluators(trained_here)  # its reward model comes later
+    refuse_unfit_models(trained_here)  # its reward model comes later
     save_scorer(tmp_path / "base" / "reward" / "liked" / "best")
     with pytest.raises(ConfigError, match="has the weights of the reward model"):
-        refuse_unfit_evaluators(trained_here)
+        refuse_unfit_models(trained_here)
 
 
 def test_a_judge_with_two_labels_is_refused_before_the_first_stage(tmp_path: Path) -> None:
-    judge = save_scorer(tmp_path / "judge", num_labels=2)
+    judge, reward = save_scorer(tmp_path / "judge", num_labels=2), save_scorer(tmp_path / "reward")
     with pytest.raises(ModelError, match=r"properties\.liked\.evaluator: reward model .* has 2 labels"):
-        run_chain(run(tmp_path, {"model": judge}))
+        run_chain(run(tmp_path, {"model": judge}, model=reward))
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"kind": "model", "model": "two"}, "reward model .*two' has 2 labels"),
+        ({"kind": "classifier", "model": "one"}, "classifier .*one' has 1 label"),
+        ({"kind": "classifier", "model": "two", "label": 2}, "has no label 2"),
+        ({"kind": "ensemble", "members": ["one", "two"]}, "reward model .*two' has 2 labels"),
+        ({"kind": "ensemble", "members": ["one", "three"]}, "three' does not exist"),
+    ],
+)
+def test_scorers_are_looked_at_before_the_first_stage(tmp_path: Path, setting: dict[str, Any], message: str) -> None:
+    save_scorer(tmp_path / "one")
+    save_scorer(tmp_path / "two", num_labels=2)
+    placed = {
+        key: str(tmp_path / value) if key == "model" else [str(tmp_path / member) for member in value]
+        for key, value in setting.items()
+        if key in ("model", "members")
+    }
+    objective = {"kind": "formula", "expression": "tone"}
+    config = tiny_config(tmp_path, properties={"tone": setting | placed}, objective=objective)
+    with pytest.raises(ModelError, match=rf"properties\.tone: .*{message}"):
+        run_chain(config)
 
 
 def test_settings_of_a_training_are_refused_with_a_finished_model(tmp_path: Path) -> None:

@@ -1,0 +1,65 @@
+"""Finished scorers and judges, looked at by their configurations before anything expensive happens.
+
+Whoever scores must be what the property says, and a judge must be no training reward: one that is the reward model
+itself would find whatever was trained on it good, and hacking best of all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from allgood.errors import ConfigError, ModelError
+from allgood.scorers.models import check_classifier, check_reward_model
+from pipelines.cast.request import evaluators_of, scorer_source
+from pipelines.config.properties import ClassifierProperty, EnsembleProperty, ModelProperty
+from pipelines.config.run import RunConfig
+from pipelines.output.hashes import model_hash
+from pipelines.run.folder import RunFolder
+
+
+def refuse_unfit_models(config: RunConfig) -> None:
+    """Look at every model that a property names, and at every `properties.X.evaluator.model`.
+
+    Raises:
+        ModelError: There is no such model, or it has other labels than its property or its role needs.
+        ConfigError: A judge has the weights of the property's reward model, wherever the two lie.
+    """
+    for name in config.properties:
+        with _naming(f"properties.{name}"):
+            _check_scorer(config, name)
+    for name, evaluator in evaluators_of(config).items():
+        if evaluator.named_model is not None:
+            with _naming(f"properties.{name}.evaluator"):
+                check_reward_model(evaluator.named_model)
+            _refuse_judging_itself(config, name, evaluator.named_model)
+
+
+def _check_scorer(config: RunConfig, name: str) -> None:
+    match config.properties[name]:
+        case ModelProperty(source=str() as source):
+            check_reward_model(source)
+        case ClassifierProperty(source=source, label=label):
+            check_classifier(source, label)
+        case EnsembleProperty(members=members):
+            for member in members:
+                check_reward_model(member)
+
+
+def _refuse_judging_itself(config: RunConfig, name: str, judge: str) -> None:
+    trained = RunFolder(config.base_folder).reward(name) / "best"
+    source = scorer_source(config, name)
+    is_still_to_come = source == str(trained) and not trained.is_dir()
+    if not is_still_to_come and model_hash(source) == model_hash(judge):
+        raise ConfigError(
+            f"properties.{name}.evaluator.model {judge!r} has the weights of the reward model {source!r}, which cannot "
+            "judge what was trained on it; give another model, or no evaluator"
+        )
+
+
+@contextmanager
+def _naming(key: str) -> Iterator[None]:
+    try:
+        yield
+    except ModelError as error:
+        raise ModelError(f"{key}: {error}") from None
