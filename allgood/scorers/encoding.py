@@ -100,10 +100,10 @@ def encode_all_for_scoring(
     turns = {prompt: parse(prompt) for prompt, _ in examples}
     whole = scorer.conversations([(turns[prompt], response) for prompt, response in examples])
     return [
-        Encoding(tokens, cut=False)
-        if len(tokens) <= max_tokens
+        encoding
+        if len(encoding.tokens) <= max_tokens
         else _cut_for_scoring(scorer, turns[prompt], response, max_tokens)
-        for tokens, (prompt, response) in zip(whole, examples, strict=True)
+        for encoding, (prompt, response) in zip(whole, examples, strict=True)
     ]
 
 
@@ -140,11 +140,10 @@ def _encoded(prompt: PromptTokens, *, cut: bool) -> Encoded:
 
 def _cut_for_scoring(scorer: ScorerFormat, turns: Turns, response: str, room: int) -> Encoding | None:
     for suffix in _suffixes(turns):
-        (tokens,) = scorer.conversations([(suffix, response)])
-        if len(tokens) <= room:
-            return Encoding(tokens, cut=suffix is not turns)
-    shortened = scorer.shorten(suffix, response, room) or scorer.shorten(_without_system(suffix), response, room)
-    return None if shortened is None else Encoding(shortened, cut=True)
+        (encoding,) = scorer.conversations([(suffix, response)])
+        if len(encoding.tokens) <= room:
+            return replace(encoding, cut=suffix is not turns)
+    return scorer.shorten(suffix, response, room) or scorer.shorten(_without_system(suffix), response, room)
 
 
 def _suffixes(turns: Turns) -> Iterator[Turns]:

@@ -17,10 +17,11 @@ from allgood.scorers.scorer import Scored, nan_if_infinite
 
 @dataclass(frozen=True)
 class Encoding:
-    """A conversation as token ids, and whether its prompt was cut from the left."""
+    """A conversation as token ids, whether its prompt was cut from the left, and turns that a template changed."""
 
     tokens: Sequence[int]
     cut: bool
+    num_changed: int = 0
 
 
 Encode = Callable[[Sequence[tuple[str, str]]], Sequence[Encoding | None]]

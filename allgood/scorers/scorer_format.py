@@ -7,14 +7,16 @@ calls the tokenizer on `prompt + " " + response`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
 from transformers import PreTrainedTokenizerBase
 
 from allgood.conversations import Turn, Turns, join, render, split_system
-from allgood.scorers.chat import ChatTemplate
+from allgood.scorers.chat import ChatTemplate, Rendering
 from allgood.scorers.cutting import cut_to_fit
 from allgood.scorers.markup import MarkupTokens
+from allgood.scorers.model_scorer import Encoding
 from allgood.scorers.policy_format import ANSWER
 from allgood.scorers.token_cache import TokenCache, special_tokens
 
@@ -26,10 +28,10 @@ Conversation = tuple[Turns, str]
 class ScorerFormat(Protocol):
     """Tokens of whole conversations."""
 
-    def conversations(self, examples: Sequence[Conversation]) -> list[list[int]]:
+    def conversations(self, examples: Sequence[Conversation]) -> list[Encoding]:
         """Whole conversations, tokenised in one batch."""
 
-    def shorten(self, turns: Turns, response: str, room: int) -> list[int] | None:
+    def shorten(self, turns: Turns, response: str, room: int) -> Encoding | None:
         """A conversation of one human turn, behind system turns or not, its text cut from the left to fit.
 
         None if the response alone does not fit.
@@ -50,13 +52,13 @@ class PlainScorerFormat:
         if not self._end and tokenizer.eos_token_id is not None:
             self._end = [tokenizer.eos_token_id]
 
-    def conversations(self, examples: Sequence[Conversation]) -> list[list[int]]:
+    def conversations(self, examples: Sequence[Conversation]) -> list[Encoding]:
         """See `ScorerFormat.conversations`."""
         texts = [join(render(turns), response) for turns, response in examples]
         self._tokens.fill(texts)
-        return [[*self._start, *self._tokens[text], *self._end] for text in texts]
+        return [Encoding([*self._start, *self._tokens[text], *self._end], cut=False) for text in texts]
 
-    def shorten(self, turns: Turns, response: str, room: int) -> list[int] | None:
+    def shorten(self, turns: Turns, response: str, room: int) -> Encoding | None:
         """See `ScorerFormat.shorten`."""
         system, others = split_system(turns)
         start = [*self._start, *(self._tokens[render(system)] if system else [])]
@@ -65,7 +67,7 @@ class PlainScorerFormat:
             return None
         text = join(render(others), response)
         body = self._tokens.continued(text) if system else self._tokens[text]
-        return [*start, *body[-kept:], *self._end]
+        return Encoding([*start, *body[-kept:], *self._end], cut=True)
 
 
 class ChatScorerFormat:
@@ -76,16 +78,18 @@ class ChatScorerFormat:
         self._template = ChatTemplate(tokenizer)
         self._tokens = MarkupTokens(tokenizer, self._template.markup)
 
-    def conversations(self, examples: Sequence[Conversation]) -> list[list[int]]:
+    def conversations(self, examples: Sequence[Conversation]) -> list[Encoding]:
         """See `ScorerFormat.conversations`."""
-        texts = [self._text(turns, response) for turns, response in examples]
-        self._tokens.fill(texts)
-        return [self._tokens[text] for text in texts]
+        renderings = [self._render(turns, response) for turns, response in examples]
+        self._tokens.fill(rendering.text for rendering in renderings)
+        return [Encoding(self._tokens[found.text], cut=False, num_changed=found.num_changed) for found in renderings]
 
-    def shorten(self, turns: Turns, response: str, room: int) -> list[int] | None:
+    def shorten(self, turns: Turns, response: str, room: int) -> Encoding | None:
         """See `ScorerFormat.shorten`."""
-        shorter = cut_to_fit(self._tokenizer, turns, room, lambda turns: len(self._tokens[self._text(turns, response)]))
-        return None if shorter is None else self._tokens[self._text(shorter, response)]
+        shorter = cut_to_fit(
+            self._tokenizer, turns, room, lambda turns: len(self._tokens[self._render(turns, response).text])
+        )
+        return None if shorter is None else replace(self.conversations([(shorter, response)])[0], cut=True)
 
-    def _text(self, turns: Turns, response: str) -> str:
-        return self._template.render((*turns[:-1], Turn("assistant", response)), generate=False).text
+    def _render(self, turns: Turns, response: str) -> Rendering:
+        return self._template.render((*turns[:-1], Turn("assistant", response)), generate=False)

@@ -220,6 +220,7 @@ def encode_pairs(
         "tokens": int(rows.chosen.starts[-1] + rows.rejected.starts[-1]),
         "prompts_cut": sum(c.cut or r.cut for _, c, r in kept),
         "dropped_too_long": len(members) - len(kept),
+        "turns_changed_by_template": sum(max(c.num_changed, r.num_changed) for _, c, r in kept),
     }
     return EncodedPairs([pair for pair, _, _ in kept], rows, counts)
 

@@ -338,6 +338,9 @@ def test_replies_that_lose_their_reasoning_have_no_loss_and_are_counted() -> Non
     example = encode_example(tokenizer, prompt, "<think>the same</think>Also one.", max_tokens=300)
     assert example is not None
     assert (example.earlier_replies, example.num_lost_replies, example.num_changed) == ((), 1, 1)
+    scored = encode_for_scoring(tokenizer, prompt, "Also one.", max_tokens=300)
+    assert scored is not None
+    assert scored.num_changed == 1
     assert "leaves" not in tokenizer.decode(example.tokens)
     thought = tokenizer.convert_tokens_to_ids("<think>")
     assert example.tokens[example.num_prompt_tokens] == thought  # what the policy writes itself is no mere text
