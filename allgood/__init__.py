@@ -30,6 +30,7 @@ _MODULES = frozenset(
         "log_space",
         "losses",
         "named_transforms",
+        "number_checks",
         "objectives",
         "opponents",
         "pareto",

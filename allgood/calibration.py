@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from allgood.checks import require_finite
 from allgood.intervals import Numbers, as_float64
-from allgood.number_checks import Number
+from allgood.number_checks import Number, require_positive
 
 _LOG_TEMPERATURES = (math.log(1e-3), math.log(1e3))
 _NEAR = 1e-3  # relative: closer to an end than this is at it
@@ -93,7 +93,11 @@ def why_at_bound(temperature: float) -> str | None:
 
     Returns:
         The reason, for a sentence; None for a temperature inside the interval.
+
+    Raises:
+        ValueError: `temperature` is not a finite number above 0.
     """
+    require_positive("temperature", temperature)
     low, high = map(math.exp, _LOG_TEMPERATURES)
     if temperature <= low * (1 + _NEAR):
         return "the model is right on every pair, and the smaller the temperature, the better the fit"

@@ -71,9 +71,14 @@ def first_form(config: RunConfig) -> dict[str, Any]:
         _leave_out(content, schema.run_schema(), key.split("."))
     for old, new in MOVED.items():
         _move(content, new, old)
-    if content["sampling"]["stop"] is None:
-        content["sampling"]["stop"] = list(_FIRST_STOP)
-    return content
+    return with_first_stop(content)
+
+
+def with_first_stop(content: dict[str, Any]) -> dict[str, Any]:
+    """A configuration's content with the stop strings of version 0.1 where it leaves them to the policy's format."""
+    if content["sampling"]["stop"] is not None:
+        return content
+    return {**content, "sampling": {**content["sampling"], "stop": list(_FIRST_STOP)}}
 
 
 def _move(content: dict[str, Any], source: str, target: str) -> None:

@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from allgood.errors import ConfigError
 from pipelines.cast.finished_models import refuse_unfit_models
 from pipelines.config import yaml12
-from pipelines.config.earlier import renamed
+from pipelines.config.earlier import renamed, with_first_stop
 from pipelines.config.loading import stored_config
 from pipelines.config.run import RunConfig
 from pipelines.config.sweep import OptunaSearch, SweepConfig
@@ -223,8 +223,9 @@ def _refuse_other_sweep(path: Path, content: dict[str, Any]) -> None:
             f"trials of {path.parent} were ended early for what they reach within {earlier['sweep']['kl_budget']:g} "
             "nats, and others would have been within another kl_budget; put it back, or choose another `name`"
         )
+    now = {**content, "run": with_first_stop(content["run"])}
     for part in ("sweep", "run"):
-        for key, value in content[part].items():
+        for key, value in now[part].items():
             # As text, since the order counts too: a trial keeps the position of its values, and its name their order.
             if key not in _MAY_CHANGE and json.dumps(earlier[part].get(key)) != json.dumps(value):
                 raise ConfigError(
@@ -239,7 +240,7 @@ def _stored_content(path: Path) -> dict[str, Any]:
     sweep, run = stored["sweep"], stored_config(stored["run"], source=str(path))
     by_key = {"overrides": renamed(sweep["overrides"]), "space": renamed(sweep["space"])}
     arms = {name: renamed(changes) for name, changes in sweep["arms"].items()}
-    return {"sweep": {**sweep, **by_key, "arms": arms}, "run": run.model_dump(mode="json")}
+    return {"sweep": {**sweep, **by_key, "arms": arms}, "run": with_first_stop(run.model_dump(mode="json"))}
 
 
 @contextlib.contextmanager

@@ -126,6 +126,11 @@ CASES: list[tuple[Callable[..., object], Call, str]] = [
         r"got shape \(2, 3\)",
     ),
     (calibration.fit_temperature, lambda: calibration.fit_temperature([math.inf]), "margins must be finite"),
+    (
+        calibration.why_at_bound,
+        lambda: calibration.why_at_bound(math.nan),
+        "temperature must be a finite number above 0",
+    ),
     # diagnostics
     (diagnostics.saturation, lambda: diagnostics.saturation(P2), r"p_good must be \[prompts, samples\], got shape"),
     (
