@@ -49,9 +49,10 @@ def judge_source(config: RunConfig) -> Source:
     if evaluators_of(config):
         return "evaluator"
     raise ConfigError(
-        "a sweep chooses by win rate, and nobody here can judge one: give `evaluate.gold`, or a held-out preference "
-        "model (`properties.<name>.evaluator`, which `model` makes a finished one); the reward models that are trained "
-        "on cannot judge themselves"
+        "a sweep chooses by win rate, and nobody here can judge one: no setting could be recommended, be on a front "
+        "or be ended early, as reward models cannot judge what was trained on them; give `evaluate.gold` or a held-out "
+        "model (`properties.<name>.evaluator`, trained or by `model`), or align single settings with `allgood align "
+        "CONFIG kl.coefficient=... base=RUN name=...`, whose reports show training rewards and KL"
     )
 
 
