@@ -20,6 +20,7 @@ from allgood.scorers.encoding import encode_prompts
 from allgood.scorers.lengths import shortfall
 from allgood.scorers.models import check_policy_tokenizer, load_policy, load_tokenizer, resolve_device, resolve_dtype
 from allgood.scorers.policy_format import response_form
+from allgood.scorers.token_ids import check_token_ids
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,7 @@ def _engine(spec: RolloutSpec, tokenizer: PreTrainedTokenizerBase, stop: tuple[s
         case "torch":
             model = load_policy(spec.model, dtype=_dtype(spec), device=resolve_device(spec.device))
             model.requires_grad_(False)
+            check_token_ids(model, tokenizer, spec.model)
             _check_context(model, spec)
             return TorchEngine(model, tokenizer, max_new_tokens=spec.max_new_tokens, stop=stop)
 

@@ -103,6 +103,11 @@ def _of_the_files(kind: Kind, name: str, error: Exception) -> str | None:
         )
     if isinstance(error, UnpicklingError) or "PytorchStreamReader" in text:
         return f"the weights of {name!r} are damaged, or hold more than tensors; download or save them again"
+    if "Padding_idx must be within" in text:
+        return (
+            f"`pad_token_id` in config.json of {name!r} is no row of the model's embedding; set it to the pad token of "
+            "its tokenizer, or to null"
+        )
     if "ignore_mismatched_sizes" in text:
         return f"the weights of {name!r} have other shapes than its config.json says; give the two that belong together"
     if "untagged enum" in text:  # how the tokenizers library says that a file has a part unknown to it

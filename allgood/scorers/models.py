@@ -28,6 +28,7 @@ from allgood.errors import ModelError
 from allgood.scorers.hub_names import split_revision
 from allgood.scorers.load_errors import loading
 from allgood.scorers.model_files import check_model_folder, check_no_pointers
+from allgood.scorers.token_ids import check_token_ids
 from allgood.scorers.weights import (
     check_unused_of_backbone,
     check_unused_of_policy,
@@ -211,7 +212,9 @@ def load_encoder(source: str | Path, *, device: torch.device) -> tuple[PreTraine
     if missing:
         raise ModelError(f"{str(source)!r} is no complete encoder: it lacks the weights {some(missing)}")
     check_unused_of_backbone(model, info["unexpected_keys"], source)
-    return _placed(model, device, source), load_tokenizer(source)
+    tokenizer = load_tokenizer(source)
+    check_token_ids(model, tokenizer, source)
+    return _placed(model, device, source), tokenizer
 
 
 def _load_scorer(source: str | Path, device: torch.device) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -222,7 +225,9 @@ def _load_scorer(source: str | Path, device: torch.device) -> tuple[PreTrainedMo
             "random; train it with `allgood reward`, or give a sequence classifier"
         )
     check_unused_of_scorer(model, info["unexpected_keys"], source)
-    return _placed(model, device, source), load_tokenizer(source)
+    tokenizer = load_tokenizer(source)
+    check_token_ids(model, tokenizer, source)
+    return _placed(model, device, source), tokenizer
 
 
 def _placed(model: PreTrainedModel, device: torch.device, source: str | Path) -> PreTrainedModel:

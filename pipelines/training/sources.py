@@ -25,6 +25,7 @@ from allgood.scorers.hub_names import split_revision
 from allgood.scorers.load_errors import loading
 from allgood.scorers.model_files import check_model_folder
 from allgood.scorers.models import check_policy_tokenizer, load_policy, load_tokenizer
+from allgood.scorers.token_ids import check_token_ids
 from allgood.scorers.weights import check_unused_of_backbone
 from pipelines.output.quiet import quiet_transformers
 
@@ -49,6 +50,7 @@ def pretrained_policy(source: str, tokenizer: PreTrainedTokenizerBase) -> Loaded
     """The causal language model called `source`, in float32 for training."""
     with quiet_transformers():
         model = load_policy(source, dtype=torch.float32, device=torch.device("cpu"))
+    check_token_ids(model, tokenizer, source)
     _set_pad_token(model.config, tokenizer)
     _end_turns(model, tokenizer)
     return model, tokenizer
@@ -118,6 +120,7 @@ def reward_backbone(source: str, freeze_layers: int, tokenizer: PreTrainedTokeni
         )
     _refuse_missing_weights(model, info["missing_keys"], source)
     check_unused_of_backbone(model, info["unexpected_keys"], source)
+    check_token_ids(model, tokenizer, source)
     _set_pad_token(model.config, tokenizer)
     freeze(model, freeze_layers)
     return model, tokenizer

@@ -6,11 +6,12 @@ import ray
 import torch
 
 from actors.messages import Chunk
+from actors.reference_policy import ReferencePolicyWorker
 from actors.rollout import RolloutWorker
 from actors.weights.snapshot import snapshot
 from allgood.errors import ModelError, RoleError
 from tests.actors import tiny_models
-from tests.actors.specs import rollout_spec
+from tests.actors.specs import reference_policy_spec, rollout_spec
 from tests.templates import template_tokenizer
 
 
@@ -97,6 +98,19 @@ def test_a_long_prompt_is_cut_and_counted(spec):
 def test_a_policy_with_too_few_positions_is_refused(spec):
     with pytest.raises(ModelError, match=r"needs 460 positions .* reads 256 tokens at most"):
         RolloutWorker(rollout_spec(spec.model, max_new_tokens=400, max_prompt_tokens=60))
+
+
+def test_tokens_that_the_tokenizer_does_not_have_are_sampled_and_have_no_text(tmp_path):
+    # An embedding padded to 400 rows over a tokenizer of 320: such tokens keep their log-probs.
+    folder = tiny_models.save_policy(tmp_path, vocab_size=400, spread=1.0)
+    rollout = RolloutWorker(rollout_spec(folder, max_new_tokens=20, max_prompt_tokens=60)).generate(chunk())
+    assert any((tokens >= 320).any() for tokens in rollout.response_tokens)
+    tokenizer = tiny_models.tokenizer()
+    for tokens, text in zip(rollout.response_tokens, rollout.responses, strict=True):
+        assert text == tokenizer.decode(tokens[tokens < 320], skip_special_tokens=True).strip()
+    reference = ReferencePolicyWorker(reference_policy_spec(folder)).logprobs(rollout)
+    for ours, row in zip(rollout.logprobs, reference.rows, strict=True):
+        np.testing.assert_allclose(ours, row, atol=1e-4)
 
 
 def test_a_ray_actor_gives_the_bits_of_a_plain_worker(spec, ray_cluster):
