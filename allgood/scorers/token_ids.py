@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from torch import Tensor, nn
+from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from allgood.errors import ModelError
@@ -58,8 +58,7 @@ def _rows_of_embedding(model: PreTrainedModel) -> int | None:
         table: Any = model.get_input_embeddings()
     except NotImplementedError:
         return None
-    rows: Tensor = table.weight if isinstance(table, nn.Module) else table
-    return len(rows)
+    return len(cast(nn.Embedding, table).weight if isinstance(table, nn.Module) else table)
 
 
 def _written_tokens(tokenizer: PreTrainedTokenizerBase) -> list[str]:
