@@ -7,6 +7,8 @@ text that the model was not made for; so it is kept.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 from transformers import PreTrainedModel
@@ -27,6 +29,7 @@ def usable_length(model: PreTrainedModel) -> int | None:
         for name, module in model.named_modules()
         if isinstance(module, nn.Embedding) and module.padding_idx is not None and "position" in name.split(".")[-1]
     ]
+    limits += [limit] if (limit := _limit_of_longrope(config)) is not None else []
     return min(limits, default=None)
 
 
@@ -37,7 +40,8 @@ def shortfall(model: PreTrainedModel, num_tokens: int) -> str | None:
     """
     limit = usable_length(model)
     if limit is not None and num_tokens > limit:
-        return f"reads {limit} tokens at most"
+        why = " (with longrope, one longer row of a batch changes all others)" if _is_of_longrope(model, limit) else ""
+        return f"reads {limit} tokens at most{why}"
     if model.device.type == "cpu" and model.num_parameters() * num_tokens > _CHEAP:
         return None
     try:
@@ -50,6 +54,19 @@ def shortfall(model: PreTrainedModel, num_tokens: int) -> str | None:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         return f"fails on a text of {num_tokens} tokens ({reason})"
     return None
+
+
+def _limit_of_longrope(config: dict[str, Any]) -> int | None:
+    """Where `longrope` goes over to its long factors: for all rows of a batch, as soon as one is longer."""
+    rope = config.get("rope_parameters") or {}
+    if rope.get("rope_type") != "longrope":
+        return None
+    limit: int | None = rope.get("original_max_position_embeddings", config.get("original_max_position_embeddings"))
+    return limit
+
+
+def _is_of_longrope(model: PreTrainedModel, limit: int) -> bool:
+    return limit == _limit_of_longrope(model.config.get_text_config().to_dict())
 
 
 @torch.inference_mode()

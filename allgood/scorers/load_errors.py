@@ -55,7 +55,7 @@ def load_error(kind: Kind, source: str | Path, error: Exception) -> ModelError:
     """What to tell the user of `error`, which loading `source` has raised."""
     name = str(source)
     known = _of_the_hub(kind, name, error) or _of_the_files(kind, name, error)
-    return ModelError(known or f"no {kind} can be loaded from {name!r} ({_in_one_line(error)}); {_REMEDY[kind]}")
+    return ModelError(known or f"no {kind} can be loaded from {name!r} ({in_one_line(error)}); {_REMEDY[kind]}")
 
 
 def _of_the_hub(kind: Kind, name: str, error: Exception) -> str | None:
@@ -98,7 +98,7 @@ def _of_the_files(kind: Kind, name: str, error: Exception) -> str | None:
         )
     if isinstance(error, ImportError):
         return (
-            f"the {kind} {name!r} needs a package that is not installed ({_in_one_line(error)}); install it, or give a "
+            f"the {kind} {name!r} needs a package that is not installed ({in_one_line(error)}); install it, or give a "
             "model that does without"
         )
     if isinstance(error, UnpicklingError) or "PytorchStreamReader" in text:
@@ -126,7 +126,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         current = current.__cause__ or current.__context__
 
 
-def _in_one_line(error: Exception) -> str:
+def in_one_line(error: Exception) -> str:
     """The first line of its text; of an error that announces a reason, the reason too."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if not lines:

@@ -22,7 +22,7 @@ from transformers import (
 from actors.generation.stopping import end_tokens
 from allgood.errors import ConfigError, ModelError
 from allgood.scorers.hub_names import split_revision
-from allgood.scorers.load_errors import loading
+from allgood.scorers.load_errors import in_one_line, loading
 from allgood.scorers.model_files import check_model_folder
 from allgood.scorers.models import check_policy_tokenizer, load_policy, load_tokenizer
 from allgood.scorers.token_ids import check_token_ids
@@ -69,9 +69,9 @@ def new_policy(architecture: Mapping[str, object], tokenizer: PreTrainedTokenize
         config.bos_token_id, config.eos_token_id = tokenizer.bos_token_id, tokenizer.eos_token_id
         _set_pad_token(config, tokenizer)
         model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
-    except (KeyError, TypeError, ValueError) as error:
+    except Exception as error:  # each config checks its values in ways of its own
         raise ConfigError(
-            f"`policy.architecture` is no causal language model that transformers can make ({error}); "
+            f"`policy.architecture` is no causal language model that transformers can make ({in_one_line(error)}); "
             "give `model_type` and the keys of that model's config"
         ) from error
     return model, tokenizer

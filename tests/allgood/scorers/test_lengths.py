@@ -57,6 +57,23 @@ def test_a_model_reads_as_many_tokens_as_it_says(make, model_type, sizes, limit)
         assert shortfall(model, limit + 1) == f"reads {limit} tokens at most"
 
 
+def test_longrope_changes_a_row_by_its_neighbours_beyond_its_original_positions():
+    rope = {"rope_type": "longrope", "short_factor": [1.0, 1.0], "long_factor": [2.0, 4.0]}
+    sizes = {**SIZES, "hidden_size": 8, "max_position_embeddings": 64, "original_max_position_embeddings": 16}
+    model = policy("phi3", **sizes, num_key_value_heads=2, rope_parameters=rope | {"rope_theta": 10.0}, pad_token_id=0)
+    assert usable_length(model) == 16
+    assert shortfall(model, 16) is None
+    assert shortfall(model, 17).startswith("reads 16 tokens at most (with longrope, one longer row of a batch changes")
+    short = torch.randint(1, 50, (1, 6), generator=torch.Generator().manual_seed(0))
+
+    def alongside(width):  # the short row's logits, padded on the right to `width`
+        ids = torch.cat([torch.nn.functional.pad(short, (0, width - 6)), torch.ones(1, width, dtype=torch.int64)])
+        return model(input_ids=ids).logits[0, :6]
+
+    torch.testing.assert_close(alongside(16), model(input_ids=short).logits[0])
+    assert (alongside(17) - model(input_ids=short).logits[0]).abs().max() > 1e-4
+
+
 def test_a_limit_that_nobody_names_shows_in_a_pass_where_that_is_cheap(monkeypatch):
     model = scorer("bert", **SIZES, max_position_embeddings=64)
     model.config.max_position_embeddings = 128
