@@ -29,6 +29,10 @@ Prefill = Callable[[PreTrainedModel, Prompts, int, int], tuple[Decoder, Tensor]]
 # What a model does with arguments or shapes that it does not know.
 _MISFITS = (RuntimeError, TypeError, ValueError, AttributeError, IndexError, KeyError)
 
+# What rounding may do to logits, relative to their spread over the vocabulary (2e-6 and 2e-2 in a model of 24 layers). As a
+# fresh model hardly depends on the context, a bound relative to that alone would be below what rounding does.
+_ROUNDING = {torch.float32: 1e-5, torch.bfloat16: 1e-1}
+
 _LENGTHS = (6, 2, 4)  # of the prompts; convolutions of recurrent layers commonly read 4 tokens
 _SAMPLES = 2
 _KEPT = (0, 2, 3, 4, 5)  # the rows after the first step
@@ -73,10 +77,10 @@ def _agrees(model: PreTrainedModel, prefill: Prefill, plain: tuple[Tensor, Tenso
 
 
 def _same(found: Tensor, plain: Tensor, *, dtype: torch.dtype) -> bool:
-    """Whether logits [rows, vocabulary] agree, by what they tell of what was read and by what `dtype` can hold."""
+    """Whether logits [rows, vocabulary] agree: to 1e-3 of how much they depend on what was read, and to rounding."""
     found, plain = _centred(found), _centred(plain)
     told = (plain - plain.mean(0)).square().mean().sqrt()
-    rounding = 4 * torch.finfo(dtype).eps * plain.square().mean().sqrt()
+    rounding = _ROUNDING[dtype] * plain.square().mean().sqrt()
     errors = (found - plain).square().mean(1).sqrt()
     # In half precision a mixture of experts may route a row elsewhere, so the middle row decides there.
     error = errors.max() if dtype == torch.float32 else errors.median()
