@@ -29,7 +29,7 @@ Prefill = Callable[[PreTrainedModel, Prompts, int, int], tuple[Decoder, Tensor]]
 # What a model does with arguments or shapes that it does not know.
 _MISFITS = (RuntimeError, TypeError, ValueError, AttributeError, IndexError, KeyError)
 
-# What rounding may do to logits, relative to their spread over the vocabulary (2e-6 and 2e-2 in a model of 24 layers). As a
+# What rounding may do to logits, relative to their spread over the vocabulary (2e-6 and 2e-2 with 24 layers). As a
 # fresh model hardly depends on the context, a bound relative to that alone would be below what rounding does.
 _ROUNDING = {torch.float32: 1e-5, torch.bfloat16: 1e-1}
 
