@@ -59,7 +59,8 @@ def test_a_model_reads_as_many_tokens_as_it_says(make, model_type, sizes, limit)
 
 def test_longrope_changes_a_row_by_its_neighbours_beyond_its_original_positions():
     rope = {"rope_type": "longrope", "short_factor": [1.0, 1.0], "long_factor": [2.0, 4.0]}
-    sizes = {**SIZES, "hidden_size": 8, "max_position_embeddings": 64, "original_max_position_embeddings": 16}
+    positions = {"max_position_embeddings": 64, "original_max_position_embeddings": 16, "eos_token_id": 2}
+    sizes = {**SIZES, **positions, "hidden_size": 8, "initializer_range": 0.5}
     model = policy("phi3", **sizes, num_key_value_heads=2, rope_parameters=rope | {"rope_theta": 10.0}, pad_token_id=0)
     assert usable_length(model) == 16
     assert shortfall(model, 16) is None
