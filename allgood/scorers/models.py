@@ -38,6 +38,7 @@ from allgood.scorers.weights import (
 
 logger = logging.getLogger(__name__)
 
+_WRITES = ("ForCausalLM", "LMHeadModel")
 _JUDGES = ("ForSequenceClassification", "ForTokenClassification", "RewardModel")  # ends of architectures' names
 
 
@@ -149,7 +150,14 @@ def check_reward_model(source: str | Path) -> None:
         ModelError: It has another number of labels, or no weights.
     """
     check_model_folder(source)
-    num_labels = _num_labels(source)
+    config = read_config(source)
+    num_labels = config.num_labels or 0
+    writes = [name for name in config.architectures or [] if name.endswith(_WRITES)]
+    if num_labels != 1 and writes:
+        raise ModelError(
+            f"reward model {str(source)!r} is a {writes[0]}, which writes texts and judges none; give a sequence "
+            "classifier with one label"
+        )
     if num_labels != 1:
         raise ModelError(
             f"reward model {str(source)!r} has {num_labels} labels, a reward model needs exactly 1; "

@@ -94,7 +94,7 @@ def _unlike_logits(found: RewardRange) -> Iterator[str]:
     if found.minimum >= 0 and found.maximum <= 1:
         yield (
             f"squashed: all rewards lie in [0, 1] ({found.minimum:.4g} to {found.maximum:.4g}), as if a sigmoid were "
-            "applied already; a reward model should give logits"
+            "applied already, though it may be chance; a reward model should give logits"
         )
     elif found.std_within > _LARGEST_STD:
         yield (

@@ -10,6 +10,7 @@ import torch
 from transformers import PreTrainedModel
 
 from actors.cluster.placement import Resources
+from actors.learning.specs import Ppo
 from allgood.scorers.spec import Reading
 from pipelines.cast.request import EVALUATOR, evaluators_of, role_device
 from pipelines.config.properties import ModelProperty
@@ -24,13 +25,23 @@ Device = Literal["cpu", "gpu"]
 
 @dataclass(frozen=True)
 class Role:
-    """What one process of a role needs. `work` says what it holds at once, in words; `replicas` are such processes."""
+    """What one process of a role needs.
+
+    Attributes:
+        name, device: Which role, and what it computes on.
+        replicas: Such processes.
+        memory: Bytes of one.
+        work: What it holds at once, in words.
+        operations: Floating-point operations of all replicas in one step of the alignment, at most: 2 per parameter and
+            token that is read, 6 where it is trained. What attention adds for long texts is left out.
+    """
 
     name: str
     device: Device
     replicas: int
     memory: Memory
     work: str
+    operations: float = 0.0
 
     @property
     def total(self) -> int:
@@ -97,7 +108,11 @@ def _scorer(config: RunConfig, scorer: ScorerModel, models: Sequence[PreTrainedM
     )
     name = scorer.name if scorer.name.startswith(EVALUATOR) else f"scorer {scorer.name}"
     work = f"{tokens} tokens per pass" if models else "a function"
-    return Role(name, _device(config, scorer.placement), scorer.placement.replicas, memory, work)
+    is_asked = not scorer.name.startswith(EVALUATOR)  # in a step of the alignment
+    read = min(scorer.max_tokens, config.sampling.max_prompt_tokens + config.sampling.max_new_tokens)
+    num_parameters = sum(shape_of(model).num_parameters for model in models)
+    operations = 2.0 * num_parameters * _responses(config) * read if is_asked else 0.0
+    return Role(name, _device(config, scorer.placement), scorer.placement.replicas, memory, work, operations)
 
 
 def _training(
@@ -134,14 +149,17 @@ def _rollout(config: RunConfig, shape: Shape) -> Role:
     work = (
         f"{prompts} prompts x {samples} samples, {sampling.max_prompt_tokens} + {sampling.max_new_tokens} tokens each"
     )
-    return Role("rollout", device, placement.replicas, memory, work)
+    prefixes = config.align.prompts_per_step if shape.shares_prompts else _responses(config)
+    tokens = prefixes * sampling.max_prompt_tokens + _responses(config) * sampling.max_new_tokens
+    return Role("rollout", device, placement.replicas, memory, work, 2.0 * shape.num_parameters * tokens)
 
 
 def _reference_policy(config: RunConfig, shape: Shape) -> Role:
     placement, tokens = config.placement.reference_policy, config.align.micro_batch_tokens
     device = _device(config, placement)
     memory = reading(shape, tokens=tokens, predicted=tokens, width=_width(config, device))
-    return Role("reference policy", device, placement.replicas, memory, f"{tokens} tokens per pass")
+    operations = 2.0 * shape.num_parameters * _tokens_of_a_step(config)
+    return Role("reference policy", device, placement.replicas, memory, f"{tokens} tokens per pass", operations)
 
 
 def _learner(config: RunConfig, shape: Shape) -> Role:
@@ -152,7 +170,19 @@ def _learner(config: RunConfig, shape: Shape) -> Role:
     if config.kl.estimator == "full":  # a pi_0 of its own
         memory = replace(memory, parameters=memory.parameters + width * shape.num_parameters)
     memory = replace(memory, copies=(4 + width) * shape.num_parameters)  # pi_0 to start from, and what it publishes
-    return Role("learner", device, placement.replicas, memory, f"{tokens} tokens per pass")
+    epochs = config.align.algorithm.epochs if isinstance(config.align.algorithm, Ppo) else 1
+    operations = 6.0 * epochs * shape.num_parameters * _tokens_of_a_step(config)
+    return Role("learner", device, placement.replicas, memory, f"{tokens} tokens per pass", operations)
+
+
+def _responses(config: RunConfig) -> int:
+    """Of one step."""
+    return config.align.prompts_per_step * config.align.samples_per_prompt
+
+
+def _tokens_of_a_step(config: RunConfig) -> int:
+    """Prompts and responses, if all are as long as they may be."""
+    return _responses(config) * (config.sampling.max_prompt_tokens + config.sampling.max_new_tokens)
 
 
 def _device(config: RunConfig, placement: Resources) -> Device:

@@ -11,10 +11,23 @@ from pipelines.inspection.reading import Cuts, Reading
 from pipelines.inspection.roles import Role
 
 REWARD_COLUMNS = ("scorer", "min", "median", "max", "std within", "std between", "failed", "shown alone", "in a batch")
-MEMORY_COLUMNS = ("role", "on", "weights", "gradients", "Adam", "passes", "cache", "total", "copies", "at once")
+MEMORY_COLUMNS = (
+    "role",
+    "on",
+    "weights",
+    "gradients",
+    "Adam",
+    "passes",
+    "cache",
+    "total",
+    "copies",
+    "at once",
+    "TFLOP",
+)
 MEMORY_NOTE = (
     "Estimates by formula, per process; the libraries themselves, about 0.5 GB each and 1 GB on a GPU, come on top. "
-    "Copies of weights lie in main memory."
+    "Copies of weights lie in main memory. TFLOP are the floating-point operations, in 10^12, of one step "
+    "of the alignment with texts as long as they may be."
 )
 _WHERE = {"cpu": "CPU", "gpu": "GPU"}
 
@@ -82,6 +95,7 @@ def memory_rows(roles: Sequence[Role]) -> list[list[str]]:
                 )
             ),
             role.work,
+            f"{role.operations / 1e12:.3g}" if role.operations else "–",
         ]
         for role in roles
     ]

@@ -79,6 +79,11 @@ def test_a_reward_model_with_two_labels_is_refused(tmp_path):
         load_reward_model(folder, device=CPU)
 
 
+def test_a_policy_in_place_of_a_reward_model_is_refused(tmp_path):
+    with pytest.raises(ModelError, match="is a LlamaForCausalLM, which writes texts and judges none"):
+        load_reward_model(tiny_models.save_policy(tmp_path), device=CPU)
+
+
 def test_a_reward_model_whose_head_was_never_trained_is_refused(tmp_path):
     folder = tiny_models.save_policy(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
