@@ -27,12 +27,30 @@ LINEAR: dict[str, object] = {
 }
 
 
-def case(name: str, model_type: str, special: str, *parts: dict[str, object], **changes: object) -> PolicyCase:
+TOWER: dict[str, object] = {
+    "model_type": "siglip_vision_model",
+    "hidden_size": 16,
+    "intermediate_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "image_size": 28,
+    "patch_size": 14,
+}
+
+
+def case(
+    name: str,
+    model_type: str,
+    special: str,
+    *parts: dict[str, object],
+    refusal: str | None = None,
+    **changes: object,
+) -> PolicyCase:
     """A slow case without chat template; later parts win."""
     architecture: dict[str, object] = {"model_type": model_type}
     for part in (*parts, changes):
         architecture |= part
-    return PolicyCase(name, architecture, "none", special, slow=True)
+    return PolicyCase(name, architecture, "none", special, refusal=refusal, slow=True)
 
 
 MORE_POLICIES = (
@@ -196,5 +214,79 @@ MORE_POLICIES = (
         head_dim=8,
         num_experts=4,
         num_experts_per_tok=2,
+    ),
+    case(
+        "Qwen3.5",
+        "qwen3_5_text",
+        "linear and full attention in turn",
+        ATTENTION,
+        LINEAR,
+        head_dim=8,
+    ),
+    case(
+        "Llama 4",
+        "llama4_text",
+        "experts, attention in pieces in turn",
+        ATTENTION,
+        head_dim=8,
+        num_local_experts=2,
+        intermediate_size_mlp=48,
+        attention_chunk_size=WINDOW,
+        no_rope_layers=[1, 0],
+        moe_layers=[1],
+    ),
+    case(
+        "GLM-4.5",
+        "glm4_moe",
+        "experts",
+        ATTENTION,
+        head_dim=8,
+        n_routed_experts=4,
+        num_experts_per_tok=2,
+        moe_intermediate_size=16,
+        first_k_dense_replace=1,
+    ),
+    case("EXAONE 4", "exaone4", "windows in turn", ATTENTION, IN_TURN),
+    case(
+        "Gemma 3 with its vision tower",
+        "gemma3",
+        "the text half of a model of images and text",
+        text_config={
+            "model_type": "gemma3_text",
+            **ATTENTION,
+            **IN_TURN,
+            "head_dim": 8,
+            "query_pre_attn_scalar": 8,
+            "vocab_size": 400,
+            "bos_token_id": 1,
+            "eos_token_id": 2,
+            "pad_token_id": 0,
+        },
+        vision_config=TOWER,
+        mm_tokens_per_image=4,
+        image_token_index=380,
+        boi_token_index=381,
+        eoi_token_index=382,
+    ),
+    case(
+        "Phi-3, stretched positions",
+        "phi3",
+        "`rope_type: longrope`, texts longer than the original context",
+        ATTENTION,
+        original_max_position_embeddings=32,
+        rope_parameters={
+            "rope_type": "longrope",
+            "rope_theta": 10000.0,
+            "short_factor": [1.0] * 4,
+            "long_factor": [4.0] * 4,
+        },
+        refusal="reads 32 tokens at most",
+    ),
+    case(
+        "BERT",
+        "bert",
+        "looks ahead",
+        ATTENTION,
+        refusal="give a causal language model",
     ),
 )
