@@ -225,17 +225,31 @@ def load_encoder(source: str | Path, *, device: torch.device) -> tuple[PreTraine
     return _placed(model, device, source), tokenizer
 
 
+def check_trained(source: str | Path) -> None:
+    """Refuse a scorer with an untrained head, by the names of its weights, without reading them.
+
+    Raises:
+        ModelError: Weights are missing, or there are others that the scorer needs.
+    """
+    model, info = _load(AutoModelForSequenceClassification, source, dtype=torch.float32, device_map="meta")
+    _refuse_untrained(model, info, source)
+
+
 def _load_scorer(source: str | Path, device: torch.device) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     model, info = _load(AutoModelForSequenceClassification, source, dtype=torch.float32)
+    _refuse_untrained(model, info, source)
+    tokenizer = load_tokenizer(source)
+    check_token_ids(model, tokenizer, source)
+    return _placed(model, device, source), tokenizer
+
+
+def _refuse_untrained(model: PreTrainedModel, info: dict[str, set[str]], source: str | Path) -> None:
     if info["missing_keys"]:
         raise ModelError(
             f"{str(source)!r} is no trained scorer: it lacks the weights {some(info['missing_keys'])}, which would be "
             "random; train it with `allgood reward`, or give a sequence classifier"
         )
     check_unused_of_scorer(model, info["unexpected_keys"], source)
-    tokenizer = load_tokenizer(source)
-    check_token_ids(model, tokenizer, source)
-    return _placed(model, device, source), tokenizer
 
 
 def _placed(model: PreTrainedModel, device: torch.device, source: str | Path) -> PreTrainedModel:
@@ -256,12 +270,18 @@ def _load(
     source: str | Path,
     *,
     dtype: torch.dtype,
+    device_map: str | None = None,
 ) -> tuple[PreTrainedModel, dict[str, set[str]]]:
     """The model, and what transformers reports of its weights."""
     name, revision = split_revision(source)
     with loading("model", source):
         loaded: Any = auto_class.from_pretrained(
-            name, revision=revision or "main", dtype=dtype, trust_remote_code=False, output_loading_info=True
+            name,
+            revision=revision or "main",
+            dtype=dtype,
+            device_map=device_map,
+            trust_remote_code=False,
+            output_loading_info=True,
         )
     model, info = loaded
     if model._hf_peft_config_loaded:  # a folder that is one is refused earlier

@@ -1,4 +1,4 @@
-"""Finished scorers and judges, looked at by their configurations before anything expensive happens.
+"""Finished scorers and judges, looked at without loading them, before anything expensive happens.
 
 Whoever scores must be what the property says, and a judge must be no training reward: one that is the reward model
 itself would find whatever was trained on it good, and hacking best of all.
@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from allgood.errors import ConfigError, ModelError
-from allgood.scorers.models import check_classifier, check_reward_model
+from allgood.scorers.models import check_classifier, check_reward_model, check_trained
 from pipelines.cast.request import evaluators_of, scorer_source
 from pipelines.config.properties import ClassifierProperty, EnsembleProperty, ModelProperty
 from pipelines.config.run import RunConfig
@@ -22,7 +23,7 @@ def refuse_unfit_models(config: RunConfig) -> None:
     """Look at every model that a property names, and at every `properties.X.evaluator.model`.
 
     Raises:
-        ModelError: There is no such model, or it has other labels than its property or its role needs.
+        ModelError: There is no such model, its head is untrained, or it has other labels than its property needs.
         ConfigError: A judge has the weights of the property's reward model, wherever the two lie.
     """
     for name in config.properties:
@@ -31,19 +32,31 @@ def refuse_unfit_models(config: RunConfig) -> None:
     for name, evaluator in evaluators_of(config).items():
         if evaluator.named_model is not None:
             with _naming(f"properties.{name}.evaluator"):
-                check_reward_model(evaluator.named_model)
+                _check_reward_model(evaluator.named_model)
             _refuse_judging_itself(config, name, evaluator.named_model)
 
 
 def _check_scorer(config: RunConfig, name: str) -> None:
     match config.properties[name]:
         case ModelProperty(source=str() as source):
-            check_reward_model(source)
+            _check_reward_model(source)
         case ClassifierProperty(source=source, label=label):
             check_classifier(source, label)
+            _check_head(source)
         case EnsembleProperty(members=members):
             for member in members:
-                check_reward_model(member)
+                _check_reward_model(member)
+
+
+def _check_reward_model(source: str) -> None:
+    check_reward_model(source)
+    _check_head(source)
+
+
+def _check_head(source: str) -> None:
+    """Look at the weights of a folder. Those of a hub's model are not fetched for it: its actor looks at them."""
+    if Path(source).is_dir():
+        check_trained(source)
 
 
 def _refuse_judging_itself(config: RunConfig, name: str, judge: str) -> None:

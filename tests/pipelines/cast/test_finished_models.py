@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
+from safetensors.torch import load_file, save_file
 
 from allgood.errors import ConfigError, ModelError
 from pipelines.alignment.checkpoints import config_hash
@@ -85,6 +86,17 @@ def test_scorers_are_looked_at_before_the_first_stage(tmp_path: Path, setting: d
     config = tiny_config(tmp_path, properties={"tone": setting | placed}, objective=objective)
     with pytest.raises(ModelError, match=rf"properties\.tone: .*{message}"):
         run_chain(config)
+
+
+def test_an_untrained_head_is_found_before_the_first_stage(tmp_path: Path) -> None:
+    reward, headless = save_scorer(tmp_path / "reward"), save_scorer(tmp_path / "headless", seed=1)
+    weights = tmp_path / "headless" / "model.safetensors"
+    tensors = {name: tensor for name, tensor in load_file(weights).items() if not name.startswith("classifier.")}
+    save_file(tensors, weights, metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=r"properties\.liked: .* is no trained scorer: it lacks .*classifier\."):
+        run_chain(run(tmp_path, None, model=headless))
+    with pytest.raises(ModelError, match=r"properties\.liked\.evaluator: .* is no trained scorer"):
+        run_chain(run(tmp_path, {"model": headless}, model=reward))
 
 
 def test_settings_of_a_training_are_refused_with_a_finished_model(tmp_path: Path) -> None:
