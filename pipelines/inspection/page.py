@@ -11,6 +11,7 @@ from pipelines.inspection.reading import Reading
 from pipelines.output.files import atomic_path
 from pipelines.reporting.html import Markup, Section, code, heading, items, page, paragraph, table, token_row
 
+_UNBROKEN = "\N{NO-BREAK SPACE}"  # a wide table scrolls; numbers do not part from their units
 _LEGEND = (
     "Each field is a token. Coloured ones are markup, which no text can spell; the response stands behind the bar. "
     "⏎ is a line break."
@@ -40,9 +41,8 @@ def _sections(inspection: Inspection) -> Iterator[Section]:
                 table(words.REWARD_COLUMNS, words.reward_rows(inspection)),
             ],
         )
-    yield Section(
-        "Memory", [paragraph(words.MEMORY_NOTE), table(words.MEMORY_COLUMNS, words.memory_rows(inspection.roles))]
-    )
+    sizes = [[cell.replace(" ", _UNBROKEN) for cell in row] for row in words.memory_rows(inspection.roles)]
+    yield Section("Memory", [paragraph(words.MEMORY_NOTE), table(words.MEMORY_COLUMNS, sizes)])
     yield Section("How a response ends", [paragraph(words.ending_text(inspection.ending))])
     for number, conversation in enumerate(inspection.conversations):
         legend = [paragraph(_LEGEND)] if number == 0 else []

@@ -67,7 +67,7 @@ def test_terminal_and_page_show_the_same(finished: Inspection, folder: Path) -> 
     text = printed(finished)
     write_page(finished, folder / "runs" / "own" / "inspect.html")
     page = (folder / "runs" / "own" / "inspect.html").read_text(encoding="utf-8")
-    for sought in ("helpful", "harmless", "learner", "reference policy", "std within"):
+    for sought in ("helpful", "harmless", "learner", "rollout", "std within"):
         assert sought in text
         assert sought in page
     assert "⟦<|im_end|>⟧" in text
