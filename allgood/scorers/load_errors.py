@@ -12,6 +12,7 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import Literal
 
+from httpx import TransportError
 from huggingface_hub.errors import (
     GatedRepoError,
     HFValidationError,
@@ -53,7 +54,7 @@ def loading(kind: Kind, source: str | Path) -> Iterator[None]:
 
 def load_error(kind: Kind, source: str | Path, error: Exception) -> ModelError:
     """What to tell the user of `error`, which loading `source` has raised."""
-    name = str(source)
+    name = str(source).removesuffix("@main")  # which nobody writes
     known = _of_the_hub(kind, name, error) or _of_the_files(kind, name, error)
     return ModelError(known or f"no {kind} can be loaded from {name!r} ({in_one_line(error)}); {_REMEDY[kind]}")
 
@@ -80,7 +81,8 @@ def _of_the_hub(kind: Kind, name: str, error: Exception) -> str | None:
         )
     if is_a(HFValidationError):
         return f"{name!r} is neither a folder nor a name on the hub (name or owner/name); check the spelling"
-    if is_a(LocalEntryNotFoundError, OfflineModeIsEnabled, ConnectionError) or "couldn't connect to" in str(error):
+    no_answer = (LocalEntryNotFoundError, OfflineModeIsEnabled, ConnectionError, TransportError)
+    if is_a(*no_answer) or "couldn't connect to" in str(error):
         download = f"hf download {plain}" + (f" --revision {revision}" if revision else "")
         return (
             f"{name!r} is no folder here, is not in the cache of the hub, and the hub cannot be reached; check the "

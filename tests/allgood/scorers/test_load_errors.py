@@ -39,6 +39,7 @@ def of_the_hub(kind):
         (of_the_hub(RevisionNotFoundError), "'owner/name' has no such revision on the hub"),
         (LocalEntryNotFoundError("offline"), "the hub cannot be reached.*`hf download owner/name`"),
         (ConnectionError("refused"), "the hub cannot be reached"),
+        (httpx.ConnectError("[Errno -2] Name or service not known"), "the hub cannot be reached"),
     ],
 )
 def test_what_the_hub_refuses_is_one_sentence(cause, sentence):

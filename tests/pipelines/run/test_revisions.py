@@ -175,7 +175,7 @@ def test_the_hub_or_its_cache_says_what_a_revision_is(tmp_path: Path, monkeypatc
     assert commit_of("model", "owner/name", "main") == OLD
     assert is_commit(NEW)
     assert not is_commit("main")
-    with pytest.raises(ModelError, match=r"'owner/other@main' .* the hub cannot be reached"):
+    with pytest.raises(ModelError, match=r"'owner/other' .* the hub cannot be reached"):
         commit_of("model", "owner/other", "main")
 
 
@@ -236,4 +236,4 @@ def test_the_hub_is_asked_once_and_its_refusals_are_sentences(tmp_path: Path) ->
         found = outputs("online", *names, environment=environment)
     assert found[:2] == [OLD, NEW]
     assert found[2].startswith("error: 'owner/name@v9' has no such revision on the hub")
-    assert found[3].startswith("error: there is no model 'owner/mispelt@main' on the hub that you may see")
+    assert found[3].startswith("error: there is no model 'owner/mispelt' on the hub that you may see")
