@@ -1,0 +1,157 @@
+"""The objectives that the map compares, and the parameters that some of them choose on validation prompts.
+
+Margins are rewards minus references in nats, so that `allgood`'s own transforms and combinations apply.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from allgood import transforms
+from experiments.map.coordinates import BARS, MAIN_BAR, Cell
+from experiments.map.laws import (
+    COARSE,
+    FINE,
+    Lattice,
+    Law,
+    absolute_bars,
+    law_of,
+    quantile,
+    standard_deviation,
+)
+from experiments.map.prompts import Prompts
+from experiments.map.tilts import Additive, Family, fold
+
+Floats = NDArray[np.float64]
+
+RAW, WEIGHTED, CAPPED = "raw sum", "weighted sum", "capped sum"
+Z_SCORE, CAPPED_Z = "z-scored sum", "capped z-scored sum"
+LSC, TUNED_LSC, PAR, LOGIT, MINIMUM = "LSC sum", "LSC sum, tuned reference", "PAR sum", "logit of product", "minimum"
+
+NO_CAP = 1.0
+CAPS = (0.8, 0.9, 0.95, 0.98, 0.99, NO_CAP)
+REFERENCES = (0.5, 0.7, 0.85, 0.95, 0.99)
+WEIGHT_RATIOS = tuple(8.0 ** (power / 4) for power in range(-4, 5))  # 1/8 to 8, of the first over the second property
+
+CANDIDATES: Mapping[str, tuple[float | None, ...]] = {
+    RAW: (None,),
+    WEIGHTED: WEIGHT_RATIOS,
+    CAPPED: CAPS,
+    Z_SCORE: (None,),
+    CAPPED_Z: CAPS,
+    LSC: (None,),
+    TUNED_LSC: REFERENCES,
+    PAR: (None,),
+    LOGIT: (None,),
+    MINIMUM: (None,),
+}
+"""Per objective the parameters to choose from: a ratio of weights, or a quantile of pi_0's rewards on the prompt, where
+rewards end (cap) or the reference lies."""
+
+
+def candidates(objective: str, cell: Cell) -> tuple[float | None, ...]:
+    """The parameters to choose from in a cell: weights only where properties differ, since else all weights are 1."""
+    return (1.0,) if objective == WEIGHTED and cell.ratio == 1 else CANDIDATES[objective]
+
+
+@dataclass(frozen=True)
+class World:
+    """A cell with its prompts, from which families of optima are made."""
+
+    cell: Cell
+    prompts: Prompts
+    _laws: dict[Lattice, Law] = field(default_factory=dict, repr=False)
+
+    def family(self, objective: str, parameter: float | None) -> Family:
+        """All optima of an objective in this world."""
+        if objective in (LOGIT, MINIMUM):
+            return self._combined(objective)
+        return Additive(self._law(FINE), self._utilities(objective, parameter))
+
+    def _utilities(self, objective: str, parameter: float | None) -> Floats:
+        """[prompts, properties, points]."""
+        rewards = self._rewards(FINE)
+        spread_of_reward = self.prompts.spreads[..., None] * standard_deviation(self._law(FINE))
+        if objective == WEIGHTED:
+            assert parameter is not None
+            levels = np.linspace(0.5, -0.5, self.cell.properties) if self.cell.properties == 2 else np.zeros(1)
+            return rewards * parameter ** levels[:, None]
+        if objective in (CAPPED, CAPPED_Z):
+            assert parameter is not None
+            rewards = self._capped(rewards, parameter)
+        if objective in (Z_SCORE, CAPPED_Z):
+            return (rewards / spread_of_reward)[: self._law(FINE).tables.shape[0]]  # the same on all prompts
+        if objective in (LSC, TUNED_LSC):
+            references = self.references if parameter is None else self._quantile_in_nats(parameter)
+            return _by_row(transforms.log_sigmoid, rewards, references)
+        if objective == PAR:
+            return _by_row(transforms.sigmoid, rewards, self.references)
+        return rewards
+
+    def _capped(self, rewards: Floats, q: float) -> Floats:
+        if q == NO_CAP:
+            return rewards
+        return np.minimum(rewards, self._quantile_in_nats(q)[..., None])
+
+    def _quantile_in_nats(self, q: float) -> Floats:
+        return self.prompts.spreads * quantile(self._law(FINE), q)
+
+    def _combined(self, objective: str) -> Family:
+        """Minimum of the log-sigmoids, or logit of the product of the sigmoids."""
+        margins = self._rewards(COARSE) - self.references[..., None]
+        if objective == MINIMUM:
+            return fold(self._law(COARSE), margins, np.minimum, _log_sigmoid)
+        return fold(self._law(COARSE), margins, _logit_of_product, lambda logits: logits)
+
+    def _rewards(self, lattice: Lattice) -> Floats:
+        return self.prompts.spreads[..., None] * lattice.points
+
+    @cached_property
+    def references(self) -> Floats:
+        """r_ref in nats, [prompts, properties]."""
+        if self.cell.absolute_reference:
+            return np.full_like(self.prompts.spreads, absolute_bars(self.prompts.spreads)[BARS.index(MAIN_BAR)])
+        return self._quantile_in_nats(self.cell.reference)
+
+    def _law(self, lattice: Lattice) -> Law:
+        if lattice not in self._laws:
+            bars = None
+            if self.cell.absolute_bar:
+                bars = absolute_bars(self.prompts.spreads) / self.prompts.spreads[..., None]
+            self._laws[lattice] = law_of(self.cell, lattice, bars=bars)
+        return self._laws[lattice]
+
+    @cached_property
+    def all_good_before(self) -> Floats:
+        """P(all good) under pi_0, [prompts, bars]."""
+        family = self.family(RAW, None)
+        return family.at(np.zeros(family.num_prompts)).all_good
+
+
+def _by_row(transform: Callable[[Tensor, Tensor], Tensor], rewards: Floats, references: Floats) -> Floats:
+    """A transform of rewards [prompts, properties, points], each row with its reference."""
+    rows, at = torch.from_numpy(rewards.reshape(-1, rewards.shape[-1])), torch.from_numpy(references.reshape(-1))
+    utilities: Floats = transform(rows, at).numpy().reshape(rewards.shape)
+    return utilities
+
+
+def _log_sigmoid(margins: Floats) -> Floats:
+    utilities: Floats = transforms.log_sigmoid(torch.from_numpy(margins), 0.0).numpy()
+    return utilities
+
+
+def _logit_of_product(first: Floats, second: Floats) -> Floats:
+    """Logit of sigma(first) sigma(second), as `allgood.aggregation.logit_of_product`; of outer shapes, so in numpy.
+
+    With e^-a for the product it is -log(e^a - 1), and a is a sum over the two sides.
+    """
+    a = np.logaddexp(0, -first) + np.logaddexp(0, -second)
+    logits: Floats = -a - np.log(-np.expm1(-a))
+    return logits
