@@ -42,7 +42,7 @@ from pipelines.run.start_policy import start_policy
 class Watch:
     """Who looks on while a run is made: a judge of every evaluation, and whoever is told of every finished step."""
 
-    judge: Judge
+    judge: Judge | None  # None: nobody judges
     observe: Callable[[Step], None]
 
 

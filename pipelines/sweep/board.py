@@ -20,6 +20,7 @@ from allgood.pareto import pareto_front
 from pipelines.output.files import write_json
 from pipelines.output.progress import say
 from pipelines.sweep.plan import FAILED, PRUNED, RESULT, TRIALS
+from pipelines.sweep.score import Source
 from pipelines.sweep.space import Space
 from pipelines.sweep.trial import mark_failed
 
@@ -46,6 +47,7 @@ class Board(Callback):
     folder: Path
     session: str
     total: int
+    source: Source
     forget: Callable[[Path], None]  # told of every trial that has ended, by its folder
     rows: dict[str, Row] = field(default_factory=dict)
     _live: Live | None = None  # made when the sweep starts: Tune pickles its callbacks before
@@ -69,7 +71,7 @@ class Board(Callback):
         row = self._row(trial)
         if "step" not in result:  # it ended without a report, which Tune tells with an empty result
             return
-        row.step, row.win_rate, row.kl = int(result["step"]), float(result["win_rate"]), float(result["kl"])
+        row.step, row.win_rate, row.kl = int(result["step"]), result.get("win_rate"), float(result["kl"])
         self._show()
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -121,7 +123,8 @@ class Board(Callback):
         row.status = status
         self.forget(self._folder(row))
         ended = sum(known.status in ("finished", "pruned", "failed") for known in self.rows.values())
-        numbers = "" if row.win_rate is None else f", win rate {row.win_rate:.3f}, KL {row.kl:.2f} nats (validation)"
+        rate = "" if row.win_rate is None else f", win rate {row.win_rate:.3f}"
+        numbers = "" if row.kl is None else f"{rate}, KL {row.kl:.2f} nats (validation)"
         say(f"[{ended}/{self.total}] {row.name} {status}{numbers}")
         self._show()
 
@@ -130,8 +133,10 @@ class Board(Callback):
             self._live.update(self._table())
 
     def _table(self) -> Table:
-        table = Table(title=f"{self.folder.name}: validation prompts, * on the current front", title_justify="left")
-        for column in ("trial", "status", "step", "KL", "win rate", ""):
+        is_judged = self.source != "nobody"
+        title = f"{self.folder.name}: validation prompts{', * on the current front' if is_judged else ''}"
+        table = Table(title=title, title_justify="left")
+        for column in ("trial", "status", "step", "KL", *(["win rate", ""] if is_judged else [])):
             table.add_column(column, justify="right" if column in ("step", "KL", "win rate") else "left")
         on_front = self._front()
         rows = sorted(self.rows.values(), key=lambda row: (_ORDER[row.status], row.name not in on_front, row.name))
@@ -141,8 +146,8 @@ class Board(Callback):
                 row.status,
                 str(row.step),
                 "" if row.kl is None else f"{row.kl:.2f}",
-                "" if row.win_rate is None else f"{row.win_rate:.3f}",
-                "*" if row.name in on_front else "",
+                *(["" if row.win_rate is None else f"{row.win_rate:.3f}"] if is_judged else []),
+                *(["*" if row.name in on_front else ""] if is_judged else []),
             )
         hidden = len(rows) - SHOWN
         table.caption = f"{len(rows)} of {self.total} trials started" + (f", {hidden} not shown" if hidden > 0 else "")

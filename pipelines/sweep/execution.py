@@ -35,6 +35,7 @@ from pipelines.sweep.placement import FIRST_BUNDLE
 from pipelines.sweep.plan import SFT_SAMPLES, TrialPlan
 from pipelines.sweep.score import Source
 from pipelines.sweep.shared import judged_samples
+from pipelines.sweep.unjudged import training_rewards
 
 
 def align_and_measure(config: RunConfig, plan: TrialPlan, observe: Callable[[Step], None]) -> dict[str, Any]:
@@ -91,7 +92,12 @@ def _test_samples(config: RunConfig, cast: Actors, source: Source, *, policy_ver
 
 
 def test_numbers(config: RunConfig, source: Source, samples: ScoredSamples, sft: ScoredSamples) -> dict[str, Any]:
-    """Win rates, KL and, by gold, the both-good rate on test prompts, with intervals from resampled prompts."""
+    """Win rates, KL and, by gold, the both-good rate on test prompts, with intervals from resampled prompts.
+
+    Where nobody judges, training rewards and KL.
+    """
+    if source == "nobody":
+        return training_rewards(samples, config)
     ours, theirs = (s.policy.gold if source == "gold" else s.evaluators for s in (samples, sft))
     wins = {name: win_rate_by_prompt(scores, theirs[name]).numpy() for name, scores in ours.items()}
     columns: dict[str, PerPrompt] = {f"win_rate.{name}": rates for name, rates in wins.items()}

@@ -1,4 +1,7 @@
-"""What the terminal shows at the end of a sweep: the front, the recommended setting, and where its policy lies."""
+"""What the terminal shows at the end of a sweep: the front, the recommended setting, and where its policy lies.
+
+Where nobody judges: training rewards and KL, and which choices are impossible.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from typing import Any
 from actors.tables import BARS, text_table
 from pipelines.run.folder import RunFolder
 from pipelines.sweep.results import why_none
+from pipelines.sweep.unjudged import UNJUDGED, reward_table
 
 _HEADER = ("front", "seeds", "KL, validation", "win rate, validation", "KL, test", "win rate, test [95 %]")
 
@@ -23,12 +27,22 @@ def _lines(summary: Mapping[str, Any]) -> Iterator[str]:
     yield f"\ntrials: {counted or 'none'}"
     for name, reason in summary["failed"].items():
         yield f"  {name} failed: {reason}"
-    if summary["front"]:
+    is_judged = summary["judge"] != "nobody"
+    if not is_judged:
+        header, rows = reward_table(summary)
+        yield "on test prompts:"
+        yield from text_table(header, rows, between=BARS)
+    elif summary["front"]:
         yield from text_table(_HEADER, [_row(setting) for setting in summary["front"]], between=BARS)
     for setting in summary["left_out"]:
         if setting["finished"]:
             seeds = f"{setting['finished']} of {setting['planned']} seeds"
             yield f"  {setting['setting']} is left out, with {seeds}: {setting['why']}"
+    yield from _recommendation(summary) if is_judged else [f"{UNJUDGED}."]
+    yield f"report: {summary['report']}"
+
+
+def _recommendation(summary: Mapping[str, Any]) -> Iterator[str]:
     budget = "" if summary["kl_budget"] is None else f" for at most {summary['kl_budget']:g} nats"
     chosen = summary["recommended"]
     if chosen is None:
@@ -37,7 +51,6 @@ def _lines(summary: Mapping[str, Any]) -> Iterator[str]:
         yield f"recommended{budget}: {chosen['setting']}"
         yield f"  its policy: {RunFolder(Path(chosen['trials'][0])).model}"
         yield f"  train it again: {chosen['command']}"
-    yield f"report: {summary['report']}"
 
 
 def _row(setting: Mapping[str, Any]) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from actors.messages import Experience
-from allgood.errors import ConfigError, DataError
+from allgood.errors import DataError
 from allgood.winrate import win_rate_by_prompt
 from pipelines.alignment.validation import Judge
 from pipelines.cast.actors import Actors
@@ -28,6 +28,7 @@ from pipelines.objective.gold import gold_of
 from pipelines.references.table import SAMPLES
 from pipelines.run.folder import RunFolder
 from pipelines.sweep.score import Source
+from pipelines.sweep.unjudged import UNJUDGED
 
 
 @dataclass(frozen=True)
@@ -39,21 +40,10 @@ class Opponents:
 
 
 def judge_source(config: RunConfig) -> Source:
-    """Who says which response is better.
-
-    Raises:
-        ConfigError: Nobody but the reward models themselves.
-    """
+    """Who says which response is better; never the reward models themselves."""
     if gold_of(config) is not None:
         return "gold"
-    if evaluators_of(config):
-        return "evaluator"
-    raise ConfigError(
-        "a sweep chooses by win rate, and nobody here can judge one: no setting could be recommended, be on a front "
-        "or be ended early, as reward models cannot judge what was trained on them; give `evaluate.gold` or a held-out "
-        "model (`properties.<name>.evaluator`, trained or by `model`), or align single settings with `allgood align "
-        "CONFIG kl.coefficient=... base=RUN name=...`, whose reports show training rewards and KL"
-    )
+    return "evaluator" if evaluators_of(config) else "nobody"
 
 
 def judged_properties(config: RunConfig, source: Source) -> list[str]:
@@ -63,7 +53,9 @@ def judged_properties(config: RunConfig, source: Source) -> list[str]:
 
 
 def unjudged_notice(config: RunConfig, source: Source) -> str | None:
-    """Of which properties a win rate says nothing, if there are any."""
+    """Of which properties a win rate says nothing, if there are any; where nobody judges, what follows from that."""
+    if source == "nobody":
+        return UNJUDGED
     judged = judged_properties(config, source)
     others = [name for name in config.properties if name not in judged]
     return f"nobody judges {', '.join(others)}: win rates are those of {', '.join(judged)}" if others else None
@@ -103,8 +95,10 @@ def refuse_unmet(opponents: Opponents, prompt_ids: Sequence[str]) -> None:
         )
 
 
-def validation_judge(config: RunConfig, opponents: Opponents, cast: Actors) -> Judge:
-    """Win rates of an evaluation: `win_rate`, the mean over properties, and `win_rate.<property>`."""
+def validation_judge(config: RunConfig, opponents: Opponents, cast: Actors) -> Judge | None:
+    """Win rates of an evaluation: `win_rate`, the mean over properties, and `win_rate.<property>`. None: no judge."""
+    if opponents.source == "nobody":
+        return None
 
     async def judge(experience: Sequence[Experience]) -> Mapping[str, float]:
         prompts, responses = texts(experience)
@@ -125,12 +119,12 @@ def validation_judge(config: RunConfig, opponents: Opponents, cast: Actors) -> J
 async def scored(
     config: RunConfig, source: Source, cast: Actors, prompts: Sequence[str], responses: Sequence[str]
 ) -> dict[str, FloatGrid]:
-    """Scores of any responses by whoever judges, per property, [rows]."""
+    """Scores of any responses by whoever judges, else by the training reward models, per property, [rows]."""
     if source == "gold":
         gold = gold_of(config)
         assert gold is not None
         return {name: np.asarray(values, dtype=np.float64) for name, values in gold.score(prompts, responses).items()}
-    names = [name for name in cast.scorers if name.startswith(EVALUATOR)]
+    names = [name for name in cast.scorers if name.startswith(EVALUATOR) == (source == "evaluator")]
     lane = Lane(cast, key="judge", scorers=names, deadline_s=config.placement.deadline_s)
     return {
         name.removeprefix(EVALUATOR): (await lane.score_texts(name, prompts, responses)).astype(np.float64)

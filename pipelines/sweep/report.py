@@ -1,4 +1,7 @@
-"""The page of a sweep: the recommended setting, the front, predicted against achieved, what failed, what was run."""
+"""The page of a sweep: the recommended setting, the front, predicted against achieved, what failed, what was run.
+
+Where nobody judges, training rewards and KL stand in place of the first three.
+"""
 
 from __future__ import annotations
 
@@ -30,6 +33,7 @@ from pipelines.sweep.predicted import Predicted, predictions, rank_correlation
 from pipelines.sweep.results import LeftOut, Row, Setting, Value, why_none, why_unfinished
 from pipelines.sweep.score import Source
 from pipelines.sweep.space import GAMMA, in_words
+from pipelines.sweep.unjudged import UNJUDGED, reward_table
 
 
 def write_sweep_report(
@@ -44,9 +48,7 @@ def write_sweep_report(
     """Write `report.html` and `plots/` of a sweep's folder."""
     folder = RunFolder(sweep.folder)
     sections = [
-        Section("Recommended", _recommended(sweep, summary, settings)),
-        Section("Front", _front(settings)),
-        Section("Predicted and achieved", _overlay(run, settings, source)),
+        *(_unjudged(summary) if source == "nobody" else _judged(sweep, run, settings, summary, source)),
         Section("Settings left out", _left_out(left_out)),
         Section("Trials that did not finish", _unfinished(trials)),
         Section("What was run", _what_was_run(sweep, run)),
@@ -60,6 +62,25 @@ def write_sweep_report(
     counted = ", ".join(f"{count} {status}" for status, count in summary["trials"].items())
     with atomic_path(folder.report) as temporary:
         temporary.write_text(page(sweep.name, f"trials: {counted or 'none'}", sections), encoding="utf-8")
+
+
+def _judged(
+    sweep: SweepConfig, run: RunConfig, settings: Sequence[Setting], summary: Mapping[str, Any], source: Source
+) -> list[Section]:
+    return [
+        Section("Recommended", _recommended(sweep, summary, settings)),
+        Section("Front", _front(settings)),
+        Section("Predicted and achieved", _overlay(run, settings, source)),
+    ]
+
+
+def _unjudged(summary: Mapping[str, Any]) -> list[Section]:
+    header, rows = reward_table(summary)
+    caption = (
+        "On test prompts. A higher training reward says that training reached what it aims at, not that responses are "
+        "better. Intervals: over seeds where there are several, else from resampled test prompts."
+    )
+    return [Section("Training rewards and KL", [paragraph(f"{UNJUDGED}."), table(header, rows, caption=caption)])]
 
 
 def _recommended(sweep: SweepConfig, summary: Mapping[str, Any], settings: Sequence[Setting]) -> list[Markup | Picture]:
@@ -208,14 +229,7 @@ def _what_was_run(sweep: SweepConfig, run: RunConfig) -> list[Markup | Picture]:
 
 
 def _notes(sweep: SweepConfig, run: RunConfig, settings: Sequence[Setting], source: Source) -> list[str]:
-    judge = "gold" if source == "gold" else "held-out preference models"
-    notes = [
-        f"Win rates are judged by {judge}, never by the reward models that training maximises. Choices (front, "
-        "recommendation, early stopping) use validation prompts; test prompts only report.",
-    ]
-    unjudged = unjudged_notice(run, source)
-    if unjudged is not None:
-        notes.append(f"{unjudged[0].upper()}{unjudged[1:]}.")
+    notes = [] if source == "nobody" else _notes_of_judge(run, source)
     if any(setting.seeds > 1 for setting in settings):
         notes.append(
             "Seeds repeat the alignment on one world, one start policy and one set of reward models: their intervals "
@@ -225,6 +239,18 @@ def _notes(sweep: SweepConfig, run: RunConfig, settings: Sequence[Setting], sour
         notes.append("One seed per setting: intervals come from resampled test prompts and show no noise of training.")
     if sweep.mode.early_stopping.kind == "asha":
         notes.append("Trials were ended early on the validation win rate within the KL budget, by ASHA.")
+    return notes
+
+
+def _notes_of_judge(run: RunConfig, source: Source) -> list[str]:
+    judge = "gold" if source == "gold" else "held-out preference models"
+    notes = [
+        f"Win rates are judged by {judge}, never by the reward models that training maximises. Choices (front, "
+        "recommendation, early stopping) use validation prompts; test prompts only report.",
+    ]
+    unjudged = unjudged_notice(run, source)
+    if unjudged is not None:
+        notes.append(f"{unjudged[0].upper()}{unjudged[1:]}.")
     return notes
 
 

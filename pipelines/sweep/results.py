@@ -50,7 +50,7 @@ class Setting:
     trials: tuple[Path, ...]  # run folders, one per seed
     validation: dict[str, Value]
     test: dict[str, Value]
-    on_front: bool = False
+    on_front: bool | None = None  # None: nobody judges, so that there is no front
 
     @property
     def seeds(self) -> int:
@@ -108,12 +108,17 @@ def _status(folder: Path) -> str:
 
 
 def settings_of(trials: Sequence[Row], space: Space) -> list[Setting]:
-    """Every setting whose seeds have all finished; those on the front of the validation means are marked."""
+    """Every setting whose seeds have all finished; those on the front of the validation means are marked.
+
+    There is no front where nobody judges: no trial has a win rate then.
+    """
     settings = [
         _setting(name, [Path(row["folder"]) for row in rows], space)
         for name, rows in _by_setting(trials).items()
         if _is_complete(rows, space)
     ]
+    if not any("win_rate" in setting.validation for setting in settings):
+        return settings
     on_front = pareto_front(
         [setting.validation["win_rate"].value for setting in settings],
         [setting.validation["kl"].value for setting in settings],
@@ -175,7 +180,11 @@ def _setting(name: str, trials: Sequence[Path], space: Space) -> Setting:
         validation={
             ours: _over_seeds([result["validation"][key] for result in results]) for ours, key in shown.items()
         },
-        test={key: _reported([result["test"][key] for result in results]) for key in results[0]["test"]},
+        test={
+            key: _reported([result["test"][key] for result in results])
+            for key in results[0]["test"]
+            if all(key in result["test"] for result in results)
+        },
     )
 
 

@@ -43,6 +43,7 @@ from pipelines.sweep.report import write_sweep_report
 from pipelines.sweep.score import Source
 from pipelines.sweep.shared import Shared, forget_trial, frozen_actors, make_base, make_samples
 from pipelines.sweep.space import Point, Space, planned, point_config, space_of
+from pipelines.sweep.unjudged import refuse_choices, start_policy
 
 CONFIG, SUMMARY, TABLE = "sweep.yaml", "summary.json", "results.parquet"
 _MAY_CHANGE = frozenset({"kl_budget", "retries", "max_concurrent"})  # between start and resume
@@ -52,7 +53,8 @@ def run_sweep(sweep: SweepConfig, run: RunConfig, *, source_name: str, resume: b
     """Run a sweep, or continue it, and return what `summary.json` holds.
 
     Raises:
-        ConfigError: The space, the judge or the folder is not what a sweep needs; names what to change.
+        ConfigError: The space, the judge or the folder is not what a sweep needs, or it asks for choices that nobody
+            can judge; names what to change.
         PlacementError: The cluster can never hold a trial.
     """
     sweep = sweep.model_copy(update={"output_dir": sweep.output_dir.resolve()})
@@ -64,6 +66,8 @@ def run_sweep(sweep: SweepConfig, run: RunConfig, *, source_name: str, resume: b
         raise ConfigError(f"{source_name}: {error}") from error
     trials = _checked_runs(space, points, run, source_name)
     source = judge_source(run)
+    if source == "nobody":
+        refuse_choices(sweep)
     refuse_unfit_models(run)
     _refuse_unprunable(sweep, trials)
     refuse_occupied(sweep, run, resume=resume)
@@ -114,19 +118,19 @@ def _actors_name(sweep: SweepConfig) -> str:
 
 def write_results(sweep: SweepConfig, run: RunConfig, space: Space) -> dict[str, Any]:
     """Table, summary and report of the trials that are there."""
+    source = judge_source(run)
     table = results.trial_table(sweep.folder, space)
     settings, left_out = results.settings_of(table, space), results.left_out(table, space)
-    chosen = results.recommended(settings, sweep.kl_budget)
     summary: dict[str, Any] = {
         "name": sweep.name,
         "trials": results.counts(table),
         "failed": {row["name"]: row["reason"] for row in table if row["status"] == "failed"},
-        "kl_budget": sweep.kl_budget,
-        "hypervolume": results.front_area(settings, sweep.kl_budget),
-        "recommended": results.as_json(chosen) | {"command": results.training_command(chosen, sweep)}
-        if chosen
-        else None,
-        "front": [results.as_json(setting) for setting in settings if setting.on_front],
+        "judge": source,
+        **(
+            {"start_policy": start_policy(sweep.folder / SFT_SAMPLES, run)}
+            if source == "nobody"
+            else _choices(sweep, settings)
+        ),
         "settings": [results.as_json(setting) for setting in settings],
         "left_out": [vars(setting) for setting in left_out],
         "report": str(sweep.folder / "report.html"),
@@ -134,8 +138,20 @@ def write_results(sweep: SweepConfig, run: RunConfig, space: Space) -> dict[str,
     with atomic_path(sweep.folder / TABLE) as temporary:
         pq.write_table(pa.Table.from_pylist(table), temporary)
     write_json(sweep.folder / SUMMARY, summary)
-    write_sweep_report(sweep, run, table, settings, left_out, summary, judge_source(run))
+    write_sweep_report(sweep, run, table, settings, left_out, summary, source)
     return summary
+
+
+def _choices(sweep: SweepConfig, settings: Sequence[results.Setting]) -> dict[str, Any]:
+    chosen = results.recommended(settings, sweep.kl_budget)
+    return {
+        "kl_budget": sweep.kl_budget,
+        "hypervolume": results.front_area(settings, sweep.kl_budget),
+        "recommended": results.as_json(chosen) | {"command": results.training_command(chosen, sweep)}
+        if chosen
+        else None,
+        "front": [results.as_json(setting) for setting in settings if setting.on_front],
+    }
 
 
 def _checked_runs(space: Space, points: Sequence[Point] | None, run: RunConfig, source_name: str) -> list[RunConfig]:
@@ -189,7 +205,7 @@ def _fit(
     total = sweep.search.trials if isinstance(sweep.search, OptunaSearch) else len(points or [])
     concurrent = num_fitting(run, min(total, sweep.max_concurrent or total))
     say(f"{total} trials, {concurrent} at a time")
-    board = Board(space, sweep.folder, plan.session, total, forget=partial(forget_trial, shared.names))
+    board = Board(space, sweep.folder, plan.session, total, source, forget=partial(forget_trial, shared.names))
     try:
         fit(sweep, plan, points, longest=longest, concurrent=concurrent, callback=board)
     finally:

@@ -1,11 +1,11 @@
-"""By whom a sweep judges, and the number that a single-objective sweep maximises and ends trials by."""
+"""By whom a sweep is judged, and the number that a single-objective sweep maximises and ends trials by."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-Source = Literal["gold", "evaluator"]
-"""Who says which response is better: gold, or held-out preference models."""
+Source = Literal["gold", "evaluator", "nobody"]
+"""Who says which response is better: gold, held-out preference models, or nobody."""
 
 
 def trial_score(win_rate: float, kl: float, kl_budget: float | None) -> float:

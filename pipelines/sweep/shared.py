@@ -191,7 +191,7 @@ def make_samples(
             of another start policy or judge.
     """
     if "validation" not in config.references.splits:
-        raise ConfigError("a sweep chooses on validation prompts: add validation to references.splits")
+        raise ConfigError("a sweep measures on validation prompts: add validation to references.splits")
     judges = judges_of(config, source)
     key = sft_key(config, prompts, judges)
     if not trial_folders(sft_samples.parent):
@@ -223,9 +223,10 @@ def judges_of(config: RunConfig, source: Source) -> dict[str, Any]:
 def judged_samples(
     config: RunConfig, source: Source, cast: Actors, prompts: Sequence[Prompt], policy: PolicySamples
 ) -> ScoredSamples:
-    """Samples on test prompts with the scores of whoever judges; gold is in the samples already."""
+    """Samples on test prompts with the scores of whoever judges, else with raw rewards; gold is in them already."""
     asked = [prompt.text for prompt, row in zip(prompts, policy.responses, strict=True) for _ in row]
     responses = [response for row in policy.responses for response in row]
-    scores = asyncio.run(scored(config, source, cast, asked, responses)) if source == "evaluator" else {}
-    grids = {f"{EVALUATOR}{name}": np.reshape(values, policy.kl.shape) for name, values in scores.items()}
+    scores = asyncio.run(scored(config, source, cast, asked, responses)) if source != "gold" else {}
+    prefix = EVALUATOR if source == "evaluator" else ""
+    grids = {f"{prefix}{name}": np.reshape(values, policy.kl.shape) for name, values in scores.items()}
     return ScoredSamples(tuple(prompt.text for prompt in prompts), policy, grids)

@@ -30,7 +30,7 @@ from pipelines.output.files import write_json
 from pipelines.output.metrics_log import MetricsLog
 from pipelines.run.folder import RunFolder
 from pipelines.sweep.plan import FAILED, LOG, POINT, PRUNED, RESULT, TRIALS, TrialPlan, point_entry, trial_config
-from pipelines.sweep.score import trial_score
+from pipelines.sweep.score import Source, trial_score
 from pipelines.sweep.space import Point
 
 
@@ -47,8 +47,8 @@ def run_trial(config: Mapping[str, Any], plan: TrialPlan) -> None:
     folder.path.mkdir(parents=True, exist_ok=True)
     with _alone(folder.path), _logged(folder.path / LOG):
         if (folder.path / RESULT).is_file() or (folder.path / PRUNED).is_file():
-            for row in reported_rows(folder):
-                tune.report(report_of(row, plan.kl_budget))
+            for row in reported_rows(folder, plan.source):
+                tune.report(report_of(row, plan))
             return
         _refuse_failed(folder.path, plan.session)
         write_json(folder.path / POINT, point_entry(point))
@@ -61,20 +61,27 @@ def run_trial(config: Mapping[str, Any], plan: TrialPlan) -> None:
             raise
 
 
-def reported_rows(folder: RunFolder) -> list[dict[str, Any]]:
+def reported_rows(folder: RunFolder, source: Source) -> list[dict[str, Any]]:
     """The evaluated steps in a trial's own log, oldest first."""
     rows = MetricsLog(folder.metrics).read()
-    return [row for row in rows if f"{VALIDATION}win_rate" in row]
+    return [row for row in rows if _needed(source) in row]
 
 
-def report_of(row: Mapping[str, Any], kl_budget: float | None) -> dict[str, float]:
+def _needed(source: Source) -> str:
+    """The number without which an evaluation says nothing: the win rate, or the KL where nobody judges."""
+    return f"{VALIDATION}{'kl_k1_mean' if source == 'nobody' else 'win_rate'}"
+
+
+def report_of(row: Mapping[str, Any], plan: TrialPlan) -> dict[str, float]:
     """What Ray Tune is told of an evaluated step. `score` is what a single-objective sweep maximises."""
-    win_rate, kl = float(row[f"{VALIDATION}win_rate"]), float(row[f"{VALIDATION}kl_k1_mean"])
-    return {
-        "step": float(row["step"]),
+    kl = float(row[f"{VALIDATION}kl_k1_mean"])
+    told = {"step": float(row["step"]), "kl": kl}
+    if plan.source == "nobody":
+        return told
+    win_rate = float(row[f"{VALIDATION}win_rate"])
+    return told | {
         "win_rate": win_rate,
-        "kl": kl,
-        "score": trial_score(win_rate, kl, kl_budget),
+        "score": trial_score(win_rate, kl, plan.kl_budget),
         "utility": float(row.get(f"{VALIDATION}utility.mean", np.nan)),
     }
 
@@ -98,22 +105,23 @@ def _finish(point: Point, folder: RunFolder, plan: TrialPlan, report: Callable[[
 
     def tell(row: Mapping[str, Any]) -> None:
         if not ends_training(row, config.align):
-            report(report_of(row, plan.kl_budget))
+            report(report_of(row, plan))
 
     def observe(step: Step) -> None:
         if step.validation is not None:
             row = {f"{VALIDATION}{name}": value for name, value in step.validation.metrics.items()}
-            if f"{VALIDATION}win_rate" not in row:
-                raise TrainingError(f"step {step.state.step}: the validation win rate is not a number")
+            if _needed(plan.source) not in row:
+                what = _needed(plan.source).replace("_", " ").replace(".", " ")
+                raise TrainingError(f"step {step.state.step}: the {what} is not a number")
             tell({"step": step.state.step, **row})
 
-    for row in reported_rows(folder):
+    for row in reported_rows(folder, plan.source):
         tell(row)
     started = time.monotonic()
     found = align_and_measure(config, plan, observe)
     write_json(folder.path / RESULT, {**point_entry(point), "seconds": time.monotonic() - started, **found})
     shutil.rmtree(folder.checkpoints, ignore_errors=True)  # the model is there, and there is nothing to go on with
-    report(report_of(reported_rows(folder)[-1], plan.kl_budget))
+    report(report_of(reported_rows(folder, plan.source)[-1], plan))
 
 
 def _refuse_failed(folder: Path, session: str) -> None:

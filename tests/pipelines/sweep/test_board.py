@@ -22,7 +22,7 @@ def space(folder: Path) -> Space:
 def test_a_trial_that_cannot_go_on_is_not_announced_to_go_on(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    board = Board(space(tmp_path), tmp_path, "session", 2, forget=lambda _: None)
+    board = Board(space(tmp_path), tmp_path, "session", 2, "gold", forget=lambda _: None)
     board.on_trial_recover(0, [], trial(0))
     assert "will go on from its last checkpoint" in capsys.readouterr().out
     mark_failed(tmp_path / "trials" / board.space.point(trial(0).config["choice"]).name, "NaN", "one", permanent=True)
@@ -36,7 +36,7 @@ def trial(index: int) -> SimpleNamespace:
 
 def test_the_frozen_actors_are_told_of_every_trial_that_ended_and_of_no_other(tmp_path: Path) -> None:
     forgotten: list[Path] = []
-    board = Board(space(tmp_path), tmp_path, "session", 2, forget=forgotten.append)
+    board = Board(space(tmp_path), tmp_path, "session", 2, "gold", forget=forgotten.append)
     names = [board.space.point(trial(index).config["choice"]).name for index in range(2)]
     board.on_trial_start(0, [], trial(0))
     board.on_trial_recover(0, [], trial(0))
@@ -46,3 +46,14 @@ def test_the_frozen_actors_are_told_of_every_trial_that_ended_and_of_no_other(tm
     assert forgotten == [tmp_path / "trials" / name for name in names]
     assert json.loads((forgotten[0] / "pruned.json").read_text(encoding="utf-8"))["step"] == 0
     assert json.loads((forgotten[1] / "failed.json").read_text(encoding="utf-8"))["reason"] == "its process died"
+
+
+def test_where_nobody_judges_a_finished_trial_is_shown_with_its_kl_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    board = Board(space(tmp_path), tmp_path, "session", 2, "nobody", forget=lambda _: None)
+    board.on_trial_result(1, [], trial(0), {"step": 2.0, "kl": 0.5})
+    board.on_trial_complete(1, [], trial(0))
+    [line] = [line for line in capsys.readouterr().out.splitlines() if line.startswith("[1/2]")]
+    assert line.endswith(", KL 0.50 nats (validation)")
+    assert "win rate" not in line

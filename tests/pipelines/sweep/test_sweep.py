@@ -24,7 +24,7 @@ from pipelines.config.sweep import SweepConfig
 from pipelines.output.files import write_json
 from pipelines.sweep.plan import stored_choice
 from pipelines.sweep.run import only_driver, refuse_occupied, run_sweep
-from tests.pipelines.sweep.tiny_sweep import tiny_base, tiny_sweep
+from tests.pipelines.sweep.tiny_sweep import tiny_base, tiny_sweep, unjudged_base
 from tests.pipelines.tiny_run import make_base
 
 ARMS = {
@@ -196,12 +196,20 @@ def test_a_trial_that_the_cluster_can_never_hold_is_refused_with_a_table(folder:
         run_sweep(tiny_sweep(folder, "huge", arms=ARMS), base, source_name="tiny.yaml")
 
 
-def test_a_sweep_without_a_judge_is_refused(folder: Path) -> None:
-    base = tiny_base(folder).model_copy(
-        update={"evaluate": tiny_base(folder).evaluate.model_copy(update={"gold": None, "bars": {}})}
-    )
-    with pytest.raises(ConfigError, match="no setting could be recommended"):
-        run_sweep(tiny_sweep(folder, "unjudged", arms=ARMS), base, source_name="tiny.yaml")
+@pytest.mark.slow
+def test_a_sweep_without_a_judge_shows_training_rewards_and_kl(folder: Path, ray_cluster: None) -> None:
+    base = unjudged_base(folder)
+    base = base.model_copy(update={"align": base.align.model_copy(update={"steps": 2})})
+    sweep = tiny_sweep(folder, "unjudged", arms={"mean": ARMS["mean"]})
+    found = run_sweep(sweep, base, source_name="tiny.yaml")
+    assert (found["judge"], found["trials"]) == ("nobody", {"finished": 1})
+    [setting] = found["settings"]
+    names = ["kl", "reward.short", "reward.vowels"]
+    assert sorted(setting["test"]) == sorted(found["start_policy"]) == names
+    assert setting["test"]["reward.short"]["value"] != found["start_policy"]["reward.short"]["value"]
+    assert (setting["test"]["kl"]["value"] > 0.0, found["start_policy"]["kl"]["value"]) == (True, pytest.approx(0.0))
+    row = pq.read_table(sweep.folder / "results.parquet").to_pylist()[0]
+    assert not [name for name in row if "win_rate" in name]
 
 
 def test_early_stopping_without_evaluations_before_the_end_is_refused(folder: Path) -> None:

@@ -30,3 +30,9 @@ def tiny_base(folder: Path, **changes: Any) -> RunConfig:
     """The base run of the sweep, on the base that `make_base` writes."""
     config = tiny_config(folder, "base_run", evaluate=GOLD, **changes)
     return config.model_copy(update={"align": config.align.model_copy(update=ALIGN)})
+
+
+def unjudged_base(folder: Path) -> RunConfig:
+    """The same without gold, so that nobody says which response is better."""
+    config = tiny_base(folder)
+    return config.model_copy(update={"evaluate": config.evaluate.model_copy(update={"gold": None, "bars": {}})})
