@@ -115,13 +115,13 @@ def test_non_finite_gradient_of_one_shard_stops_both(pair: Sequence[Any]) -> Non
 
 
 def test_stuck_and_dead_peers_become_errors(ray_cluster: None, folder: str) -> None:
-    pair = start_pair(folder, timeout_s=2)
+    pair = start_pair(folder, timeout_s=5)  # less is too short for a meeting on a busy machine
     ray.get([learner.start.remote(RLOO) for learner in pair])
     parts = shard(ragged_batch(tiny_models.policy()), 2)
     started = time.monotonic()
     with pytest.raises(RoleError, match="learner 0 lost a peer"):
         ray.get(pair[0].update.remote(parts[0]), timeout=30)  # learner 1 was not asked
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 20
 
     meet(pair)  # a new meeting point makes a new group
     update(pair, ragged_batch(tiny_models.policy()))
