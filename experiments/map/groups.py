@@ -78,7 +78,6 @@ def groups() -> tuple[Group, ...]:
         Group("wrong_scale", tuple(wrong_scale(a, e) for a, e in product(SCALES, both_errors))),
         Group("reference", _through(list(WORLDS.values()), "reference", REFERENCES)),
         Group("absolute", absolute()),
-        Group("first_look", first_look()),
     )
 
 
@@ -116,22 +115,6 @@ def first_estimates() -> tuple[Cell, ...]:
     )
     # Spreads that end late have no limit with Laplace errors: see Cell.cut.
     return (Cell(errors=LAPLACE), *worlds, *(replace(world, errors=OVERRATED) for world in worlds))
-
-
-def first_look() -> tuple[Cell, ...]:
-    """Reward models as measured on real answers, and better ones, at correlation -.34 of the two properties."""
-    return (
-        real_cell(spread=0.57, correlation=0.34),
-        real_cell(spread=2.0, correlation=0.7),
-        real_cell(spread=4.0, correlation=0.8, sigma=0.7),
-        Cell(spread=4.0, between_prompts=0.7, correlation=-0.34, errors=OVERRATED),
-    )
-
-
-def real_cell(*, spread: float, correlation: float, sigma: float = 0.0) -> Cell:
-    """A cell from what can be measured: the spread of rewards in nats, and their correlation with gold."""
-    error = (correlation**-2 - 1) ** 0.5
-    return Cell(spread=spread * correlation, between_prompts=sigma, correlation=-0.34, errors=Errors("normal", error))
 
 
 def _through(worlds: Sequence[Cell], coordinate: str, values: Sequence[object]) -> tuple[Cell, ...]:

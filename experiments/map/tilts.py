@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import logsumexp
 
 from experiments.map.coordinates import BARS
 from experiments.map.laws import EDGE, MASS, SCORE, Law
@@ -67,9 +67,13 @@ class Additive:
         """With a law per prompt as many as it has, else as utilities."""
         return max(len(self.utilities), len(self.law.tables))
 
+    @cached_property
+    def _utilities_below_best(self) -> Floats:
+        return _centred(self.utilities, self.law.tables[..., MASS].sum(-1) > 0)
+
     def at(self, inverse_gamma: Floats) -> Optimum:
         """The optimum on every prompt."""
-        centred = _centred(self.utilities, self.law.tables[..., MASS].sum(-1) > 0)
+        centred = self._utilities_below_best
         weights = np.exp(np.clip(centred * inverse_gamma[:, None, None], _LEAST, 0))
         sums = _summed(weights, self.law.tables)  # [prompts, properties, factors, quantities]
         moments = _summed(weights * centred, self.law.tables[..., MASS : MASS + 1])[..., 0]
@@ -78,7 +82,7 @@ class Additive:
             log_factor = np.log(self.law.factor) + np.log(mass).sum(1)
             shares = np.where(mass[..., None] > 0, sums / mass[..., None], 0.0)
             mean_utility = np.where(mass > 0, moments / mass, 0.0)
-        log_z = logsumexp(log_factor, axis=1)
+            log_z = _log_of_sum(log_factor)
         factor = np.exp(log_factor - log_z[:, None])  # under the optimum
         return Optimum(
             inverse_gamma * np.einsum("pm,pkm->p", factor, mean_utility) - log_z,
@@ -100,9 +104,13 @@ class Folded:
         """As many as there are tables."""
         return len(self.utilities)
 
+    @cached_property
+    def _utilities_below_best(self) -> Floats:
+        return _centred(self.utilities, self.tables[..., MASS] > 0)
+
     def at(self, inverse_gamma: Floats) -> Optimum:
         """The optimum on every prompt."""
-        centred = _centred(self.utilities, self.tables[..., MASS] > 0)
+        centred = self._utilities_below_best
         weights = np.exp(np.clip(centred * inverse_gamma[:, None], _LEAST, 0))
         sums = np.einsum("pl,plq->pq", weights, self.tables)
         mass = sums[:, MASS]
@@ -122,6 +130,15 @@ def fold(law: Law, margins: Floats, combine: Combine, utility: Callable[[Floats]
     num_prompts = max(margins.shape[0], law.tables.shape[0])
     lines, tables = zip(*(_folded(law, margins, prompt, combine) for prompt in range(num_prompts)), strict=True)
     return Folded(utility(np.stack(lines)), np.stack(tables))
+
+
+def _log_of_sum(logarithms: Floats) -> Floats:
+    """log of the sum over the last axis of what has these logarithms."""
+    if logarithms.shape[-1] == 1:
+        return logarithms[..., 0]
+    largest = logarithms.max(-1, keepdims=True)
+    total: Floats = largest[..., 0] + np.log(np.exp(logarithms - largest).sum(-1))
+    return total
 
 
 def _centred(utilities: Floats, has_mass: NDArray[np.bool_]) -> Floats:
