@@ -21,7 +21,7 @@ help:
 	@echo "make lint types docs    the checks; make format writes what lint asks for"
 	@echo "make study        raw sum against LSC over seeds and target KLs: the page from the stored numbers, and what is missing"
 	@echo "make paper        the paper's experiments, likewise (ARGS=--fast: a rehearsal of everything in 20 minutes)"
-	@echo "make map          where the transform matters, calculated in idealised worlds (5 minutes on two cores)"
+	@echo "make map          where the transform matters, calculated in idealised worlds (under 15 minutes on two cores)"
 	@echo "make sweep-smoke  a sweep of four small trials, with its own world and models (three minutes)"
 	@echo "make hh DATA=folder     the chain on real preference pairs in that folder"
 
