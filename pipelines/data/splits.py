@@ -146,7 +146,7 @@ def _pools_with_prompts(groups: Sequence[Group], config: SplitConfig) -> list[Po
     """As `_pools`, and apart from both the prompts with nothing to train on. Without pairs nobody needs `reward`."""
     has_pairs = any(set(group.sources) - {PROMPTS, DEMONSTRATIONS} for group in groups)
     alone = [group for group in groups if group.sources == (PROMPTS,)]
-    trained_on = [group for group in groups if group.aligned and group not in alone]
+    trained_on = [group for group in groups if group.aligned and group.sources != (PROMPTS,)]
     others = [group for group in groups if not group.aligned]
     after_alignment: tuple[Split, ...] = ("reward", "alignment") if has_pairs else ("alignment",)
     return [
