@@ -8,7 +8,8 @@ attends to the whole past, and `RecomputingDecoder` (recomputing.py) needs no ca
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Protocol, cast
 
 import torch
@@ -87,7 +88,13 @@ def is_recurrent(model: PreTrainedModel) -> bool:
 
 def takes(model: PreTrainedModel, argument: str) -> bool:
     """Whether the model's forward pass has a parameter of this name."""
-    return argument in inspect.signature(model.forward).parameters
+    return argument in _parameters(type(model).forward)
+
+
+@cache
+def _parameters(forward: Callable[..., object]) -> frozenset[str]:
+    """Names of the parameters of a forward pass; asked at every token."""
+    return frozenset(inspect.signature(forward).parameters)
 
 
 def positions_of(real: Tensor) -> Tensor:

@@ -82,10 +82,9 @@ class ChatTemplate:
         text = self._render(messages, generate=generate)
         return Rendering(text, self._num_changed(messages, text))
 
-    def replies(self, turns: Sequence[Turn]) -> list[Span | None]:
-        """Where replies stand in the text of `render(turns, generate=True)`; None for one that the template changed."""
+    def replies(self, turns: Sequence[Turn], text: str) -> list[Span | None]:
+        """Where replies stand in `text`, that of `render(turns, generate=True)`; None for one that was changed."""
         messages = self._messages(turns)
-        text = self._render(messages, generate=True)
         marked = self._render([_marked(message) for message in messages], generate=True)
         if re.sub(f"[{_OPENS}{_CLOSES}]", "", marked) != text:
             return [None for role, _ in messages if role == "assistant"]
@@ -143,7 +142,8 @@ class ChatTemplate:
     def _num_changed(self, messages: Sequence[Message], text: str) -> int:
         rest, position, num_changed = _words(text), 0, 0
         for role, content in messages:
-            found = rest.find(_words(content), position)
+            said = _words(content)
+            found = rest.find(said, position)
             if found < 0:
                 num_changed += 1
                 _warn_once(
@@ -151,7 +151,7 @@ class ChatTemplate:
                     "earlier replies; turns that it changes are counted"
                 )
             else:
-                position = found + len(_words(content))
+                position = found + len(said)
         return num_changed
 
     @property

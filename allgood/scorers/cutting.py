@@ -8,15 +8,19 @@ from dataclasses import replace
 from transformers import PreTrainedTokenizerBase
 
 from allgood.conversations import Turns, split_system
-from allgood.scorers.token_cache import TokenCache
+from allgood.scorers.markup import MarkupTokens
 
 
 def cut_to_fit(
-    tokenizer: PreTrainedTokenizerBase, turns: Turns, room: int, num_tokens: Callable[[Turns], int]
+    tokenizer: PreTrainedTokenizerBase,
+    tokens: MarkupTokens,
+    turns: Turns,
+    room: int,
+    num_tokens: Callable[[Turns], int],
 ) -> Turns | None:
     """`turns` with as much of the first turn behind the system's as `room` tokens hold; None if nothing of it fits."""
     system, (first, *others) = split_system(turns)
-    content = TokenCache(tokenizer, split_special_tokens=True)[first.content]
+    content = tokens.text(first.content)
     kept = len(content)
     while kept > 0:
         text = str(tokenizer.decode(content[-kept:], skip_special_tokens=False)).lstrip()

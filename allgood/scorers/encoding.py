@@ -24,8 +24,9 @@ it does not fit behind its `Assistant:` label, the result is None and the caller
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from transformers import PreTrainedTokenizerBase
 
@@ -37,6 +38,8 @@ from allgood.scorers.scorer_format import ScorerFormat, scorer_format
 
 Example = tuple[str, str]
 """(prompt, response)."""
+
+Short = TypeVar("Short", PromptTokens, Encoding)
 
 
 @dataclass(frozen=True)
@@ -130,7 +133,7 @@ def _fit_prompt(policy: PolicyFormat, turns: Turns, room: int) -> Encoded | None
         prompt = policy.prompt(suffix)
         if len(prompt.tokens) <= room:
             return _encoded(prompt, cut=suffix is not turns)
-    shortened = policy.shorten(suffix, room) or policy.shorten(_without_system(suffix), room)
+    shortened = _shortened(lambda left: policy.shorten(left, room), suffix)
     return None if shortened is None else _encoded(shortened, cut=True)
 
 
@@ -143,7 +146,7 @@ def _cut_for_scoring(scorer: ScorerFormat, turns: Turns, response: str, room: in
         (encoding,) = scorer.conversations([(suffix, response)])
         if len(encoding.tokens) <= room:
             return replace(encoding, cut=suffix is not turns)
-    return scorer.shorten(suffix, response, room) or scorer.shorten(_without_system(suffix), response, room)
+    return _shortened(lambda left: scorer.shorten(left, response, room), suffix)
 
 
 def _suffixes(turns: Turns) -> Iterator[Turns]:
@@ -155,6 +158,7 @@ def _suffixes(turns: Turns) -> Iterator[Turns]:
             yield (*system, *turns[start:])
 
 
-def _without_system(turns: Turns) -> Turns:
-    _, others = split_system(turns)
-    return others
+def _shortened(shorten: Callable[[Turns], Short | None], turns: Turns) -> Short | None:
+    """`turns` cut to fit; without their system turn where that leaves no room."""
+    system, others = split_system(turns)
+    return shorten(turns) or (shorten(others) if system else None)

@@ -13,6 +13,8 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from allgood.scorers.token_ids import configured_pad_token
+
 # What configs call it; where there are several, the smallest holds.
 _KEYS = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "model_max_length", "context_length")
 
@@ -72,6 +74,5 @@ def _is_of_longrope(model: PreTrainedModel, limit: int) -> bool:
 @torch.inference_mode()
 def _pass(model: PreTrainedModel, num_tokens: int) -> None:
     """One row of any token but the pad token, whose positions some families do not count; without the head."""
-    pad = model.config.get_text_config().to_dict().get("pad_token_id")
-    token = 1 if pad == 0 else 0
+    token = 1 if configured_pad_token(model) == 0 else 0
     model.base_model(input_ids=torch.full((1, num_tokens), token, device=model.device))

@@ -29,14 +29,13 @@ class Markup:
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, between_turns: str) -> None:
-        self.tokens: dict[str, int] = {
-            token.content: index
+        added: list[tuple[int, AddedToken]] = [
+            (index, token)
             for index, token in tokenizer.added_tokens_decoder.items()
             if token.content.strip() and (token.special or token.content in between_turns)
-        }
-        self.forms: dict[str, AddedToken] = {
-            token.content: token for token in tokenizer.added_tokens_decoder.values() if token.content in self.tokens
-        }
+        ]
+        self.tokens = {token.content: index for index, token in added}
+        self.forms = {token.content: token for _, token in added}
         self._pattern = _any_of(self.tokens)
 
     def broken(self, content: str) -> str:
@@ -76,6 +75,10 @@ class MarkupTokens:
     def continued(self, content: str) -> list[int]:
         """The ids of content behind a rendering."""
         return self._as_text(content, continues=True) if BREAK in content else self._whole.continued(content)
+
+    def text(self, content: str) -> list[int]:
+        """The ids of content alone, in which nothing becomes a special token."""
+        return self._text[content]
 
     def _in_pieces(self, rendering: str) -> list[int]:
         ids: list[int] = []

@@ -184,7 +184,7 @@ def check_classifier(source: str | Path, label: int) -> None:
         ModelError: It has no such label, a single label, or no weights.
     """
     check_model_folder(source)
-    num_labels = _num_labels(source)
+    num_labels = read_config(source).num_labels or 0
     if num_labels < 2:
         raise ModelError(
             f"classifier {str(source)!r} has 1 label, so it gives rewards, not probabilities; use `kind: model`"
@@ -290,10 +290,6 @@ def _load(
             "and give the folder that save_pretrained writes"
         )
     return model, info
-
-
-def _num_labels(source: str | Path) -> int:
-    return read_config(source).num_labels or 0
 
 
 def _is_path(source: str) -> bool:

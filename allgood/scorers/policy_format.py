@@ -155,7 +155,9 @@ class ChatFormat:
 
     def shorten(self, turns: Turns, room: int) -> PromptTokens | None:
         """See `PolicyFormat.shorten`."""
-        shorter = cut_to_fit(self._tokenizer, turns, room, lambda turns: len(self._tokens[self._render(turns).text]))
+        shorter = cut_to_fit(
+            self._tokenizer, self._tokens, turns, room, lambda left: len(self._tokens[self._render(left).text])
+        )
         return None if shorter is None else self.prompt(shorter)
 
     def response(self, text: str) -> list[int]:
@@ -172,7 +174,7 @@ class ChatFormat:
 
     def _replies(self, turns: Turns) -> list[Span | None]:
         replied = any(turn.role == "assistant" for turn in turns[:-1])
-        return self._template.replies(turns[:-1]) if replied else []
+        return self._template.replies(turns[:-1], self._render(turns).text) if replied else []
 
     def _in_tokens(self, span: Span, text: str, tokens: list[int]) -> Span | None:
         """The tokens of a reply, with what leads and ends it; None where tokens lie across its bounds."""

@@ -13,6 +13,7 @@ from allgood.scorers.lengths import shortfall
 from allgood.scorers.model_scorer import Logits, ModelScorer
 from allgood.scorers.models import load_classifier, load_reward_model, resolve_device
 from allgood.scorers.spec import ClassifierSpec, ModelSpec
+from allgood.scorers.token_ids import configured_pad_token
 
 
 def load_pretrained(spec: ModelSpec | ClassifierSpec) -> ModelScorer:
@@ -55,6 +56,6 @@ def _logits(model: PreTrainedModel) -> Logits:
 
 def _pad_token(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int | None:
     """What pads a batch; None for a causal classifier without a pad token, which finds the end of a row by it."""
-    configured: int | None = model.config.get_text_config().to_dict().get("pad_token_id")
+    configured = configured_pad_token(model)
     reads_last_token = tokenizer.cls_token_id is None
     return configured if configured is not None or reads_last_token else tokenizer.pad_token_id

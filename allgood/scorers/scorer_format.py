@@ -87,7 +87,11 @@ class ChatScorerFormat:
     def shorten(self, turns: Turns, response: str, room: int) -> Encoding | None:
         """See `ScorerFormat.shorten`."""
         shorter = cut_to_fit(
-            self._tokenizer, turns, room, lambda turns: len(self._tokens[self._render(turns, response).text])
+            self._tokenizer,
+            self._tokens,
+            turns,
+            room,
+            lambda left: len(self._tokens[self._render(left, response).text]),
         )
         return None if shorter is None else replace(self.conversations([(shorter, response)])[0], cut=True)
 

@@ -44,12 +44,18 @@ def check_token_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, 
             num_rows - 1,
             some([repr(token) for token in beyond]),
         )
-    padding = model.config.get_text_config().to_dict().get("pad_token_id")
+    padding = configured_pad_token(model)
     if padding is not None and not 0 <= padding < num_rows:
         raise ModelError(
             f"`pad_token_id` in config.json of {str(source)!r} is {padding}, but the embedding has rows 0 to "
             f"{num_rows - 1}; set it to the pad token of its tokenizer ({tokenizer.pad_token_id}), or to null"
         )
+
+
+def configured_pad_token(model: PreTrainedModel) -> int | None:
+    """What the config of a model's text names as its pad token, if anything."""
+    token: int | None = model.config.get_text_config().to_dict().get("pad_token_id")
+    return token
 
 
 def _rows_of_embedding(model: PreTrainedModel) -> int | None:

@@ -99,15 +99,15 @@ def test_replies_are_found_where_they_stand() -> None:
     turns = (Turn("human", "a"), Turn("assistant", "a"), Turn("human", "b"), Turn("assistant", "user: a"))
     text = template.render(turns, generate=True).text
     assert text == "user: a\nassistant: a\nuser: b\nassistant: user: a\na"
-    assert template.replies(turns) == [(19, 20), (40, 47)]
-    assert [text[start:end] for start, end in filter(None, template.replies(turns))] == ["a", "user: a"]
+    assert template.replies(turns, text) == [(19, 20), (40, 47)]
+    assert [text[start:end] for start, end in filter(None, template.replies(turns, text))] == ["a", "user: a"]
 
 
 def test_only_a_reply_that_loses_its_reasoning_has_no_place() -> None:
     template = ChatTemplate(template_tokenizer("reasoning"))
     turns = (QUESTION, Turn("assistant", "<think>x</think>yes"), QUESTION, Turn("assistant", "no"), QUESTION)
     text = template.render(turns, generate=True).text
-    lost, found = template.replies(turns)
+    lost, found = template.replies(turns, text)
     assert lost is None
     assert found is not None
     assert text[slice(*found)] == "no"
