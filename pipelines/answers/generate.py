@@ -18,13 +18,13 @@ from rich.console import Console
 from actors.generation.seeds import chunk_seed
 from actors.messages import Chunk, Rollout
 from actors.reward import RewardSpec, RewardWorker
-from actors.rollout import RolloutSpec, RolloutWorker
+from actors.rollout import RolloutWorker
 from allgood.all_good import AllGood
 from allgood.conversations import Turn, as_content, as_prompt, parse, prompt_id
 from allgood.errors import ConfigError, DataError, ReferenceTableError
 from allgood.treatment import Treatment
 from pipelines.answers.side_by_side import Answer, Comparison, show
-from pipelines.cast.request import reward_parts, rollout_part
+from pipelines.cast.request import reward_parts, rollout_spec
 from pipelines.config.loading import load_run
 from pipelines.config.objective_values import objective_of
 from pipelines.config.run import RunConfig
@@ -48,8 +48,7 @@ class Generator:
             raise ConfigError(
                 f"{folder.path} holds no aligned model; finish it with `allgood align` or `allgood resume`"
             )
-        spec = rollout_part(config).spec
-        assert isinstance(spec, RolloutSpec)
+        spec = rollout_spec(config)
         with quiet_transformers():
             self._sft = RolloutWorker(spec)
             self._aligned = RolloutWorker(replace(spec, model=str(folder.model.absolute())))

@@ -10,6 +10,8 @@ from allgood.scorers.hub_names import at_revision
 from pipelines.config.base import REVISION, StrictModel
 
 BARS = {"helpful": 0.0, "harmless": 0.0}
+FILE_ENDINGS = (".jsonl", ".jsonl.gz", ".parquet")
+"""Of files with data; what ends otherwise may be a name on the hub."""
 
 
 class DataSource(StrictModel):

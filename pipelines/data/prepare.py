@@ -159,8 +159,7 @@ def _key(config: RunConfig, inputs: Inputs) -> str:
 
 def _not_in_the_key(source: DataSource) -> set[str]:
     """The path, since the content counts; and what was added later, where it is not given."""
-    settings = source.model_dump()
-    return {"path"} | {name for name in _LATER if not settings.get(name)}
+    return {"path"} | {name for name in _LATER if not getattr(source, name, None)}
 
 
 def _distinct_prompts(

@@ -19,9 +19,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from allgood.errors import DataError
-from pipelines.config.data import DataSource
+from pipelines.config.data import FILE_ENDINGS, DataSource
 
-_FILE_ENDINGS = (".jsonl", ".jsonl.gz", ".parquet")
 _TOO_DEEP = "lists or objects stand in one another too deeply to be read"
 
 
@@ -77,23 +76,24 @@ def file_sha256(path: Path) -> str:
 def is_file(source: DataSource) -> bool:
     """Whether a source is a local file; else it is a dataset on the hub."""
     path = Path(source.path)
-    return source.path.endswith(_FILE_ENDINGS) or path.is_absolute() or source.path.startswith(".") or path.exists()
+    return source.path.endswith(FILE_ENDINGS) or path.is_absolute() or source.path.startswith(".") or path.exists()
 
 
 def _our_row(row: Row, source: DataSource) -> Row:
     if not source.fields_of_a_row:
         _refuse_lone_surrogates(row.values, row.place)
         return row
-    values = {ours: row.values[theirs] for ours, theirs in source.wanted.items() if theirs in row.values}
+    wanted = source.wanted
+    values = {ours: row.values[theirs] for ours, theirs in wanted.items() if theirs in row.values}
     _refuse_lone_surrogates(values, row.place)
-    read = set(source.wanted.values())
+    read = set(wanted.values())
     return Row(row.place, values, (*(name for name in row.values if name not in read), *row.unread))
 
 
 def _check_exists(path: Path) -> None:
     if path.is_dir():
         raise DataError(
-            f"{path} is a folder; give one of its files ({', '.join(_FILE_ENDINGS)}) or a dataset on the hub"
+            f"{path} is a folder; give one of its files ({', '.join(FILE_ENDINGS)}) or a dataset on the hub"
         )
     if not path.is_file():
         raise DataError(f"there is no data file {path}; check the path, or give the name of a dataset on the hub")
@@ -111,7 +111,7 @@ def _rows(source: DataSource) -> Iterator[Row]:
         return _read_jsonl(path)
     if path.name.endswith(".parquet"):
         return _read_parquet(path, source)
-    raise DataError(f"{path} has an unknown ending; data files are {', '.join(_FILE_ENDINGS)}")
+    raise DataError(f"{path} has an unknown ending; data files are {', '.join(FILE_ENDINGS)}")
 
 
 def _read_jsonl(path: Path) -> Iterator[Row]:

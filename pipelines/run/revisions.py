@@ -14,13 +14,13 @@ from typing import Any
 
 from allgood.errors import ConfigError
 from allgood.scorers.hub_names import at_revision, is_hub_name, split_revision
+from pipelines.config.data import FILE_ENDINGS
 from pipelines.config.run import RunConfig
 from pipelines.output.files import write_json
 from pipelines.output.hub import Kind, commit_of, is_commit
 
 RECORD = "hub_revisions.json"
 _MAIN = "main"
-_FILE_ENDINGS = (".jsonl", ".jsonl.gz", ".parquet")
 _START = "sft"  # a backbone that is the start policy
 
 Raw = dict[str, Any]
@@ -72,7 +72,7 @@ def _pinned_name(source: str, record: _Record) -> str:
 
 
 def _is_on_hub(source: str) -> bool:
-    return is_hub_name(source) and not source.endswith(_FILE_ENDINGS)
+    return is_hub_name(source) and not source.endswith(FILE_ENDINGS)
 
 
 def _models(raw: Raw) -> Iterator[tuple[Raw, str, str | None]]:

@@ -24,7 +24,7 @@ from allgood.errors import ConfigError, ModelError
 from allgood.scorers.hub_names import split_revision
 from allgood.scorers.load_errors import in_one_line, loading
 from allgood.scorers.model_files import check_model_folder
-from allgood.scorers.models import check_policy_tokenizer, load_policy, load_tokenizer
+from allgood.scorers.models import check_policy_tokenizer, load_policy, load_tokenizer, read_config
 from allgood.scorers.token_ids import check_token_ids
 from allgood.scorers.weights import check_unused_of_backbone
 from pipelines.output.quiet import quiet_transformers
@@ -106,9 +106,7 @@ def reward_backbone(source: str, freeze_layers: int, tokenizer: PreTrainedTokeni
     """
     check_model_folder(source)
     name, revision = split_revision(source)
-    with loading("model configuration", source):
-        config = AutoConfig.from_pretrained(name, revision=revision or "main", trust_remote_code=False)
-    _refuse_other_classifiers(config, source)
+    _refuse_other_classifiers(read_config(source), source)
     with loading("model", source), quiet_transformers():
         model, info = AutoModelForSequenceClassification.from_pretrained(
             name,
