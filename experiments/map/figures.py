@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,11 +16,10 @@ from experiments.map import groups
 from experiments.map.coordinates import BARS, TARGET_KLS, Cell, ErrorKind, Errors, along
 from experiments.map.measures import best_rate
 from experiments.map.objectives import CANDIDATES, CAPPED, LSC, MINIMUM, PAR, RAW, Z_SCORE
-from experiments.map.stored import Map
+from experiments.map.stored import Map, at_kl
 from pipelines.output.drawing import GREY, MARKERS, PALETTE, plain_axes, png_bytes
 
 Floats = NDArray[np.float64]
-Value = Callable[[Cell], tuple[Floats, NDArray[np.bool_]]]  # of a cell: numbers [targets], and which are trusted
 
 _DPI = 100
 _LARGEST = 0.4  # of the colour scale; larger differences have its last colour
@@ -54,10 +53,7 @@ def curves_figure(found: Map) -> bytes:
         _bound(axes, found.before(cell))
         axes.set_title(title, fontsize=10)
         _kl_axis(axes)
-    panels[0].set_ylabel("all-good rate (bar: 85 % quantile)", fontsize=9)
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=7, fontsize=8.5, frameon=False)
-    return png_bytes(figure, dpi=_DPI)
+    return _rates_png(figure, panels, columns=7, fontsize=8.5)
 
 
 def properties_figure(found: Map) -> bytes:
@@ -77,19 +73,25 @@ def properties_figure(found: Map) -> bytes:
         axes.set_xlabel("KL / -log P0(all good)", fontsize=9)
         axes.set_title(title, fontsize=10)
         plain_axes(axes)
-    panels[0].set_ylabel("all-good rate (bar: 85 % quantile)", fontsize=9)
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=8, fontsize=8, frameon=False)
-    return png_bytes(figure, dpi=_DPI)
+    return _rates_png(figure, panels, columns=8, fontsize=8)
 
 
 def slices_figure(found: Map, first: str, second: Sequence[str], title: str) -> bytes:
     """All-good rate of `first` minus the best of `second`, over KL and one coordinate per panel."""
-
-    def value(cell: Cell) -> tuple[Floats, NDArray[np.bool_]]:
-        return difference(found, cell, first, second)
-
-    return _heat_maps(slices(), value, title, columns=4)
+    panels, columns = slices(), 4
+    rows = -(-len(panels) // columns)
+    figure = Figure(figsize=(3.4 * columns, 2.5 * rows), layout="constrained")
+    grid_of_axes = figure.subplots(rows, columns, squeeze=False)
+    for axes, panel in zip(grid_of_axes.flat, panels, strict=False):
+        differences, trusted = zip(*(difference(found, cell, first, second) for cell in panel.cells), strict=True)
+        image = _image(axes, np.array(differences), np.array(trusted))
+        axes.set_xticks(range(len(TARGET_KLS)), [f"{kl:g}" for kl in TARGET_KLS], fontsize=7.5)
+        axes.set_yticks(range(len(panel.names)), panel.names, fontsize=7.5)
+        axes.set_title(panel.title, fontsize=8.5)
+    figure.supxlabel("KL, nats", fontsize=9)
+    figure.suptitle(title, fontsize=11)
+    figure.colorbar(image, ax=grid_of_axes, shrink=0.3, aspect=30, pad=0.01, label="difference of all-good rates")
+    return png_bytes(figure, dpi=_DPI)
 
 
 def bars_figure(found: Map) -> bytes:
@@ -175,19 +177,11 @@ def slices() -> tuple[Slice, ...]:
     )
 
 
-def _heat_maps(panels: Sequence[Slice], value: Value, title: str, *, columns: int) -> bytes:
-    rows = -(-len(panels) // columns)
-    figure = Figure(figsize=(3.4 * columns, 2.5 * rows), layout="constrained")
-    grid_of_axes = figure.subplots(rows, columns, squeeze=False)
-    for axes, panel in zip(grid_of_axes.flat, panels, strict=False):
-        found = [value(cell) for cell in panel.cells]
-        image = _image(axes, np.array([numbers for numbers, _ in found]), np.array([trusted for _, trusted in found]))
-        axes.set_xticks(range(len(TARGET_KLS)), [f"{kl:g}" for kl in TARGET_KLS], fontsize=7.5)
-        axes.set_yticks(range(len(panel.names)), panel.names, fontsize=7.5)
-        axes.set_title(panel.title, fontsize=8.5)
-    figure.supxlabel("KL, nats", fontsize=9)
-    figure.suptitle(title, fontsize=11)
-    figure.colorbar(image, ax=grid_of_axes, shrink=0.3, aspect=30, pad=0.01, label="difference of all-good rates")
+def _rates_png(figure: Figure, panels: Sequence[Axes], *, columns: int, fontsize: float) -> bytes:
+    """The figure with its rates named at the left, and below it the one legend of all panels."""
+    panels[0].set_ylabel("all-good rate (bar: 85 % quantile)", fontsize=9)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, fontsize=fontsize, frameon=False)
     return png_bytes(figure, dpi=_DPI)
 
 
@@ -206,8 +200,7 @@ def _image(axes: Axes, values: Floats, trusted: NDArray[np.bool_]) -> AxesImage:
 
 
 def _at(found: Map, cell: Cell, bar: float, kl: float) -> float:
-    target = TARGET_KLS.index(kl)
-    return float(found.all_good(cell, LSC, bar=bar)[target] - found.all_good(cell, RAW, bar=bar)[target])
+    return at_kl(found.all_good(cell, LSC, bar=bar) - found.all_good(cell, RAW, bar=bar), kl)
 
 
 def _bound(axes: Axes, before: float) -> None:

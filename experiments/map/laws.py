@@ -72,7 +72,7 @@ def law_of(cell: Cell, lattice: Lattice, *, bars: Floats | None = None) -> Law:
     loadings = [np.sqrt(abs(cell.correlation))] * (1 if cell.correlation >= 0 else 2)
     if cell.correlation < 0:
         loadings[1] *= -1
-    places = (max(bars.shape[0], 1), max(bars.shape[1], len(loadings)))
+    places = (bars.shape[0], max(bars.shape[1], len(loadings)))
     tables = np.zeros((*places, lattice.num, len(factors), len(BARS) + NUM_OTHERS))
     for prompt, place in np.ndindex(places):
         at_bars = bars[prompt, min(place, bars.shape[1] - 1)]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -34,6 +34,9 @@ Floats = NDArray[np.float64]
 RAW, WEIGHTED, CAPPED = "raw sum", "weighted sum", "capped sum"
 Z_SCORE, CAPPED_Z = "z-scored sum", "capped z-scored sum"
 LSC, TUNED_LSC, PAR, LOGIT, MINIMUM = "LSC sum", "LSC sum, tuned reference", "PAR sum", "logit of product", "minimum"
+
+RIVALS = (RAW, WEIGHTED, CAPPED, Z_SCORE, CAPPED_Z)
+"""Without log-sigmoid: what the LSC sum with a tuned reference is compared with, at their best."""
 
 NO_CAP = 1.0
 CAPS = (0.8, 0.9, 0.95, 0.98, 0.99, NO_CAP)
@@ -78,7 +81,6 @@ class World:
     def _utilities(self, objective: str, parameter: float | None) -> Floats:
         """[prompts, properties, points]."""
         rewards = self._rewards(FINE)
-        spread_of_reward = self.prompts.spreads[..., None] * standard_deviation(self._law(FINE))
         if objective == WEIGHTED:
             assert parameter is not None
             levels = np.linspace(0.5, -0.5, self.cell.properties) if self.cell.properties == 2 else np.zeros(1)
@@ -87,12 +89,13 @@ class World:
             assert parameter is not None
             rewards = self._capped(rewards, parameter)
         if objective in (Z_SCORE, CAPPED_Z):
-            return (rewards / spread_of_reward)[: self._law(FINE).tables.shape[0]]  # the same on all prompts
+            deviations = self.prompts.spreads[..., None] * standard_deviation(self._law(FINE))
+            return (rewards / deviations)[: self._law(FINE).tables.shape[0]]  # the same on all prompts
         if objective in (LSC, TUNED_LSC):
             references = self.references if parameter is None else self._quantile_in_nats(parameter)
-            return _by_row(transforms.log_sigmoid, rewards, references)
+            return _of_margins(transforms.log_sigmoid, rewards - references[..., None])
         if objective == PAR:
-            return _by_row(transforms.sigmoid, rewards, self.references)
+            return _of_margins(transforms.sigmoid, rewards - self.references[..., None])
         return rewards
 
     def _capped(self, rewards: Floats, q: float) -> Floats:
@@ -107,7 +110,7 @@ class World:
         """Minimum of the log-sigmoids, or logit of the product of the sigmoids."""
         margins = self._rewards(COARSE) - self.references[..., None]
         if objective == MINIMUM:
-            return fold(self._law(COARSE), margins, np.minimum, _log_sigmoid)
+            return fold(self._law(COARSE), margins, np.minimum, partial(_of_margins, transforms.log_sigmoid))
         return fold(self._law(COARSE), margins, _logit_of_product, lambda logits: logits)
 
     def _rewards(self, lattice: Lattice) -> Floats:
@@ -135,15 +138,8 @@ class World:
         return family.at(np.zeros(family.num_prompts)).all_good
 
 
-def _by_row(transform: Callable[[Tensor, Tensor], Tensor], rewards: Floats, references: Floats) -> Floats:
-    """A transform of rewards [prompts, properties, points], each row with its reference."""
-    rows, at = torch.from_numpy(rewards.reshape(-1, rewards.shape[-1])), torch.from_numpy(references.reshape(-1))
-    utilities: Floats = transform(rows, at).numpy().reshape(rewards.shape)
-    return utilities
-
-
-def _log_sigmoid(margins: Floats) -> Floats:
-    utilities: Floats = transforms.log_sigmoid(torch.from_numpy(margins), 0.0).numpy()
+def _of_margins(transform: Callable[[Tensor, float], Tensor], margins: Floats) -> Floats:
+    utilities: Floats = transform(torch.from_numpy(margins), 0.0).numpy()
     return utilities
 
 

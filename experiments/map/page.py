@@ -8,7 +8,7 @@ from typing import Any
 
 from actors.tables import markdown_table
 from experiments.map import figures
-from experiments.map.objectives import CAPPED, CAPPED_Z, LSC, RAW, TUNED_LSC, WEIGHTED, Z_SCORE
+from experiments.map.objectives import LSC, RAW, RIVALS, TUNED_LSC
 from experiments.map.page_tables import (
     absolute,
     allocation,
@@ -25,7 +25,6 @@ from experiments.map.stored import Map
 from pipelines.output.files import atomic_path
 
 PAGE = "map.md"
-RIVALS = (RAW, WEIGHTED, CAPPED, Z_SCORE, CAPPED_Z)
 
 
 def write_page(found: Map, samples: Sequence[Mapping[str, Any]], folder: Path) -> None:

@@ -17,8 +17,8 @@ from experiments.map.objectives import (
     MINIMUM,
     PAR,
     RAW,
+    RIVALS,
     TUNED_LSC,
-    WEIGHTED,
     Z_SCORE,
 )
 from experiments.map.results import MEAN, PER_PROMPT
@@ -90,7 +90,7 @@ def shares(found: Map) -> list[str]:
     for name, cell in SHARES_WORLDS.items():
         for kl in SHARES_KLS:
             rate = {objective: at_kl(found.all_good(cell, objective), kl) for objective in _SHOWN}
-            rival = max(rate[objective] for objective in (RAW, WEIGHTED, CAPPED, Z_SCORE, CAPPED_Z))
+            rival = max(rate[objective] for objective in RIVALS)
             parts = (rate[Z_SCORE] - rate[RAW], rate[CAPPED_Z] - rate[Z_SCORE], rate[TUNED_LSC] - rival)
             rates = [rate[objective] for objective in (LSC, TUNED_LSC, CAPPED, PAR, MINIMUM)]
             rows.append(
@@ -203,7 +203,7 @@ def first_estimates(found: Map) -> list[str]:
     for name, cell, estimates in ESTIMATES:
         row = [name]
         for kl in kls:
-            row += [estimates.get(kl, "–"), _pair(found, cell, kl, digits=2)]
+            row += [estimates.get(kl, "–"), _pair(found, cell, kl)]
         rows.append(row)
     return markdown_table(header, rows, align="l" + "r" * 2 * len(kls))
 
@@ -217,10 +217,10 @@ def other_estimates(found: Map) -> list[str]:
     return markdown_table(["world", "objective", "KL", "estimate", "calculated"], rows, align="llrrr")
 
 
-def _pair(found: Map, cell: Cell, kl: float, *, digits: int) -> str:
-    numbers = [f"{at_kl(found.all_good(cell, objective), kl):.{digits}f}".removeprefix("0") for objective in (RAW, LSC)]
+def _pair(found: Map, cell: Cell, kl: float) -> str:
+    numbers = [f"{at_kl(found.all_good(cell, objective), kl):.2f}".removeprefix("0") for objective in (RAW, LSC)]
     return " / ".join(numbers)
 
 
-_SHOWN = (RAW, WEIGHTED, CAPPED, Z_SCORE, CAPPED_Z, LSC, TUNED_LSC, PAR, MINIMUM)
+_SHOWN = (*RIVALS, LSC, TUNED_LSC, PAR, MINIMUM)
 _TURNING = (RAW, CAPPED, LSC, MINIMUM)

@@ -27,8 +27,10 @@ def cell_result(cell: Cell) -> dict[str, Any]:
     Equal KL on every prompt is computed only where prompts differ; elsewhere it is the same.
     """
     world = World(cell, prompts_of(cell))
-    chosen = {objective: _chosen(objective, cell, world) for objective in CANDIDATES}
-    matchings = [MEAN, PER_PROMPT] if _is_varied(world) else [MEAN]
+    is_varied = world.prompts.num_replicates > 1
+    validation = World(cell, prompts_of(cell, seed=VALIDATION_SEED)) if is_varied else world
+    chosen = {objective: _chosen(objective, validation) for objective in CANDIDATES}
+    matchings = [MEAN, PER_PROMPT] if is_varied else [MEAN]
     by_matching = {matching: _compared(world, chosen, matching) for matching in matchings}
     return {
         "cell": asdict(cell),
@@ -45,16 +47,11 @@ def cell_of(stored: Mapping[str, Any]) -> Cell:
     return Cell(**{**stored["cell"], "errors": Errors(**stored["cell"]["errors"])})
 
 
-def _is_varied(world: World) -> bool:
-    return world.prompts.num_replicates > 1
-
-
-def _chosen(objective: str, cell: Cell, world: World) -> list[list[float | None]]:
+def _chosen(objective: str, validation: World) -> list[list[float | None]]:
     """Parameters [targets][bars] with the best all-good rate at a mean KL, on other prompts of the cell."""
-    parameters = candidates(objective, cell)
+    parameters = candidates(objective, validation.cell)
     if len(parameters) == 1:
         return [[parameters[0]] * len(BARS)] * len(TARGET_KLS)
-    validation = World(cell, prompts_of(cell, seed=VALIDATION_SEED)) if _is_varied(world) else world
     rates = []
     for parameter in parameters:
         family = validation.family(objective, parameter)

@@ -77,8 +77,7 @@ def sampled(cell: Cell, kls: Iterable[float], sizes: Iterable[int], *, seed: int
 
 def _draws(cell: Cell, num_samples: int, generator: np.random.Generator) -> tuple[Floats, Floats]:
     """Gold and rewards, [prompts, properties, samples]."""
-    spreads = prompts_of(cell).spreads[: None if cell.between_prompts or cell.mixed else 1]
-    spreads = np.resize(spreads, (NUM_PROMPTS, cell.properties))
+    spreads = np.resize(prompts_of(cell).spreads, (NUM_PROMPTS, cell.properties))
     shape = (*spreads.shape, num_samples)
     shared = generator.standard_normal((NUM_PROMPTS, 1, num_samples))
     own = generator.standard_normal(shape)
