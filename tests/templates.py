@@ -13,6 +13,7 @@ from typing import Literal
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
+VOCABULARY = 400  # tokens
 TEXTS = (
     "\n\nHuman: How do I bake bread?\n\nAssistant: Mix flour, water and yeast, then bake it.",
     "\n\nHuman: Name a river.\n\nAssistant: The Danube is a long river in Europe.",
@@ -78,21 +79,21 @@ KINDS = {
 }
 
 
-def template_tokenizer(kind: str, *, vocab_size: int = 400) -> PreTrainedTokenizerFast:
+def template_tokenizer(kind: str) -> PreTrainedTokenizerFast:
     """A byte-level tokenizer (<pad> 0, <bos> 1, <eos> 2) with the template and the special tokens of that kind."""
     chosen = KINDS[kind]
-    return byte_level(chosen.special, added=chosen.added, template=chosen.template, vocab_size=vocab_size)
+    return byte_level(chosen.special, added=chosen.added, template=chosen.template)
 
 
 def byte_level(
-    special: Sequence[str] = (), *, added: Sequence[str] = (), template: str | None = None, vocab_size: int = 400
+    special: Sequence[str] = (), *, added: Sequence[str] = (), template: str | None = None
 ) -> PreTrainedTokenizerFast:
     """Byte-level BPE: every text survives the round trip."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size,
+        vocab_size=VOCABULARY,
         special_tokens=["<pad>", "<bos>", "<eos>", *special],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
@@ -107,7 +108,6 @@ def sentencepiece_like(
     *,
     template: str | None = None,
     bos: bool = False,
-    vocab_size: int = 400,
 ) -> PreTrainedTokenizerFast:
     """BPE over words that begin with "▁", bytes for unknown characters, as converted SentencePiece models have it.
 
@@ -118,7 +118,7 @@ def sentencepiece_like(
     words = Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True, byte_fallback=True))
     words.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")
     trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size + 256, special_tokens=["<pad>", "<bos>", "<eos>", "<unk>"], show_progress=False
+        vocab_size=VOCABULARY + 256, special_tokens=["<pad>", "<bos>", "<eos>", "<unk>"], show_progress=False
     )
     # A line break is no letter of such vocabularies: it is spelled in bytes.
     words.train_from_iterator([text.replace("\n", " ") for text in TEXTS], trainer)

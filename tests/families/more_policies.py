@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from tests.families.policies import ATTENTION, SPREAD, STATE, WINDOW, PolicyCase
+from tests.families.policies import ATTENTION, GPT, SPREAD, STATE, WINDOW, PolicyCase
 
-GPT: dict[str, object] = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 512, "initializer_range": SPREAD}
 EXPERTS: dict[str, object] = {"num_local_experts": 4, "num_experts_per_tok": 2}
 IN_TURN: dict[str, object] = {"layer_types": ["sliding_attention", "full_attention"], "sliding_window": WINDOW}
 COMPRESSED: dict[str, object] = {

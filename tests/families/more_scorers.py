@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from tests.families.more_policies import GPT
-from tests.families.policies import ATTENTION
-from tests.families.scorers import BERT_ENDS, ENCODER, ROBERTA_ENDS, ScorerCase
+from tests.families.policies import ATTENTION, ENCODER, GPT
+from tests.families.scorers import BERT_ENDS, ROBERTA_ENDS, ScorerCase
 
 MORE_SCORERS = (
     ScorerCase("Qwen3", {"model_type": "qwen3", **ATTENTION, "head_dim": 8}, "reasoning", slow=True),

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from actors.tables import markdown_row
 from allgood.errors import ModelError
 from tests.families.more_policies import MORE_POLICIES
 from tests.families.more_scorers import MORE_SCORERS
@@ -105,22 +106,21 @@ def examined_scorer(case: ScorerCase, folder: Path) -> tuple[ScoringFindings | s
 def policy_lines(case: PolicyCase, found: PolicyFindings | str) -> list[str]:
     """The policy's row of the table, and its refusal if there is one."""
     if isinstance(found, str):
-        return [_row(*_family(case), *["refused"] * 6), _refusal(case, found)]
-    return [_row(*_family(case), DECODERS[found.decoder], *map(_word, found.verdicts().values()))]
+        return [markdown_row([*_family(case), *["refused"] * 6]), _refusal(case, found)]
+    return [markdown_row([*_family(case), DECODERS[found.decoder], *map(_word, found.verdicts().values())])]
 
 
 def scorer_lines(case: ScorerCase, scoring: ScoringFindings | str, training: TrainingFindings | str) -> list[str]:
     """The reward model's row of the table, and its refusals if there are some."""
     found = (scoring, training)
     words = ["refused" if isinstance(one, str) else _word(one.holds) for one in found]
-    return [_row(*_family(case), *words), *(_refusal(case, one) for one in found if isinstance(one, str))]
+    return [markdown_row([*_family(case), *words]), *(_refusal(case, one) for one in found if isinstance(one, str))]
 
 
 def template_row(case: TemplateCase, found: TemplateFindings) -> str:
     """The chat template's row of the table."""
     system = "put before the first question" if case.merges_system else "as the template writes it"
-    end = f"`{found.end}`".replace("|", "\\|")
-    return _row(case.name, system, end, _word(found.policy), _word(found.scorer))
+    return markdown_row([case.name, system, f"`{found.end}`", _word(found.policy), _word(found.scorer)])
 
 
 def _or_refusal(examine: Callable[[], Found]) -> Found | str:
@@ -147,10 +147,6 @@ def _refusal(case: PolicyCase | ScorerCase, sentence: str) -> str:
 
 def _table(columns: tuple[str, ...], lines: list[list[str]]) -> str:
     """A table of the first lines, and below it the others."""
-    table = [_row(*columns), _row(*("---" for _ in columns)), *(row for row, *_ in lines)]
+    table = [markdown_row(columns), markdown_row(["---"] * len(columns)), *(row for row, *_ in lines)]
     others = [line for _, *others in lines for line in others]
     return "\n" + "\n".join([*table, *([""] if others else []), *others]) + "\n"
-
-
-def _row(*cells: str) -> str:
-    return "| " + " | ".join(cells) + " |"

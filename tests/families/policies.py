@@ -11,7 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
 
 from pipelines.output.quiet import quiet_transformers
 from tests.templates import KINDS, template_tokenizer
@@ -40,15 +47,16 @@ class PolicyCase:
     slow: bool = False
 
 
-ATTENTION: dict[str, object] = {
+ENCODER: dict[str, object] = {
     "hidden_size": 32,
     "intermediate_size": 48,
     "num_hidden_layers": 2,
     "num_attention_heads": 4,
-    "num_key_value_heads": 2,
     "max_position_embeddings": 512,
     "initializer_range": SPREAD,
 }
+ATTENTION: dict[str, object] = {**ENCODER, "num_key_value_heads": 2}
+GPT: dict[str, object] = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 512, "initializer_range": SPREAD}
 STATE: dict[str, object] = {"mamba_n_groups": 1, "mamba_d_state": 16, "mamba_chunk_size": 16}
 
 LLAMA = PolicyCase("Llama", {"model_type": "llama", **ATTENTION}, "headers")
@@ -104,14 +112,7 @@ POLICIES = (
     PolicyCase("Phi-3", {"model_type": "phi3", **ATTENTION}, "chatml", "keys, queries and values in one matrix"),
     PolicyCase(
         "GPT-2",
-        {
-            "model_type": "gpt2",
-            "n_embd": 32,
-            "n_layer": 2,
-            "n_head": 4,
-            "n_positions": 512,
-            "initializer_range": SPREAD,
-        },
+        {"model_type": "gpt2", **GPT},
         "none",
         "learned positions, tied embeddings, no padding token",
         padding_token=False,
@@ -181,7 +182,7 @@ POLICIES = (
 
 def save_policy(case: PolicyCase, folder: Path) -> str:
     """The policy's folder, with weights, tokenizer and generation config."""
-    tokenizer = tokenizer_of(case)
+    tokenizer = decoder_tokenizer(case.template, padding_token=case.padding_token)
     config = AutoConfig.for_model(
         **case.architecture,
         vocab_size=len(tokenizer) + case.extra_tokens,
@@ -189,12 +190,8 @@ def save_policy(case: PolicyCase, folder: Path) -> str:
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
-    torch.manual_seed(0)
     with quiet_transformers():
-        model = AutoModelForCausalLM.from_config(config)
-        for name, parameter in model.named_parameters():
-            if name.endswith("bias"):  # drawn as zero, and would hide what is done with them
-                torch.nn.init.normal_(parameter, std=SPREAD)
+        model = drawn(AutoModelForCausalLM, config)
         ends = {tokenizer.eos_token_id, tokenizer.convert_tokens_to_ids(KINDS[case.template].end)}
         if case.several_ends:
             ends |= set(ORDINARY_ENDS)
@@ -204,9 +201,21 @@ def save_policy(case: PolicyCase, folder: Path) -> str:
     return str(folder)
 
 
-def tokenizer_of(case: PolicyCase) -> PreTrainedTokenizerFast:
-    """The case's tokenizer."""
-    tokenizer = template_tokenizer(case.template)
-    if not case.padding_token:
+def drawn(
+    auto: type[AutoModelForCausalLM | AutoModelForSequenceClassification], config: PreTrainedConfig
+) -> PreTrainedModel:
+    """A model with random weights, always the same."""
+    torch.manual_seed(0)
+    model: PreTrainedModel = auto.from_config(config)
+    for name, parameter in model.named_parameters():
+        if name.endswith("bias"):  # drawn as zero, and would hide what is done with them
+            torch.nn.init.normal_(parameter, std=SPREAD)
+    return model
+
+
+def decoder_tokenizer(kind: str, *, padding_token: bool) -> PreTrainedTokenizerFast:
+    """The tokenizer of a chat template."""
+    tokenizer = template_tokenizer(kind)
+    if not padding_token:
         tokenizer.pad_token = None
     return tokenizer

@@ -83,7 +83,7 @@ def examine_policy(case: PolicyCase, folder: Path) -> PolicyFindings:
     rollout = worker.generate(_chunk())
     truth = plain.of_rollout(rollout)
     reference = ReferencePolicyWorker(reference_policy_spec(source)).logprobs(rollout).rows
-    greedy = _greedy_rollout(worker)
+    greedy, expected = _greedy_rollout(worker), [plain.greedy(text) for text in PROMPTS]
 
     learner = Learner(learner_spec(source))
     learner.start(ArmSpec(OptimizerSpec(learning_rate=1e-2, schedule="constant"), Ppo(epochs=1), 1, seed=0))
@@ -100,11 +100,11 @@ def examine_policy(case: PolicyCase, folder: Path) -> PolicyFindings:
         sampled=_distance(rollout.logprobs, truth),
         reference=_distance(reference, truth),
         blind=_distance([plain.logprobs(*row, padding=4) for row in _rows(rollout)], truth),
-        greedy=[row.tolist() for row in greedy.response_tokens] == [plain.greedy(text) for text in PROMPTS]
-        and list(greedy.responses) == [plain.greedy_text(text) for text in PROMPTS],
+        greedy=[row.tolist() for row in greedy.response_tokens] == expected
+        and list(greedy.responses) == [plain.spelled(tokens) for tokens in expected],
         updated=_distance(aligned.of_rollout(rollout), truth),
         published=_distance(published.logprobs, aligned.of_rollout(published)),
-        **_train(source, folder / "sft"),
+        **_train(plain, source, folder / "sft"),
     )
 
 
@@ -150,12 +150,11 @@ class PlainPolicy:
         )
         return [int(token) for token in generated[0, ids.shape[1] :]]
 
-    def greedy_text(self, text: str) -> str:
-        """What the response spells before its end token, and without special tokens; plain text is stripped."""
-        tokens = self.greedy(text)
+    def spelled(self, tokens: list[int]) -> str:
+        """What a response spells before its end token, and without special tokens; plain text is stripped."""
         content = tokens[:-1] if tokens[-1] in self.model.generation_config.eos_token_id else tokens
-        spelled = str(self.tokenizer.decode(content, skip_special_tokens=True))
-        return spelled if self.tokenizer.chat_template else spelled.strip()
+        text = str(self.tokenizer.decode(content, skip_special_tokens=True))
+        return text if self.tokenizer.chat_template else text.strip()
 
 
 def _greedy_rollout(worker: RolloutWorker) -> Rollout:
@@ -214,9 +213,8 @@ def _batch(rollout: Rollout, reference: Sequence[NDArray[np.float32]]) -> Batch:
     )
 
 
-def _train(source: str, folder: Path) -> dict[str, float]:
+def _train(plain: PlainPolicy, source: str, folder: Path) -> dict[str, float]:
     """SFT: how far the loss moved, and how far the saved model's is from the one that was reported."""
-    plain = PlainPolicy(source)
     rows = [(plain.prompt(text), list(range(20, 25 + index))) for index, text in enumerate(PROMPTS)]
     reported = train_two_steps(
         folder,

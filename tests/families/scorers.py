@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from tokenizers import processors
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedTokenizerFast
 
 from pipelines.output.quiet import quiet_transformers
-from tests.families.policies import ATTENTION, SPREAD, WINDOW
-from tests.templates import byte_level, template_tokenizer
+from tests.families.policies import ATTENTION, ENCODER, SPREAD, WINDOW, decoder_tokenizer, drawn
+from tests.templates import byte_level
 
 
 @dataclass(frozen=True)
@@ -31,14 +30,6 @@ class ScorerCase:
     slow: bool = False
 
 
-ENCODER: dict[str, object] = {
-    "hidden_size": 32,
-    "intermediate_size": 48,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "max_position_embeddings": 512,
-    "initializer_range": SPREAD,
-}
 BERT_ENDS, ROBERTA_ENDS, XLNET_ENDS = ("[CLS] $A [SEP]", "[PAD]"), ("<s> $A </s>", "<pad>"), ("$A <sep> <cls>", "<pad>")
 
 SCORERS = (
@@ -129,12 +120,8 @@ def save_scorer(case: ScorerCase, folder: Path) -> str:
         cls_token_id=tokenizer.cls_token_id,
         sep_token_id=tokenizer.sep_token_id,
     )
-    torch.manual_seed(0)
     with quiet_transformers():
-        model = AutoModelForSequenceClassification.from_config(config)
-        for name, parameter in model.named_parameters():
-            if name.endswith("bias"):  # drawn as zero, and would hide what is done with them
-                torch.nn.init.normal_(parameter, std=SPREAD)
+        model = drawn(AutoModelForSequenceClassification, config)
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
     return str(folder)
@@ -143,10 +130,7 @@ def save_scorer(case: ScorerCase, folder: Path) -> str:
 def tokenizer_of(case: ScorerCase) -> PreTrainedTokenizerFast:
     """The case's tokenizer; an encoder's has its special tokens in the places of that family."""
     if case.ends is None:
-        tokenizer = template_tokenizer(case.template)
-        if not case.padding_token:
-            tokenizer.pad_token = None
-        return tokenizer
+        return decoder_tokenizer(case.template, padding_token=case.padding_token)
     pattern, pad = case.ends
     special = [word for word in pattern.split() if word != "$A"]
     tokenizer = byte_level([*special, pad])
