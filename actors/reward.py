@@ -7,8 +7,7 @@ under their keys, so that arms of a comparison and trials of a sweep share one w
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 
 from actors.location import location
 from actors.messages import FloatRow, Rollout, Scores
-from allgood.errors import ModelError, RoleError
+from allgood.errors import ModelError, RoleError, naming
 from allgood.scorers.loading import load_scorer
 from allgood.scorers.parity import score_parity
 from allgood.scorers.spec import FunctionSpec, ModelSpec, Reading, ScorerSpec
@@ -43,7 +42,7 @@ class RewardWorker:
     def __init__(self, spec: RewardSpec) -> None:
         torch.set_num_threads(spec.threads)
         self._spec = spec
-        with _naming(spec.property):
+        with naming(f"property {spec.property!r}"):
             self._scorer = load_scorer(spec.scorer)
         self._treatments: dict[str, Treatment] = {}
         self._features: dict[str, PromptFeatures] = {}
@@ -121,18 +120,9 @@ class RewardWorker:
         Raises:
             ModelError: The difference is above `tolerance`, or a sample cannot be scored.
         """
-        with _naming(self._spec.property):
+        with naming(f"property {self._spec.property!r}"):
             return score_parity(self._scorer, prompts, responses, tolerance=tolerance)
 
     def location(self) -> dict[str, str | int]:
         """Where this worker runs."""
         return location()
-
-
-@contextmanager
-def _naming(property_name: str) -> Iterator[None]:
-    """Loading and checking know models, not properties: their errors get the property's name."""
-    try:
-        yield
-    except ModelError as error:
-        raise ModelError(f"property {property_name!r}: {error}") from None  # one sentence: the cause says no more

@@ -5,6 +5,9 @@ The command line prints the sentence and exits with a non-zero status; a traceba
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class AllgoodError(Exception):
     """Base class of every error whose message is meant for the user."""
@@ -40,3 +43,12 @@ class TrainingError(AllgoodError):
 
 class RoleError(AllgoodError):
     """An actor died, hung or answered for the wrong weight version."""
+
+
+@contextmanager
+def naming(key: str) -> Iterator[None]:
+    """Put `key` before the message of a `ModelError`: whoever loads a model does not know what it is for."""
+    try:
+        yield
+    except ModelError as error:
+        raise ModelError(f"{key}: {error}") from None  # one sentence: the cause says no more

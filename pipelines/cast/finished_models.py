@@ -6,11 +6,9 @@ itself would find whatever was trained on it good, and hacking best of all.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from allgood.errors import ConfigError, ModelError
+from allgood.errors import ConfigError, naming
 from allgood.scorers.models import check_classifier, check_reward_model, check_trained
 from pipelines.cast.request import evaluators_of, scorer_source
 from pipelines.config.properties import ClassifierProperty, EnsembleProperty, ModelProperty
@@ -27,11 +25,11 @@ def refuse_unfit_models(config: RunConfig) -> None:
         ConfigError: A judge has the weights of the property's reward model, wherever the two lie.
     """
     for name in config.properties:
-        with _naming(f"properties.{name}"):
+        with naming(f"properties.{name}"):
             _check_scorer(config, name)
     for name, evaluator in evaluators_of(config).items():
         if evaluator.named_model is not None:
-            with _naming(f"properties.{name}.evaluator"):
+            with naming(f"properties.{name}.evaluator"):
                 _check_reward_model(evaluator.named_model)
             _refuse_judging_itself(config, name, evaluator.named_model)
 
@@ -68,11 +66,3 @@ def _refuse_judging_itself(config: RunConfig, name: str, judge: str) -> None:
             f"properties.{name}.evaluator.model {judge!r} has the weights of the reward model {source!r}, which cannot "
             "judge what was trained on it; give another model, or no evaluator"
         )
-
-
-@contextmanager
-def _naming(key: str) -> Iterator[None]:
-    try:
-        yield
-    except ModelError as error:
-        raise ModelError(f"{key}: {error}") from None

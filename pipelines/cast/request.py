@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from actors.cluster.cast import CastRequest, Part
 from actors.cluster.placement import Resources
 from actors.learning.specs import ArmSpec, Kl, LearnerSpec
@@ -21,7 +19,7 @@ from pipelines.config.properties import (
 from pipelines.config.run import RunConfig
 from pipelines.config.training import EvaluatorConfig
 from pipelines.run.folder import RunFolder
-from pipelines.run.start_policy import start_policy
+from pipelines.run.start_policy import absolute_source, start_policy
 
 EVALUATOR = "evaluator."  # prefix of scorers that are held-out preference models: "evaluator.helpful"
 
@@ -142,11 +140,6 @@ def scorer_spec(config: RunConfig, name: str) -> ScorerSpec:
     if isinstance(setting, ClassifierProperty):
         return ClassifierSpec(source, setting.label, max_tokens=setting.max_tokens, device=device)
     return ModelSpec(source, max_tokens=setting.max_tokens, device=device)
-
-
-def absolute_source(source: str) -> str:
-    """A model's folder as an absolute path, because actors run elsewhere; a name on the hub as it is."""
-    return str(Path(source).absolute()) if Path(source).is_dir() else source
 
 
 def role_device(config: RunConfig, placement: Resources) -> str:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from allgood.errors import DataError
+from allgood.errors import DataError, naming
 from allgood.scorers.encoding import Example
 from pipelines.config.run import RunConfig
 from pipelines.data import PreparedData, Prompt, look_at_data, prepared_key
@@ -22,7 +22,7 @@ from pipelines.inspection.models import ScorerModel
 from pipelines.inspection.reading import Reader, count_cuts, generating_reader, learning_reader, spelled
 from pipelines.inspection.rewards import reward_range, suspicions
 from pipelines.inspection.roles import roles
-from pipelines.inspection.run_models import RunModels, naming, run_models
+from pipelines.inspection.run_models import RunModels, run_models
 from pipelines.inspection.sampling import Samples, sample_start_policy, score_samples
 from pipelines.output.progress import Bar, track
 from pipelines.run.folder import RunFolder
@@ -136,7 +136,7 @@ def _rewards(
     found = {}
     for scorer in scorers:
         if samples is not None and scorer.spec is not None:
-            with naming(scorer.name):
+            with naming(f"property {scorer.name!r}"):
                 rewards = score_samples(scorer.spec, samples)
             measured = reward_range(rewards.grid)
             facts = config.properties[scorer.property].transform.facts
@@ -148,10 +148,9 @@ def _rewards(
 def _missing(models: RunModels) -> Iterator[str]:
     if models.policy.stage is not None:
         yield (
-            f"no samples of pi_0, and so no rewards: `allgood {models.policy.stage} RUN.yaml` has to train it first; "
+            f"no samples of pi_0, and so no rewards: `allgood {models.policy.stage}` has to train it first; "
             "what it reads is shown with the tokenizer that the training starts with"
         )
     for scorer in models.scorers:
         if scorer.stage is not None:
-            command = scorer.stage.replace("reward", "reward RUN.yaml", 1)
-            yield f"no rewards of {scorer.name}: `allgood {command}` has to train its model first"
+            yield f"no rewards of {scorer.name}: `allgood {scorer.stage}` has to train its model first"

@@ -12,16 +12,17 @@ from dataclasses import dataclass
 from actors.cluster.placement import Resources
 from allgood.scorers.loading import members_of
 from allgood.scorers.spec import ClassifierSpec, EnsembleSpec, FunctionSpec, ModelSpec, ScorerSpec
-from pipelines.cast.request import EVALUATOR, absolute_source, evaluator_scorers, evaluators_of, scorer_spec
+from pipelines.cast.request import EVALUATOR, evaluator_scorers, evaluators_of, scorer_spec
 from pipelines.config.properties import FunctionProperty, ModelProperty
 from pipelines.config.run import RunConfig
 from pipelines.config.training import RewardTrainingConfig
 from pipelines.run.folder import RunFolder
+from pipelines.run.start_policy import absolute_source, start_policy
 
 
 @dataclass(frozen=True)
 class PolicyModel:
-    """pi_0. `source` is None for a policy that is made from `policy.architecture`; `stage` has still to make it."""
+    """pi_0. `source` is None if it is made from `policy.architecture`; the command `stage` has still to make it."""
 
     source: str | None
     stage: str | None = None
@@ -38,7 +39,7 @@ class ScorerModel:
             own. Empty for a function.
         max_tokens: How much it reads.
         placement: Where it runs.
-        stage: The stage that has still to make it; None where it exists.
+        stage: The command that has still to make it, after `allgood`; None where it exists.
     """
 
     name: str
@@ -55,12 +56,15 @@ class ScorerModel:
 
 
 def policy_model(config: RunConfig) -> PolicyModel:
-    """pi_0 of a run, or what SFT starts from."""
-    trained = RunFolder(config.base_folder).sft / "best"
-    if config.sft is not None and trained.is_dir():
-        return PolicyModel(str(trained.absolute()))
+    """pi_0 of a run, or what SFT starts from.
+
+    Raises:
+        ConfigError: `sft: null`, and the run's `base` starts from another policy.
+    """
+    if config.sft is None or (RunFolder(config.base_folder).sft / "best").is_dir():
+        return PolicyModel(start_policy(config).source)
     source = None if config.policy.source is None else absolute_source(config.policy.source)
-    return PolicyModel(source, stage=None if config.sft is None else "sft")
+    return PolicyModel(source, stage="sft RUN.yaml")
 
 
 def scorer_models(config: RunConfig) -> list[ScorerModel]:
@@ -73,7 +77,7 @@ def _scorer(config: RunConfig, name: str) -> ScorerModel:
     if isinstance(setting, ModelProperty) and setting.model is None:
         folder = RunFolder(config.base_folder).reward(name) / "best"
         if not folder.is_dir():
-            return _untrained(config, name, setting.train, setting.max_tokens, stage=f"reward {name}")
+            return _untrained(config, name, setting.train, setting.max_tokens, stage=f"reward RUN.yaml {name}")
     spec = scorer_spec(config, name)
     max_tokens = 0 if isinstance(setting, FunctionProperty) else setting.max_tokens
     return ScorerModel(name, spec, _sources(spec), max_tokens, setting.placement)
@@ -84,7 +88,7 @@ def _evaluators(config: RunConfig) -> Iterator[ScorerModel]:
     for name, settings in evaluators_of(config).items():
         placement, spec = config.properties[name].placement, finished.get(name)
         if spec is None:
-            stage = f"reward --held-out {name}"
+            stage = f"reward RUN.yaml --held-out {name}"
             yield _untrained(config, f"{EVALUATOR}{name}", settings, settings.max_tokens, stage=stage)
         else:
             yield ScorerModel(f"{EVALUATOR}{name}", spec, _sources(spec), settings.max_tokens, placement)

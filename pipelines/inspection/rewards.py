@@ -11,7 +11,7 @@ from actors.messages import FloatRow
 from allgood.transform_facts import TransformFacts
 
 _SMALLEST_STD, _LARGEST_STD = 0.05, 10.0  # nats within a prompt, between which a log-sigmoid tells answers apart
-_PARITY = 1e-3  # relative to 1 + |reward|, as in allgood/scorers/parity.py
+_PARITY = 1e-3  # relative to 1 + |reward|; allgood/scorers/parity.py goes by the spread of rewards
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 
 from actors.cluster.placement import Resources
 from actors.learning.specs import Ppo
+from allgood.scorers.models import resolve_dtype
 from allgood.scorers.spec import Reading
 from pipelines.cast.request import EVALUATOR, evaluators_of, role_device
 from pipelines.config.properties import ModelProperty
@@ -101,17 +102,18 @@ def _rows_per_pass(settings: TrainingConfig) -> int:
 def _scorer(config: RunConfig, scorer: ScorerModel, models: Sequence[PreTrainedModel]) -> Role:
     """float32, one forward pass at a time."""
     tokens = Reading.micro_batch_tokens
-    parts = [reading(shape_of(model), tokens=tokens, predicted=0, width=4) for model in models]
+    shapes = [shape_of(model) for model in models]
+    parts = [reading(shape, tokens=tokens, predicted=0, width=4) for shape in shapes]
     memory = Memory(
         parameters=sum(part.parameters for part in parts),
         activations=max((part.activations for part in parts), default=0),
     )
-    name = scorer.name if scorer.name.startswith(EVALUATOR) else f"scorer {scorer.name}"
+    is_judge = scorer.name.startswith(EVALUATOR)  # which no step of the alignment asks
+    name = scorer.name if is_judge else f"scorer {scorer.name}"
     work = f"{tokens} tokens per pass" if models else "a function"
-    is_asked = not scorer.name.startswith(EVALUATOR)  # in a step of the alignment
     read = min(scorer.max_tokens, config.sampling.max_prompt_tokens + config.sampling.max_new_tokens)
-    num_parameters = sum(shape_of(model).num_parameters for model in models)
-    operations = 2.0 * num_parameters * _responses(config) * read if is_asked else 0.0
+    num_parameters = sum(shape.num_parameters for shape in shapes)
+    operations = 0.0 if is_judge else 2.0 * num_parameters * _responses(config) * read
     return Role(name, _device(config, scorer.placement), scorer.placement.replicas, memory, work, operations)
 
 
@@ -196,4 +198,4 @@ def _training_device(config: RunConfig, settings: TrainingConfig) -> Device:
 
 
 def _width(config: RunConfig, device: Device) -> int:
-    return 2 if config.dtype == "bfloat16" or (config.dtype == "auto" and device == "gpu") else 4
+    return resolve_dtype(config.dtype, torch.device("cuda" if device == "gpu" else "cpu")).itemsize

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from allgood.errors import ModelError
+from allgood.errors import naming
 from allgood.scorers.models import load_tokenizer, read_config
 from pipelines.config.run import RunConfig
 from pipelines.data import PreparedData
@@ -49,7 +48,7 @@ def run_models(config: RunConfig, data: PreparedData) -> RunModels:
 
     Raises:
         ModelError: One of them cannot be read; names the property.
-        ConfigError: The policy's architecture or tokenizer cannot be made.
+        ConfigError: The policy's architecture or tokenizer cannot be made, or the run's `base` starts from another one.
     """
     policy, scorers = policy_model(config), scorer_models(config)
     own = policy_tokenizer_of(config, data) if policy.source is None else policy_tokenizer(policy.source)
@@ -57,21 +56,12 @@ def run_models(config: RunConfig, data: PreparedData) -> RunModels:
     tokenizers: dict[str | None, PreTrainedTokenizerBase] = {None: own}
     skeletons = []
     for scorer in scorers:
-        with naming(scorer.name):
+        with naming(f"property {scorer.name!r}"):
             tokenizers |= {
                 source: load_tokenizer(source) for source in scorer.sources if source and source not in tokenizers
             }
             skeletons.append([_scorer_skeleton(scorer, source, skeleton.config) for source in scorer.sources])
     return RunModels(policy, scorers, tokenizers, skeleton, skeletons)
-
-
-@contextmanager
-def naming(property_name: str) -> Iterator[None]:
-    """Loading knows models, not properties: its errors get the property's name."""
-    try:
-        yield
-    except ModelError as error:
-        raise ModelError(f"property {property_name!r}: {error}") from None
 
 
 def _policy_skeleton(config: RunConfig, policy: PolicyModel, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:

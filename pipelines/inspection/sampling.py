@@ -90,9 +90,5 @@ def score_samples(spec: ScorerSpec, samples: Samples) -> Rewards:
 
 def _padded_row(rollout: Rollout) -> int:
     """The shortest answer that says something: what is padded shows whether padding is read."""
-    lengths = np.array([len(tokens) if text else np.inf for tokens, text in _rows(rollout)])
-    return int(np.argmin(lengths))
-
-
-def _rows(rollout: Rollout) -> list[tuple[Sequence[int], str]]:
-    return [(tokens.tolist(), text) for tokens, text in zip(rollout.response_tokens, rollout.responses, strict=True)]
+    rows = zip(rollout.response_tokens, rollout.responses, strict=True)
+    return int(np.argmin([len(tokens) if text else np.inf for tokens, text in rows]))

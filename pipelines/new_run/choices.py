@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from actors.cluster.placement import Resources
 from pipelines.inspection.memory import Shape, training
 from pipelines.new_run.facts import Machine
 
@@ -26,14 +27,6 @@ class Lengths:
     def total(self) -> int:
         """Of both."""
         return self.prompt + self.response
-
-
-@dataclass(frozen=True)
-class Place:
-    """Resources of one role."""
-
-    cpus: float
-    gpus: float = 0.0
 
 
 def lengths(context: int | None) -> Lengths:
@@ -70,7 +63,7 @@ def micro_batch_tokens(shape: Shape, *, memory: int, width: int) -> int | None:
     )
 
 
-def learner_memory(machine: Machine, place: Place) -> int:
+def learner_memory(machine: Machine, place: Resources) -> int:
     """Bytes that a learner may take: its share of a GPU, or a quarter of the main memory."""
     if place.gpus:
         return int(machine.gpu_bytes * min(place.gpus, 1.0)) - _ON_A_GPU
@@ -82,7 +75,7 @@ def learning_rate(num_parameters: int) -> float:
     return 1e-6 if num_parameters >= 300_000_000 else 1e-5 if num_parameters >= 20_000_000 else 1e-4
 
 
-def places(roles: Sequence[str], machine: Machine) -> Mapping[str, Place]:
+def places(roles: Sequence[str], machine: Machine) -> Mapping[str, Resources]:
     """Where each role runs; the first, the learner, needs most.
 
     With a GPU per role each has its own. With one, the learner has half of it and the others share the rest. In between
@@ -91,13 +84,17 @@ def places(roles: Sequence[str], machine: Machine) -> Mapping[str, Place]:
     cpus = min(1.0, _rounded_down(machine.num_cpus / len(roles)))
     learner, *others = roles
     if not machine.num_gpus:
-        return {role: Place(cpus) for role in roles}
+        return {role: Resources(cpus=cpus) for role in roles}
     if machine.num_gpus >= len(roles):
-        return {role: Place(cpus, 1.0) for role in roles}
+        return {role: Resources(cpus=cpus, gpus=1.0) for role in roles}
     if machine.num_gpus == 1:
-        return {learner: Place(cpus, 0.5)} | {role: Place(cpus, _rounded_down(0.5 / len(others))) for role in others}
+        return {learner: Resources(cpus=cpus, gpus=0.5)} | {
+            role: Resources(cpus=cpus, gpus=_rounded_down(0.5 / len(others))) for role in others
+        }
     each = math.ceil(len(others) / (machine.num_gpus - 1))  # a fraction never spans two GPUs
-    return {learner: Place(cpus, 1.0)} | {role: Place(cpus, _rounded_down(1 / each)) for role in others}
+    return {learner: Resources(cpus=cpus, gpus=1.0)} | {
+        role: Resources(cpus=cpus, gpus=_rounded_down(1 / each)) for role in others
+    }
 
 
 def good_label(property_name: str, labels: Sequence[str]) -> int:

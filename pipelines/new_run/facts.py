@@ -8,13 +8,14 @@ from dataclasses import dataclass
 import torch
 from transformers import PreTrainedConfig
 
-from allgood.errors import ModelError
+from allgood.errors import ModelError, naming
 from allgood.scorers.lengths import usable_length
 from allgood.scorers.model_files import check_model_folder
-from allgood.scorers.models import check_policy, check_policy_tokenizer, load_tokenizer, read_config
+from allgood.scorers.models import check_policy, load_tokenizer, read_config
 from pipelines.inspection.ending import Ending, ending
 from pipelines.inspection.memory import Shape
 from pipelines.inspection.shapes import policy_skeleton, scorer_skeleton, shape_of
+from pipelines.training.sources import policy_tokenizer
 
 _CLASSIFIER = "ForSequenceClassification"
 
@@ -63,8 +64,7 @@ def policy_facts(model: str) -> PolicyFacts:
         ModelError: There is no such model, or it is no policy.
     """
     check_policy(model)
-    tokenizer = load_tokenizer(model)
-    check_policy_tokenizer(tokenizer)
+    tokenizer = policy_tokenizer(model)
     skeleton = policy_skeleton(read_config(model))
     return PolicyFacts(
         model,
@@ -81,7 +81,7 @@ def scorer_facts(property_name: str, model: str) -> ScorerFacts:
     Raises:
         ModelError: There is no such model, or it is no sequence classifier; names the property.
     """
-    try:
+    with naming(f"--reward {property_name}"):
         check_model_folder(model)
         config = read_config(model)
         if not any(name.endswith(_CLASSIFIER) for name in config.architectures or []):
@@ -91,8 +91,6 @@ def scorer_facts(property_name: str, model: str) -> ScorerFacts:
             )
         load_tokenizer(model)
         skeleton = scorer_skeleton(config)
-    except ModelError as error:
-        raise ModelError(f"--reward {property_name}: {error}") from None
     labels = tuple(str(label) for _, label in sorted((config.id2label or {}).items()))
     return ScorerFacts(property_name, model, shape_of(skeleton), usable_length(skeleton), labels)
 

@@ -6,11 +6,12 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
+from actors.cluster.placement import Resources
 from allgood.errors import ConfigError
 from pipelines.config import yaml12
 from pipelines.config.loading import stored_config
 from pipelines.new_run import choices
-from pipelines.new_run.choices import Lengths, Place
+from pipelines.new_run.choices import Lengths
 from pipelines.new_run.facts import Machine, PolicyFacts, ScorerFacts, policy_facts, scorer_facts, this_machine
 from pipelines.new_run.prompts import LIMIT, PromptFacts, prompt_facts
 
@@ -103,7 +104,7 @@ def _prompt_lines(prompts: PromptFacts) -> Iterator[str]:
     yield f"    limit: {LIMIT}  # rows to read" + (f"; {prompts.unsure}" if prompts.unsure else "")
 
 
-def _scorer_lines(scorer: ScorerFacts, policy: Lengths, place: Place) -> Iterator[str]:
+def _scorer_lines(scorer: ScorerFacts, policy: Lengths, place: Resources) -> Iterator[str]:
     limit = choices.scoring_limit(policy, scorer.context)
     yield f"  {scorer.property_name}:"
     yield f"    kind: {'classifier' if scorer.is_classifier else 'model'}"
@@ -120,7 +121,7 @@ def _scorer_lines(scorer: ScorerFacts, policy: Lengths, place: Place) -> Iterato
     yield f"    placement: {_resources(place)}"
 
 
-def _learner_lines(policy: PolicyFacts, machine: Machine, place: Place) -> Iterator[str]:
+def _learner_lines(policy: PolicyFacts, machine: Machine, place: Resources) -> Iterator[str]:
     memory = choices.learner_memory(machine, place)
     tokens = choices.micro_batch_tokens(policy.shape, memory=memory, width=2 if place.gpus else 4)
     why = (
@@ -132,7 +133,7 @@ def _learner_lines(policy: PolicyFacts, machine: Machine, place: Place) -> Itera
     yield f"  optimizer: {{learning_rate: {choices.learning_rate(policy.shape.num_parameters)}, warmup_steps: 10}}"
 
 
-def _resources(place: Place) -> str:
+def _resources(place: Resources) -> str:
     gpus = f", gpus: {place.gpus:g}" if place.gpus else ""
     return f"{{cpus: {place.cpus:g}{gpus}}}"
 

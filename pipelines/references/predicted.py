@@ -19,12 +19,12 @@ from torch import Tensor
 from allgood.errors import DataError
 from allgood.reference_head import coverage, fit
 from pipelines.cast.lane import Lane
-from pipelines.cast.request import absolute_source
 from pipelines.config.properties import Reference
 from pipelines.config.run import RunConfig
 from pipelines.data import Prompt
 from pipelines.data.prompt_order import permutation
 from pipelines.output.progress import say
+from pipelines.run.start_policy import absolute_source
 
 MIN_PROMPTS = 20  # sampled ones, fewer of which say nothing about coverage
 

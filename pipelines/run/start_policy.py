@@ -45,7 +45,7 @@ def start_policy(config: RunConfig) -> StartPolicy:
     """
     if config.sft is None:
         assert config.policy.source is not None  # `RunConfig` refuses an architecture without SFT
-        policy = _as_given(config.policy.source)
+        policy = StartPolicy(absolute_source(config.policy.source))
         if config.base is not None:
             _refuse_another_start(policy, RunFolder(config.base))
         return policy
@@ -63,8 +63,9 @@ def start_in_words(config: RunConfig) -> str:
     return "the SFT policy" if config.sft is not None else f"{config.policy.source} as it is, without SFT"
 
 
-def _as_given(model: str) -> StartPolicy:
-    return StartPolicy(str(Path(model).absolute()) if Path(model).is_dir() else model)
+def absolute_source(source: str) -> str:
+    """A model's folder as an absolute path, because actors run elsewhere; a name on the hub as it is."""
+    return str(Path(source).absolute()) if Path(source).is_dir() else source
 
 
 def _refuse_another_start(policy: StartPolicy, base: RunFolder) -> None:
@@ -72,7 +73,7 @@ def _refuse_another_start(policy: StartPolicy, base: RunFolder) -> None:
     trained = base.sft / "best"
     made = load_config(base.path / CONFIG) if (base.path / CONFIG).is_file() else None
     if made is not None and made.sft is None:
-        theirs = _as_given(str(made.policy.source))
+        theirs = StartPolicy(absolute_source(str(made.policy.source)))
     elif trained.is_dir():
         theirs = StartPolicy(str(trained.absolute()))
     else:

@@ -7,7 +7,7 @@ is built once for everything that any trial needs (`table.py`). The frozen actor
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,39 +62,43 @@ def make_base(config: RunConfig, source: Source) -> None:
     """
     folder = RunFolder(config.base_folder)
     _refuse_another_base(config, folder)
-    is_whole = not any(_lacks(config, folder, source))
+    is_whole = not any(_lacking(config, folder, source))
     with (reading_base if is_whole else making_base)(folder.path, "sweep"):
         _complete(config, folder, source)
 
 
-def _lacks(config: RunConfig, folder: RunFolder, source: Source) -> Iterator[bool]:
-    """Of every part that a base holds before its references, whether it is missing."""
-    yield config.world is not None and not folder.world.is_dir()
-    yield not folder.data.is_dir()
-    yield config.base is None and not folder.config.is_file()
-    yield config.sft is not None and not (folder.sft / "best").is_dir()
-    yield from (not (folder.reward(name) / "best").is_dir() for name in trained_properties(config))
-    yield from (not (folder.evaluator(name) / "best").is_dir() for name in _held_out(config, source))
-
-
-def _held_out(config: RunConfig, source: Source) -> list[str]:
-    return trained_properties(config, held_out=True) if source == "evaluator" else []
+def _lacking(config: RunConfig, folder: RunFolder, source: Source) -> Iterator[str]:
+    """Of all that a base holds before its references, what is missing."""
+    if config.world is not None and not folder.world.is_dir():
+        yield "world"
+    if not folder.data.is_dir():
+        yield "data"
+    if config.base is None and not folder.config.is_file():
+        yield "config"
+    if config.sft is not None and not (folder.sft / "best").is_dir():
+        yield "sft"
+    if any(not (folder.reward(name) / "best").is_dir() for name in trained_properties(config)):
+        yield "reward"
+    held_out = trained_properties(config, held_out=True) if source == "evaluator" else []
+    if any(not (folder.evaluator(name) / "best").is_dir() for name in held_out):
+        yield "held_out"
 
 
 def _complete(config: RunConfig, folder: RunFolder, source: Source) -> None:
-    if config.world is not None and not folder.world.is_dir():
+    lacking = set(_lacking(config, folder, source))
+    if "world" in lacking:
         say(f"{folder.path} has no world yet: writing it")
         write_world(config)
     prepare(config)
-    if config.base is None and not folder.config.is_file():
+    if "config" in lacking:
         save_config(config, folder.config)
-    if config.sft is not None and not (folder.sft / "best").is_dir():
+    if "sft" in lacking:
         say(f"{folder.path} has no SFT policy yet: training it")
         train_sft(config)
-    if any(not (folder.reward(name) / "best").is_dir() for name in trained_properties(config)):
+    if "reward" in lacking:
         say(f"{folder.path} lacks reward models: training them")
         train_rewards(config)
-    if any(not (folder.evaluator(name) / "best").is_dir() for name in _held_out(config, source)):
+    if "held_out" in lacking:
         say(f"{folder.path} lacks held-out preference models: training them")
         train_rewards(config, held_out=True)
 
@@ -117,11 +121,12 @@ def differing(made: RunConfig, wanted: RunConfig) -> Iterator[str]:
     # A run that names its `base` takes the split that lies there, whatever its seed.
     names = _MODELS if wanted.base is not None else ("seed", *_MODELS)
     yield from (name for name in names if ours[name] != theirs[name])
+    both_train = set(trained_properties(made, held_out=True)) & set(trained_properties(wanted, held_out=True))
     for name, new in theirs["properties"].items():
         old = ours["properties"].get(name)
         if old is None:
             continue
-        keys = (*_OF_PROPERTY, "evaluator") if _trains_evaluator(old) and _trains_evaluator(new) else _OF_PROPERTY
+        keys = (*_OF_PROPERTY, "evaluator") if name in both_train else _OF_PROPERTY
         yield from (f"properties.{name}.{key}" for key in keys if old.get(key) != new.get(key))
 
 
@@ -133,11 +138,6 @@ def _without_later_revisions(made: Any, wanted: Any) -> Any:
         name: None if name == "revision" and made.get(name) is None else _without_later_revisions(made.get(name), value)
         for name, value in wanted.items()
     }
-
-
-def _trains_evaluator(setting: Mapping[str, Any]) -> bool:
-    evaluator = setting.get("evaluator")
-    return evaluator is not None and evaluator["model"] is None
 
 
 @contextmanager

@@ -5,10 +5,10 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actors.cluster.placement import Resources
 from pipelines.inspection.memory import Shape, training
 from pipelines.new_run.choices import (
     Lengths,
-    Place,
     good_label,
     learner_memory,
     learning_rate,
@@ -65,8 +65,8 @@ def test_where_no_micro_batch_fits_there_is_none() -> None:
 
 def test_a_learner_gets_its_share_of_a_gpu_or_a_quarter_of_the_memory() -> None:
     machine = Machine(num_cpus=8, memory_bytes=64 * GIB, num_gpus=1, gpu_bytes=80 * 10**9)
-    assert learner_memory(machine, Place(1.0, 0.5)) == 39 * 10**9
-    assert learner_memory(machine, Place(1.0)) == 16 * GIB
+    assert learner_memory(machine, Resources(cpus=1.0, gpus=0.5)) == 39 * 10**9
+    assert learner_memory(machine, Resources(cpus=1.0)) == 16 * GIB
 
 
 @given(st.integers(1, 64), st.integers(0, 12), st.integers(4, 12))
@@ -80,8 +80,8 @@ def test_all_roles_fit_on_the_machine(num_cpus: int, num_gpus: int, num_roles: i
 
 def test_on_one_gpu_the_learner_has_half_of_it() -> None:
     found = places(ROLES, Machine(16, 64 * GIB, 1, 80 * 10**9))
-    assert found["learner"] == Place(1.0, 0.5)
-    assert found["rollout"] == Place(1.0, 0.12)
+    assert found["learner"] == Resources(cpus=1.0, gpus=0.5)
+    assert found["rollout"] == Resources(cpus=1.0, gpus=0.12)
 
 
 def test_on_three_gpus_the_learner_has_one_and_two_roles_share_each_of_the_others() -> None:
