@@ -60,6 +60,8 @@ FACTS = (
     TransformFacts("calibrated", "draws"),
     _log("log_calibrated", "draws"),
     TransformFacts("exp_calibrated", "draws"),
+    TransformFacts("prompt_z_score", "draws"),
+    TransformFacts("capped", "reference", scale_matters=True),
     TransformFacts("clip", "reference", expects="logits"),
     TransformFacts("tanh", "reference", expects="logits"),
     TransformFacts("z_score", "mean_and_std"),

@@ -119,6 +119,22 @@ def clip(reward: Tensor, reference: Tensor | Number, *, low: Number = -5.0, high
     return margin(reward, reference).clamp(low, high)
 
 
+def capped(reward: Tensor, reference: Tensor | Number) -> Tensor:
+    """u = min(r - r_ref, 0): the raw reward as far as the reference, and no more beyond it.
+
+    With a quantile of pi_0's rewards as reference it is the raw reward capped at that quantile: nothing that pi_0
+    hardly ever reaches counts for more. `log_sigmoid` is the same with a rounded corner.
+
+    Source:
+        Reward clipping as in common PPO implementations, from above only and per prompt. Arguments and errors as in
+        `log_sigmoid`.
+
+    >>> capped(torch.tensor([[0.0, 2.0]]), torch.tensor([1.5]))
+    tensor([[-1.5000,  0.0000]])
+    """
+    return margin(reward, reference).clamp(max=0.0)
+
+
 def power(reward: Tensor, reference: Tensor | Number, *, risk_aversion: Number = 0.5) -> Tensor:
     """Power (CRRA) utility of p = P(good): u = (p^a - 1) / a with a = 1 - risk_aversion.
 
@@ -187,6 +203,40 @@ def mean_sigmoid(reward: Tensor, draws: Tensor) -> Tensor:
     """
     reward, draws = _with_draws(reward, draws)
     return torch.sigmoid(reward.unsqueeze(-1) - draws.reshape(_beside(reward, draws))).mean(-1)
+
+
+def prompt_z_score(reward: Tensor, draws: Tensor) -> Tensor:
+    """u = (r - mean) / std of pi_0 responses to the same prompt: every prompt and property gets one spread.
+
+    Mean and std stay those of pi_0 while the policy moves; a group's own, as in GRPO, would follow it.
+
+    Args:
+        reward: Rewards [prompts, samples] or [rows].
+        draws: Rewards of at least two pi_0 responses to the same prompt, [prompts, draws] or [rows, draws].
+
+    Raises:
+        ValueError: Shapes do not fit, there are fewer than two draws, those of a prompt are all equal, or a value is
+            not finite.
+
+    Source:
+        Customary standardisation, per prompt and frozen; we know no paper that it could be ascribed to.
+
+    >>> prompt_z_score(torch.tensor([[3.0]]), torch.tensor([[0.0, 2.0]]))
+    tensor([[1.4142]])
+    """
+    reward, draws = _with_draws(reward, draws)
+    if draws.shape[-1] < 2:
+        raise ValueError(
+            "draws must be at least 2 per prompt, for their standard deviation, got 1; raise reference.num"
+        )
+    std, mean = torch.std_mean(draws, dim=-1, keepdim=True)
+    flat = int((std == 0).sum())
+    if flat:
+        raise ValueError(
+            f"draws of {flat} of {len(draws)} prompts are all equal, so there is no spread to divide by; use more "
+            "draws, or the transform z_score, whose spread is that of all prompts"
+        )
+    return ((reward.reshape(len(draws), -1) - mean) / std).reshape(reward.shape)
 
 
 def calibrated(reward: Tensor, draws: Tensor) -> Tensor:

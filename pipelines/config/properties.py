@@ -27,6 +27,7 @@ from pipelines.config.references import (
 from pipelines.config.training import EvaluatorConfig, RewardTrainingConfig
 from pipelines.config.transforms import (
     CalibratedTransform,
+    CappedTransform,
     ClipTransform,
     CustomTransform,
     IdentityTransform,
@@ -35,6 +36,7 @@ from pipelines.config.transforms import (
     LogSigmoidTransform,
     MeanSigmoidTransform,
     PowerTransform,
+    PromptZScoreTransform,
     SigmoidTransform,
     TanhTransform,
     Transform,
@@ -44,6 +46,7 @@ from pipelines.config.transforms import (
 __all__ = [
     "CalibratedTransform",
     "CannedReference",
+    "CappedTransform",
     "ClassifierProperty",
     "ClipTransform",
     "Combination",
@@ -64,6 +67,7 @@ __all__ = [
     "NoReference",
     "PowerTransform",
     "PredictedReference",
+    "PromptZScoreTransform",
     "Property",
     "QuantileReference",
     "Reference",
@@ -99,7 +103,13 @@ def _refuse_mismatch(transform: Transform, reference: Reference) -> None:
     if reference.num_draws is not None and reference.num_draws > 1 and not takes_draws:
         raise ValueError(
             f"transform {transform.kind} takes one r_ref per prompt, but reference draws gives {reference.num_draws}; "
-            "set num: 1, or reference mean, or a transform that averages (mean_sigmoid, log_mean_sigmoid, calibrated)"
+            "set num: 1, or reference mean, or a transform that averages (mean_sigmoid, log_mean_sigmoid, calibrated, "
+            "prompt_z_score)"
+        )
+    if isinstance(transform, PromptZScoreTransform) and reference.num_draws == 1:
+        raise ValueError(
+            f"transform {transform.kind} divides by the standard deviation of the draws, and reference draws gives 1; "
+            "set its num to 16 or more"
         )
     if transform.facts.needs == "nothing" and reference.kind != "none":
         raise ValueError(

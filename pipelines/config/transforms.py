@@ -89,6 +89,18 @@ class CalibratedTransform(TransformBase):
         return {"t": self.t} if self.then == "exp" else {}
 
 
+class PromptZScoreTransform(TransformBase):
+    """u = (r - mean) / std over draws from pi_0 on the prompt, frozen. Needs reference kind draws, num 2 or more."""
+
+    kind: Literal["prompt_z_score"] = "prompt_z_score"
+
+
+class CappedTransform(TransformBase):
+    """u = min(r - r_ref, 0): raw as far as the reference, such as a quantile of pi_0, and no more beyond it."""
+
+    kind: Literal["capped"] = "capped"
+
+
 class ClipTransform(TransformBase):
     """u = r - r_ref, cut to [low, high]."""
 
@@ -154,6 +166,8 @@ Transform = Annotated[
     | MeanSigmoidTransform
     | LogMeanSigmoidTransform
     | CalibratedTransform
+    | PromptZScoreTransform
+    | CappedTransform
     | ClipTransform
     | TanhTransform
     | ZScoreTransform

@@ -247,7 +247,7 @@ CASES: list[tuple[Callable[..., object], Call, str]] = [
         (function, call, message)
         for function in (
             *(transforms.identity, transforms.log_sigmoid, transforms.sigmoid, transforms.tanh, transforms.clip),
-            *(transforms.power, transforms.margin),
+            *(transforms.capped, transforms.power, transforms.margin),
         )
         for call, message in [
             (lambda function=function: function(NAN23, 0.0), "reward must be finite, but 6 of 6"),
@@ -259,7 +259,7 @@ CASES: list[tuple[Callable[..., object], Call, str]] = [
         (function, call, message)
         for function in (
             *(transforms.log_mean_sigmoid, transforms.mean_sigmoid, transforms.calibrated),
-            *(transforms.log_calibrated, transforms.exp_calibrated),
+            *(transforms.log_calibrated, transforms.exp_calibrated, transforms.prompt_z_score),
         )
         for call, message in [
             (lambda function=function: function(P23, INF23), "draws must be finite"),

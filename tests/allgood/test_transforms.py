@@ -13,6 +13,7 @@ REFERENCE_TRANSFORMS = [
     transforms.sigmoid,
     transforms.tanh,
     transforms.clip,
+    transforms.capped,
     transforms.power,
 ]
 DRAW_TRANSFORMS = [
@@ -36,6 +37,7 @@ def test_other_transforms_by_hand():
     assert transforms.sigmoid(reward, reference).item() == pytest.approx(0.8807971)
     assert transforms.tanh(reward, reference, scale=2).item() == pytest.approx(2 * math.tanh(1))
     assert transforms.clip(reward, reference, low=-1, high=1.5).item() == 1.5
+    assert transforms.capped(torch.tensor([3.0, -1.0]), 1.0).tolist() == [0.0, -2.0]
     assert transforms.z_score(reward, 1, 4).item() == 0.5
     # p = 0.8807971, a = 1/2: (sqrt(p) - 1) / (1/2)
     assert transforms.power(reward, reference).item() == pytest.approx(2 * (math.sqrt(0.8807971) - 1))
@@ -59,6 +61,40 @@ def test_draws_by_hand():
     assert transforms.log_calibrated(reward, draws)[0, 1].item() == pytest.approx(math.log(0.75))
     assert transforms.exp_calibrated(reward, draws, t=2)[0, 1].item() == pytest.approx(math.exp(1.5))
     assert transforms.exp_calibrated(reward, draws, t=-2)[0, 1].item() == pytest.approx(-math.exp(-1.5))
+
+
+def test_prompt_z_score_by_hand():
+    reward, draws = torch.tensor([[3.0, 1.0], [3.0, 1.0]]), torch.tensor([[0.0, 1.0, 2.0], [-3.0, 1.0, 5.0]])
+    # means 1 and 1, standard deviations 1 and 4
+    assert transforms.prompt_z_score(reward, draws).tolist() == [[2.0, 0.0], [0.5, 0.0]]
+    assert transforms.prompt_z_score(reward[:, 0], draws).tolist() == [2.0, 0.5]
+
+
+def test_log_sigmoid_is_capped_with_a_rounded_corner():
+    z = torch.linspace(-9, 9, 181, dtype=torch.float64)
+    below = transforms.capped(z, 0) - transforms.log_sigmoid(z, 0)
+    assert below.min() > 0
+    assert below.max().item() == pytest.approx(math.log(2))  # at the reference
+
+
+def test_prompt_z_score_refuses_draws_without_spread():
+    with pytest.raises(ValueError, match=r"draws must be at least 2 per prompt.*got 1; raise reference\.num"):
+        transforms.prompt_z_score(torch.zeros(3), torch.zeros(3, 1))
+    with pytest.raises(ValueError, match="draws of 1 of 2 prompts are all equal"):
+        transforms.prompt_z_score(torch.zeros(2), torch.tensor([[1.0, 1.0], [1.0, 2.0]]))
+
+
+@settings(max_examples=50)
+@given(
+    st.lists(st.floats(-100, 100), min_size=2, max_size=5, unique_by=lambda value: round(value, 2)),
+    st.floats(-100, 100),
+    st.floats(0.01, 100),
+    st.floats(-100, 100),
+)
+def test_prompt_z_score_is_blind_to_scale_and_shift_of_each_prompt(draws, reward, scale, shift):
+    draws, reward = torch.tensor([draws], dtype=torch.float64), torch.tensor([reward], dtype=torch.float64)
+    found = transforms.prompt_z_score(scale * reward + shift, scale * draws + shift)
+    torch.testing.assert_close(found, transforms.prompt_z_score(reward, draws), rtol=1e-6, atol=1e-6)
 
 
 def test_log_mean_sigmoid_keeps_its_digits_and_slope_near_certainty():
@@ -108,7 +144,7 @@ def test_shapes_that_do_not_fit_are_refused(transform, reward, reference):
         transform(torch.zeros(reward), torch.zeros(reference))
 
 
-@pytest.mark.parametrize("transform", DRAW_TRANSFORMS)
+@pytest.mark.parametrize("transform", [*DRAW_TRANSFORMS, transforms.prompt_z_score])
 @pytest.mark.parametrize(("reward", "draws"), [((2, 3), (3, 5)), ((2, 3), (2, 0)), ((2, 3), (5,)), ((), (2, 3))])
 def test_draws_that_do_not_fit_are_refused(transform, reward, draws):
     with pytest.raises(ValueError, match="draws of shape"):
@@ -193,11 +229,11 @@ def test_float64_stays_float64():
 @pytest.mark.parametrize("transform", REFERENCE_TRANSFORMS)
 def test_gradients_in_reward_and_reference_are_right(transform):
     reward = torch.randn(2, 3, dtype=torch.float64, generator=_generator(), requires_grad=True)
-    reference = torch.randn(2, dtype=torch.float64, generator=_generator(), requires_grad=True)
+    reference = torch.tensor([0.25, -0.4], dtype=torch.float64, requires_grad=True)  # no margin at a corner
     assert torch.autograd.gradcheck(transform, (reward, reference))
 
 
-@pytest.mark.parametrize("transform", [transforms.mean_sigmoid, transforms.log_mean_sigmoid])
+@pytest.mark.parametrize("transform", [transforms.mean_sigmoid, transforms.log_mean_sigmoid, transforms.prompt_z_score])
 def test_gradients_in_reward_and_draws_are_right(transform):
     reward = torch.randn(2, 3, dtype=torch.float64, generator=_generator(), requires_grad=True)
     draws = torch.randn(2, 5, dtype=torch.float64, generator=_generator(), requires_grad=True)
@@ -223,6 +259,7 @@ def test_transforms_never_turn_the_order_of_responses_round(rewards):
             2 * torch.finfo(torch.float32).eps * found.abs()
         )  # vectorised and scalar sigma differ in the last bit
         assert (found.diff() >= -rounding[1:]).all()
+    assert (transforms.prompt_z_score(reward, draws).diff() >= 0).all()
 
 
 def _generator() -> torch.Generator:

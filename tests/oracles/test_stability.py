@@ -23,6 +23,8 @@ TRANSFORMS: dict[str, Transform] = {
     "sigmoid": transforms.sigmoid,
     "tanh": transforms.tanh,
     "clip": transforms.clip,
+    "capped": transforms.capped,
+    "prompt_z_score": lambda r, ref: transforms.prompt_z_score(r, ref[:, None] + SPREAD),
     "power": transforms.power,
     "power, nearly log_sigmoid": lambda r, ref: transforms.power(r, ref, risk_aversion=0.999),
     "z_score": lambda r, ref: transforms.z_score(r, 0.0, 0.01),

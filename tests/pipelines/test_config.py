@@ -316,6 +316,7 @@ def test_every_shipped_run_file_loads() -> None:
         ("transform: {kind: log_mean_sigmoid}", "reference is quantile; set reference to {kind: draws, num: 16}"),
         ("reference: {kind: draws, num: 4}", "takes one r_ref per prompt, but reference draws gives 4; set num: 1"),
         ("transform: {kind: log_prob}", "takes no reference, but reference is quantile"),
+        ("transform: {kind: prompt_z_score}, reference: {kind: draws, num: 1}", "reference draws gives 1; set its num"),
         ("transform: {kind: clip, low: 2, high: 1}", "low must be below high"),
         ("transform: {kind: calibrated, t: 0}, reference: {kind: draws}", "t is 0"),
     ],

@@ -86,6 +86,8 @@ MENU = [
     ({"kind": "calibrated", "then": "identity"}, DRAWS),
     ({"kind": "calibrated"}, DRAWS),
     ({"kind": "calibrated", "then": "exp", "t": -3.0}, DRAWS),
+    ({"kind": "prompt_z_score"}, DRAWS),
+    ({"kind": "capped"}, {"kind": "quantile", "quantile": 0.9, "method": "empirical"}),
     ({"kind": "clip", "low": -0.5, "high": 0.25}, MEAN),
     ({"kind": "tanh", "scale": 0.5}, {"kind": "constant", "value": 0.5}),
     ({"kind": "z_score"}, {"kind": "none"}),
