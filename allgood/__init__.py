@@ -24,6 +24,7 @@ _MODULES = frozenset(
         "formula",
         "formula_syntax",
         "guards",
+        "idealised",
         "intervals",
         "kl",
         "kl_controllers",

@@ -12,10 +12,10 @@ from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
+from allgood.idealised.cells import BARS, TARGET_KLS, Cell, ErrorKind, Errors, along
+from allgood.idealised.measures import best_rate
+from allgood.idealised.objectives import CANDIDATES, CAPPED, LSC, MINIMUM, PAR, RAW, Z_SCORE
 from experiments.map import groups
-from experiments.map.coordinates import BARS, TARGET_KLS, Cell, ErrorKind, Errors, along
-from experiments.map.measures import best_rate
-from experiments.map.objectives import CANDIDATES, CAPPED, LSC, MINIMUM, PAR, RAW, Z_SCORE
 from experiments.map.stored import Map, at_kl
 from pipelines.output.drawing import GREY, MARKERS, PALETTE, plain_axes, png_bytes
 

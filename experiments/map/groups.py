@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
-from experiments.map.coordinates import Cell, Errors, along
+from allgood.idealised.cells import Cell, Errors, along
 
 OVERRATED = Errors("overrated", size=4, rate=0.01)
 LAPLACE = Errors("laplace", size=0.5)

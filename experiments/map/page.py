@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from actors.tables import markdown_table
+from allgood.idealised.objectives import LSC, RAW, RIVALS, TUNED_LSC
 from experiments.map import figures
-from experiments.map.objectives import LSC, RAW, RIVALS, TUNED_LSC
 from experiments.map.page_tables import (
     absolute,
     allocation,
@@ -123,7 +123,7 @@ sum, tuned reference". The plain LSC sum has nothing tuned. The z-score divides 
 **Method.** Given what properties share, the optimum factorises, so that one-dimensional sums on a lattice are exact
 to about 0.0005; minimum and logit of product are folded two properties at a time. Prompts are a randomised quadrature
 of 4 x 16: its error on differences is below 0.01 nearly everywhere, and a rule must clear two standard errors. Cells
-whose optimum leaves the lattice are hatched and give no rule. [Tests](../../tests/experiments/map) compute cells
+whose optimum leaves the lattice are hatched and give no rule. [Tests](../../tests/allgood/idealised) compute cells
 again by closed forms and by plain sampling.
 
 ![All-good rate against KL for six objectives in four worlds, with the most that any policy could reach](map_curves.png)

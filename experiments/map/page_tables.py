@@ -8,9 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 from actors.tables import markdown_table
-from experiments.map import groups
-from experiments.map.coordinates import Cell, Errors
-from experiments.map.objectives import (
+from allgood.idealised.cells import Cell, Errors
+from allgood.idealised.objectives import (
     CAPPED,
     CAPPED_Z,
     LSC,
@@ -21,6 +20,7 @@ from experiments.map.objectives import (
     TUNED_LSC,
     Z_SCORE,
 )
+from experiments.map import groups
 from experiments.map.results import MEAN, PER_PROMPT
 from experiments.map.stored import Map, at_kl
 

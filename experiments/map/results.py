@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.map.coordinates import BARS, MAIN_BAR, TARGET_KLS, Cell, Errors
-from experiments.map.matching import at_kl_per_prompt, at_mean_kl
-from experiments.map.measures import Curves, curves, share_not_improved, standard_error, worst_tenth
-from experiments.map.objectives import CANDIDATES, LSC, World, candidates
-from experiments.map.prompts import VALIDATION_SEED, Prompts, prompts_of
+from allgood.idealised.cells import BARS, MAIN_BAR, TARGET_KLS, Cell, Errors
+from allgood.idealised.matching import at_kl_per_prompt, at_mean_kl
+from allgood.idealised.measures import Curves, curves, share_not_improved, standard_error, worst_tenth
+from allgood.idealised.objectives import CANDIDATES, LSC, World, candidates
+from allgood.idealised.prompts import VALIDATION_SEED, Prompts, prompts_of
 
 Floats = NDArray[np.float64]
 

@@ -13,8 +13,8 @@ from typing import Literal
 
 import numpy as np
 
-from experiments.map.coordinates import BARS, MAIN_BAR, TARGET_KLS, Cell
-from experiments.map.objectives import LSC
+from allgood.idealised.cells import BARS, MAIN_BAR, TARGET_KLS, Cell
+from allgood.idealised.objectives import LSC
 from experiments.map.stored import Map
 
 Sign = Literal["above", "below", "equal"]

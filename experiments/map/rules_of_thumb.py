@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from allgood.idealised.cells import BARS, Cell, Errors, along
+from allgood.idealised.objectives import CAPPED_Z, LSC, MINIMUM, PAR, RAW, Z_SCORE
 from experiments.map import groups
-from experiments.map.coordinates import BARS, Cell, Errors, along
-from experiments.map.objectives import CAPPED_Z, LSC, MINIMUM, PAR, RAW, Z_SCORE
 from experiments.map.rules import Rule
 
 LOW, UP_TO_2, HIGH = (0.25, 0.5), (0.25, 0.5, 1.0, 2.0), (4.0, 8.0)

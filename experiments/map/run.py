@@ -11,7 +11,7 @@ import torch
 
 from experiments.map.groups import Group, groups
 from experiments.map.results import cell_result
-from experiments.map.sampling import sampled_results
+from experiments.map.sampled import sampled_results
 from experiments.map.stored import group_path, is_done, load_sampled, write_group, write_sampled
 from pipelines.output.progress import say
 

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allgood.errors import DataError
-from experiments.map.coordinates import BARS, MAIN_BAR, TARGET_KLS, Cell
+from allgood.idealised.cells import BARS, MAIN_BAR, TARGET_KLS, Cell
+from allgood.idealised.laws import COARSE, FINE
+from allgood.idealised.prompts import NUM_REPLICATES, PROMPTS_PER_REPLICATE
 from experiments.map.groups import groups
-from experiments.map.laws import COARSE, FINE
-from experiments.map.prompts import NUM_REPLICATES, PROMPTS_PER_REPLICATE
 from experiments.map.results import MEAN, cell_of
 from pipelines.output.files import atomic_path, write_json
 from pipelines.output.stamp import is_of_today, load_together, stamped

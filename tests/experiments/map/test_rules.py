@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from experiments.map.coordinates import BARS, TARGET_KLS, Cell
-from experiments.map.objectives import LSC, RAW
+from allgood.idealised.cells import BARS, TARGET_KLS, Cell
+from allgood.idealised.objectives import LSC, RAW
 from experiments.map.results import MEAN
 from experiments.map.rules import Rule, bars_that_hold, check
 from experiments.map.stored import Map

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from allgood.errors import DataError
-from experiments.map.coordinates import Cell, Errors
+from allgood.idealised.cells import Cell, Errors
 from experiments.map.groups import groups
 from experiments.map.results import MEAN, cell_of, cell_result
 from experiments.map.rules import check

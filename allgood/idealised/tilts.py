@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.map.coordinates import BARS
-from experiments.map.laws import EDGE, MASS, SCORE, Law
+from allgood.idealised.cells import BARS
+from allgood.idealised.laws import EDGE, MASS, SCORE, Law
 
 Floats = NDArray[np.float64]
 Combine = Callable[[Floats, Floats], Floats]
@@ -42,6 +42,7 @@ class Optimum:
     edge: Floats
 
 
+@runtime_checkable
 class Family(Protocol):
     """All optima of one utility."""
 

@@ -6,10 +6,9 @@ import torch
 from scipy.special import ndtr, ndtri
 
 from allgood import aggregation
-from allgood.tilting import tilt
-from experiments.map.coordinates import BARS, MAIN_BAR, TARGET_KLS, Cell, Errors
-from experiments.map.matching import at_kl_per_prompt, at_mean_kl
-from experiments.map.objectives import (
+from allgood.idealised.cells import BARS, MAIN_BAR, TARGET_KLS, Cell, Errors
+from allgood.idealised.matching import at_kl_per_prompt, at_mean_kl
+from allgood.idealised.objectives import (
     CAPPED,
     LOGIT,
     LSC,
@@ -22,9 +21,10 @@ from experiments.map.objectives import (
     Z_SCORE,
     World,
 )
-from experiments.map.prompts import Prompts, prompts_of
-from experiments.map.sampling import sampled
-from experiments.map.tilts import Optimum
+from allgood.idealised.prompts import Prompts, prompts_of
+from allgood.idealised.sampling import sampled
+from allgood.idealised.tilts import Optimum
+from allgood.tilting import tilt
 
 Q85 = BARS.index(MAIN_BAR)
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 from scipy.stats import qmc
 
-from experiments.map.coordinates import Cell
+from allgood.idealised.cells import Cell
 
 Floats = NDArray[np.float64]
 

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from allgood.number_checks import Number
+
 ErrorKind = Literal["none", "normal", "laplace", "overrated", "underrated", "student"]
 
 BARS = (0.5, 0.7, 0.85, 0.95)
@@ -32,8 +34,8 @@ class Errors:
     """
 
     kind: ErrorKind = "none"
-    size: float = 0.0
-    rate: float = 0.01
+    size: Number = 0.0
+    rate: Number = 0.01
     shared: bool = False
 
 
@@ -58,15 +60,15 @@ class Cell:
     """
 
     properties: int = 2
-    spread: float = 1.5
-    between_prompts: float = 0.0
-    mixed: float = 0.0
-    cut: float = 2.0
-    ratio: float = 1.0
-    correlation: float = 0.0
+    spread: Number = 1.5
+    between_prompts: Number = 0.0
+    mixed: Number = 0.0
+    cut: Number = 2.0
+    ratio: Number = 1.0
+    correlation: Number = 0.0
     errors: Errors = Errors()
-    ceiling: float | None = None
-    reference: float = 0.85
+    ceiling: Number | None = None
+    reference: Number = 0.85
     absolute_bar: bool = False
     absolute_reference: bool = False
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from experiments.map.coordinates import Cell
-from experiments.map.prompts import VALIDATION_SEED, prompts_of
+from allgood.idealised.cells import Cell
+from allgood.idealised.prompts import VALIDATION_SEED, prompts_of
 
 
 def test_prompts_that_are_alike_are_one() -> None:

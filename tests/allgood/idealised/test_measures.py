@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments.map.measures import best_rate, share_not_improved, standard_error, worst_tenth
-from experiments.map.prompts import Prompts
+from allgood.idealised.measures import best_rate, share_not_improved, standard_error, worst_tenth
+from allgood.idealised.prompts import Prompts
 
 
 def test_worst_tenth_is_the_mean_of_the_lowest_tenth_of_the_prompts() -> None:

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.special import rel_entr
 
-from experiments.map.prompts import Prompts
-from experiments.map.tilts import Family
+from allgood.idealised.prompts import Prompts
+from allgood.idealised.tilts import Family
 
 Floats = NDArray[np.float64]
 

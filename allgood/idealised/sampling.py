@@ -7,9 +7,8 @@ samples show then depends on their number. Samples also show less than the truth
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import product
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,17 +16,14 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from allgood import aggregation, transforms
+from allgood.idealised.cells import MAIN_BAR, Cell, Errors
+from allgood.idealised.objectives import LSC, RAW
+from allgood.idealised.prompts import prompts_of
 from allgood.tilting import solve_gamma, tilt
-from experiments.map.coordinates import MAIN_BAR, Cell, Errors
-from experiments.map.objectives import LSC, RAW
-from experiments.map.prompts import prompts_of
 
 Floats = NDArray[np.float64]
 
 NUM_PROMPTS = 40
-SAMPLES = (1_000, 16_000, 100_000)  # per prompt
-HEAVY_TAIL = Errors("student", size=0.5)
-KLS = (2.0, 4.0)
 
 
 @dataclass(frozen=True)
@@ -51,15 +47,6 @@ class Sampled:
     error: float
     effective: float
     reliable: bool
-
-
-def sampled_results() -> list[dict[str, Any]]:
-    """The plain world, whose truth is known, and the same with errors of heavy tails."""
-    return [
-        {"errors": errors.kind, **asdict(found)}
-        for errors in (Errors(), HEAVY_TAIL)
-        for found in sampled(Cell(errors=errors), KLS, SAMPLES)
-    ]
 
 
 def sampled(cell: Cell, kls: Iterable[float], sizes: Iterable[int], *, seed: int = 0) -> Iterable[Sampled]:

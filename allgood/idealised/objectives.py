@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from allgood import transforms
-from experiments.map.coordinates import BARS, MAIN_BAR, Cell
-from experiments.map.laws import (
+from allgood.idealised.cells import BARS, MAIN_BAR, Cell
+from allgood.idealised.laws import (
     COARSE,
     FINE,
     Lattice,
@@ -26,8 +26,8 @@ from experiments.map.laws import (
     quantile,
     standard_deviation,
 )
-from experiments.map.prompts import Prompts
-from experiments.map.tilts import Additive, Family, fold
+from allgood.idealised.prompts import Prompts
+from allgood.idealised.tilts import Additive, Family, fold
 
 Floats = NDArray[np.float64]
 

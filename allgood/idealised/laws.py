@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 from scipy.stats import norm
 
-from experiments.map.coordinates import BARS, Cell, Errors
+from allgood.idealised.cells import BARS, Cell, Errors
 
 Floats = NDArray[np.float64]
 

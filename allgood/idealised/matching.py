@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.map.tilts import Family
+from allgood.idealised.tilts import Family
 
 Floats = NDArray[np.float64]
 Curves = Callable[[Floats], Floats]  # KL, in nats, of log(1 / gamma)
