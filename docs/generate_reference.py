@@ -54,7 +54,7 @@ def _section(key: str, field: schema.Node, default: object, *, depth: int) -> It
     if choices:
         for kind, section in choices.items():
             own = default if isinstance(default, Mapping) and default.get("kind") == kind else {}
-            star = ", the default" if own else ""
+            star = ", the default" if own or node.get("kind_by_default") == kind else ""
             yield from _fields(f"{key}", section, own, depth=depth, title=f"`{key}` of kind `{kind}`{star}")
     elif schema.fields(node):
         yield from _fields(key, node, default, depth=depth, title=f"`{key}`")

@@ -14,6 +14,7 @@ import numpy as np
 from allgood.tilting import solve_gamma, tilt
 from experiments.study.matched import arm_at, utilities_of
 from pipelines.comparison.arms import Arm, lsc_sum, raw_sum
+from pipelines.config.data import WorldConfig
 from pipelines.config.properties import QuantileReference
 from pipelines.config.run import RunConfig
 from pipelines.objective.gold import gold_of
@@ -25,7 +26,7 @@ RATIOS = tuple(float(ratio) for ratio in np.geomspace(1 / 8, 8, 9))
 
 def study_arms(config: RunConfig, targets: Sequence[float]) -> list[tuple[Arm, float]]:
     """Every arm of one world with its target KL: LSC sum, raw sum, tuned raw sum; with shortcuts also LSC at 85 %."""
-    assert config.world is not None
+    assert isinstance(config.world, WorldConfig)
     alignment, validation = load_cached_samples(config, "alignment"), load_cached_samples(config, "validation")
     arms = []
     for target in targets:

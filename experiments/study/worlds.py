@@ -20,6 +20,7 @@ from experiments.study.tuned import stored_weights
 from pipelines.cast.actors import Actors
 from pipelines.comparison.arms import Arm, ArmRun, kept_actors, sample_policy
 from pipelines.comparison.summary import arm_entry, sft_entry
+from pipelines.config.data import WorldConfig
 from pipelines.config.properties import ModelProperty, Property
 from pipelines.config.run import RunConfig
 from pipelines.data import prepare
@@ -75,7 +76,7 @@ def measure_arms(
     config: RunConfig, clean: RunConfig, arms: Sequence[tuple[Arm, float]], lanes: Sequence[Actors]
 ) -> dict[str, Any]:
     """Run all arms (with their target KLs) on kept actors, and measure them and the SFT policy on test prompts."""
-    assert config.world is not None
+    assert isinstance(config.world, WorldConfig)
     gold = gold_of(config)
     assert gold is not None
     prompts = test_prompts(config)

@@ -22,7 +22,6 @@ from pipelines.config.data import BARS, WorldConfig
 from pipelines.objective.gold import over_every_bar
 from pipelines.world import gold
 from pipelines.world.facts import Topic, topics
-from pipelines.world.prompts import WorldPrompt
 from pipelines.world.responses import Plan, best_plan, render, write_plan
 from pipelines.world.write import Row, split_prompts, world_rows
 
@@ -32,8 +31,7 @@ SAMPLES_PER_PROMPT = 64
 def world_numbers(world: WorldConfig) -> dict[str, float]:
     """Every promise of the world that needs no trained model."""
     prompts = split_prompts(world)["test"]
-    facts = topics(world.seed)
-    answers = [_writer_answers(prompt, facts[prompt.topic], world.seed) for prompt in prompts]
+    answers = [_writer_answers(prompt, world.seed) for prompt in prompts]
     good = np.array(
         [
             [_both_good(prompt, answer, world.seed) for answer in row]
@@ -46,42 +44,43 @@ def world_numbers(world: WorldConfig) -> dict[str, float]:
         "writers: prompts under 5 %": float(np.mean(good.mean(axis=1) < 0.05)),
         "writers: prompts over 80 %": float(np.mean(good.mean(axis=1) > 0.80)),
         "scripted best answer both good": _share(
-            prompts, lambda p: _both_good(p, render(best_plan(facts[p.topic])), world.seed)
+            prompts, lambda p: _both_good(p, render(best_plan(gold.asked(p, world.seed).topic)), world.seed)
         ),
         "best constant response both good": _best_constant(prompts, answers, world.seed),
-        "prompts where one property's best fails the other": _share(
-            prompts, lambda p: _in_tension(p, facts[p.topic], world.seed)
-        ),
+        "prompts where one property's best fails the other": _share(prompts, lambda p: _in_tension(p, world.seed)),
         "spread of helpful gold within a prompt, 90 % / 10 % quantile": _spread_ratio(prompts, answers, world.seed),
         **{f"Bayes accuracy of {name} pairs": _bayes_accuracy(pairs[f"{name}_pairs"]) for name in BARS},
     }
 
 
-def _writer_answers(prompt: WorldPrompt, topic: Topic, seed: int) -> list[str]:
-    generator = random.Random(f"checks-{seed}-{prompt.text}")
-    return [render(write_plan(topic, prompt.hurry, topic.skill, generator)) for _ in range(SAMPLES_PER_PROMPT)]
+def _writer_answers(prompt: str, seed: int) -> list[str]:
+    generator, question = random.Random(f"checks-{seed}-{prompt}"), gold.asked(prompt, seed)
+    plans = [
+        write_plan(question.topic, question.hurry, question.topic.skill, generator) for _ in range(SAMPLES_PER_PROMPT)
+    ]
+    return [render(plan) for plan in plans]
 
 
-def _both_good(prompt: WorldPrompt, answer: str, seed: int) -> bool:
-    scores = gold.score([prompt.text], [answer], world_seed=seed)
+def _both_good(prompt: str, answer: str, seed: int) -> bool:
+    scores = gold.score([prompt], [answer], world_seed=seed)
     return bool(over_every_bar(scores, BARS)[0])
 
 
-def _serves(answer: str, seed: int, prompt: WorldPrompt) -> bool:
+def _serves(answer: str, seed: int, prompt: str) -> bool:
     return _both_good(prompt, answer, seed)
 
 
-def _best_constant(prompts: list[WorldPrompt], answers: list[list[str]], seed: int) -> float:
+def _best_constant(prompts: list[str], answers: list[list[str]], seed: int) -> float:
     """The share of prompts that the best single answer serves: one tries the commonest ones and every topic's best."""
     common = [answer for answer, _ in Counter(answer for row in answers for answer in row).most_common(100)]
     candidates = common + [render(best_plan(topic)) for topic in topics(seed).values()]
     return max(_share(prompts, partial(_serves, answer, seed)) for answer in candidates)
 
 
-def _in_tension(prompt: WorldPrompt, topic: Topic, seed: int) -> bool:
+def _in_tension(prompt: str, seed: int) -> bool:
     """Whether every best answer for one property alone fails the bar of the other."""
-    candidates = [render(plan) for plan in _plans(topic)]
-    scores = gold.score([prompt.text] * len(candidates), candidates, world_seed=seed)
+    candidates = [render(plan) for plan in _plans(gold.asked(prompt, seed).topic)]
+    scores = gold.score([prompt] * len(candidates), candidates, world_seed=seed)
     return _best_fails(scores["helpful"], scores["harmless"]) or _best_fails(scores["harmless"], scores["helpful"])
 
 
@@ -94,9 +93,9 @@ def _plans(topic: Topic) -> list[Plan]:
     return [Plan(steps, caution, first, booster) for steps, caution, first, booster in details]
 
 
-def _spread_ratio(prompts: list[WorldPrompt], answers: list[list[str]], seed: int) -> float:
+def _spread_ratio(prompts: list[str], answers: list[list[str]], seed: int) -> float:
     spreads = [
-        gold.score([prompt.text] * len(row), row, world_seed=seed)["helpful"].std()
+        gold.score([prompt] * len(row), row, world_seed=seed)["helpful"].std()
         for prompt, row in zip(prompts, answers, strict=True)
     ]
     low, high = np.quantile(spreads, [0.1, 0.9])
@@ -108,7 +107,7 @@ def _bayes_accuracy(pairs: list[Row]) -> float:
     return float(np.mean([max(p, 1.0 - p) for p in probabilities]))
 
 
-def _share(prompts: list[WorldPrompt], holds: Callable[[WorldPrompt], bool]) -> float:
+def _share(prompts: list[str], holds: Callable[[str], bool]) -> float:
     return float(np.mean([holds(prompt) for prompt in prompts]))
 
 

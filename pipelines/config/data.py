@@ -150,6 +150,7 @@ class DataConfig(StrictModel):
 class WorldConfig(StrictModel):
     """The embedded world with known gold (docs/explanation/world.md)."""
 
+    kind: Literal["embedded"] = "embedded"
     seed: int = Field(
         0, ge=0, description="draws facts, prompts, demonstrations and pairs; another seed is another world"
     )
@@ -164,6 +165,11 @@ class WorldConfig(StrictModel):
     shortcut_strength: float = Field(
         1.0, ge=0, description="what a list or a consult phrase adds to a preference, in nats; 0 = none"
     )
+
+    @property
+    def bars(self) -> dict[str, float]:
+        """Gold utility from which a response counts as good, by property."""
+        return BARS
 
 
 class TokenizerConfig(StrictModel):

@@ -33,6 +33,7 @@ LATER = (
     "data.pairs.*.columns",
     "data.pairs.*.attribute",
     "data.demonstrations.columns",
+    "world.kind",
 )
 
 _FIRST_STOP = ["\n\nHuman:"]  # the default of `sampling.stop` before it depended on the policy's format

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from pipelines.config.base import StrictModel
 from pipelines.config.comparison import ComparisonConfig
-from pipelines.config.data import BARS, DataConfig, PolicyConfig, TokenizerConfig, WorldConfig
+from pipelines.config.data import DataConfig, PolicyConfig, TokenizerConfig
+from pipelines.config.open_world import World
 from pipelines.config.placement import PlacementConfig
 from pipelines.config.preview import PreviewConfig
 from pipelines.config.properties import ModelProperty, Property
@@ -38,7 +39,7 @@ class RunConfig(StrictModel):
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: a GPU where the process has one")
     dtype: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto: bfloat16 on GPU, float32 on CPU")
     threads: int = Field(1, ge=1, description="torch threads of each process")
-    world: WorldConfig | None = None
+    world: World | None = None
     data: DataConfig = DataConfig()
     tokenizer: TokenizerConfig = TokenizerConfig()
     policy: PolicyConfig
@@ -69,6 +70,12 @@ class RunConfig(StrictModel):
     def base_folder(self) -> Path:
         """The run folder that holds data, start policy, reward models and references."""
         return self.base or self.folder
+
+    @field_validator("world", mode="before")
+    @classmethod
+    def _world_is_embedded_by_default(cls, world: object) -> object:
+        """A `world` without `kind` is the embedded one."""
+        return {"kind": "embedded", **world} if isinstance(world, dict) else world
 
     @model_validator(mode="after")
     def _start_policy_is_a_model(self) -> RunConfig:
@@ -121,14 +128,15 @@ class RunConfig(StrictModel):
         given = [f"data.{key}" for key in sources if getattr(self.data, key)]
         if self.world is not None and given:
             raise ValueError(
-                f"the embedded world brings its own text, and {given[0]} would not be read; leave out one of the two"
+                f"the {self.world.kind} world brings its own text, and {given[0]} would not be read; "
+                "leave out one of the two"
             )
         return self
 
     @model_validator(mode="after")
     def _trained_models_have_pairs(self) -> RunConfig:
-        known = list(BARS if self.world is not None else self.data.pairs)
-        where = "the embedded world" if self.world is not None else "`data.pairs`"
+        known = list(self.world.bars if self.world is not None else self.data.pairs)
+        where = f"the {self.world.kind} world" if self.world is not None else "`data.pairs`"
         if self.base is not None:  # its pairs lie there, whatever this run's own settings say
             return self
         has = f"has pairs for {', '.join(known)} only" if known else "is empty"

@@ -39,13 +39,16 @@ def kinds(node: Node) -> dict[str, Node]:
 
 
 def section(node: Node, value: object) -> Node | None:
-    """The section that describes `value`; in a tagged union that of its kind (or the default's), None if unknown."""
+    """The section that describes `value`; in a tagged union that of its kind, or of the default one.
+
+    None where there is no such kind.
+    """
     choices = kinds(node)
     if not choices:
         return resolve(node)
     kind = value.get("kind") if isinstance(value, Mapping) else None
     if kind is None:
-        kind = (resolve(node).get("default") or {}).get("kind")
+        kind = (resolve(node).get("default") or {}).get("kind") or resolve(node).get("kind_by_default")
     return resolve(choices[kind]) if isinstance(kind, str) and kind in choices else None
 
 
@@ -118,7 +121,9 @@ def _describe(node: Node) -> str:
     if kind == "boolean":
         return "true or false"
     if kind == "array":
-        return f"a list{' (not empty)' if node.get('minItems') else ''}, each {describe(node.get('items', {}))}"
+        least = node.get("minItems", 0)
+        size = f" (at least {least})" if least > 1 else " (not empty)" if least else ""
+        return f"a list{size}, each {describe(node.get('items', {}))}"
     if "properties" in node:
         return "a section with " + ", ".join(f"`{name}`" for name in node["properties"])
     if kind == "object":

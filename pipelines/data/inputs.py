@@ -1,4 +1,4 @@
-"""Where the text of a run lies: the files of the embedded world, or the sources that the configuration names."""
+"""Where the text of a run lies: the files of a world, or the sources that the configuration names."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ def data_inputs(config: RunConfig) -> Inputs:
 
     Raises:
         ConfigError: `demonstrations_from` or `prompts_from` name unknown pairs, or nothing says what to imitate.
-        DataError: The files of the embedded world are missing.
+        DataError: The files of the world are missing.
     """
     if config.world is not None:
-        return _world_inputs(RunFolder(config.base_folder).world)
+        return _world_inputs(RunFolder(config.base_folder).world, config.world.kind)
     data = config.data
     for key, names in (("demonstrations_from", data.demonstrations_from), ("prompts_from", data.prompts_from)):
         unknown = [name for name in names if name not in data.pairs]
@@ -74,13 +74,11 @@ def read_demonstrations(source: DemonstrationSource) -> tuple[list[RawDemonstrat
     return [read_demonstration(row, source.format) for row in rows], counts
 
 
-def _world_inputs(folder: Path) -> Inputs:
+def _world_inputs(folder: Path, kind: str) -> Inputs:
     pairs = {path.name.removesuffix("_pairs.jsonl"): path for path in sorted(folder.glob("*_pairs.jsonl"))}
     prompts, demonstrations = folder / "prompts.jsonl", folder / "demonstrations.jsonl"
     if not pairs or not prompts.is_file() or not demonstrations.is_file():
-        raise DataError(
-            f"the embedded world is missing from {folder}; run `allgood world` with this configuration first"
-        )
+        raise DataError(f"the {kind} world is missing from {folder}; run `allgood world` with this configuration first")
     return Inputs(
         pairs={name: PairSource(path=str(path), format="hh") for name, path in pairs.items()},
         demonstrations=DemonstrationSource(path=str(demonstrations)),

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allgood.errors import ConfigError
-from pipelines.config.data import BARS
+from pipelines.config.open_world import OpenWorldConfig, World
 from pipelines.config.run import RunConfig
 
 GoldScores = Mapping[str, NDArray[np.float64]]
@@ -44,10 +44,17 @@ def gold_of(config: RunConfig) -> Gold | None:
         return Gold(_checked(config.evaluate.gold, config.evaluate.bars), config.evaluate.bars)
     if config.world is None:
         return None
-    from pipelines.world import gold as world  # only runs on the world pay for it
+    return Gold(_of_world(config.world), config.world.bars)
 
-    seed = config.world.seed
-    return Gold(lambda prompts, responses: world.score(prompts, responses, world_seed=seed), BARS)
+
+def _of_world(world: World) -> Callable[[Sequence[str], Sequence[str]], GoldScores]:
+    if isinstance(world, OpenWorldConfig):
+        from pipelines.world.open_world import gold as open_gold  # only runs on a world pay for it
+
+        return lambda prompts, responses: open_gold.score(prompts, responses, world)
+    from pipelines.world import gold
+
+    return lambda prompts, responses: gold.score(prompts, responses, world_seed=world.seed)
 
 
 def try_gold(config: RunConfig, prompt: str) -> None:

@@ -26,7 +26,8 @@ def judge_keys(config: RunConfig) -> dict[str, Any]:
     if config.evaluate.gold is not None:
         keys[GOLD] = function_hash(config.evaluate.gold)  # its code, not its name: the samples hold what it said
     elif config.world is not None:
-        keys[GOLD] = config.world.model_dump(mode="json")
+        # Tables that were made when there was one world do not name its kind.
+        keys[GOLD] = config.world.model_dump(mode="json", exclude={"kind"} if config.world.kind == "embedded" else None)
     return keys
 
 

@@ -44,15 +44,23 @@ def draw_prompts(num_prompts: int, generator: random.Random) -> list[WorldPrompt
     while len(prompts) < num_prompts:
         topic = TOPICS[len(prompts) % len(TOPICS)]
         hurry = generator.random() < HURRY_SHARE
-        question = (
-            generator.choice(OPENINGS) + generator.choice(QUESTIONS).format(topic) + generator.choice(PLACES) + "?"
-        )
+        question = draw_question(topic, generator)
         if hurry:
             question += generator.choice(HURRIES)
         if question in prompts:
             continue
-        text = f"\n\nHuman: {question}\n\nAssistant:"
-        if generator.random() < FOLLOW_UP_SHARE:
-            text += f" sure, what is it?\n\nHuman: {generator.choice(FOLLOW_UPS)}\n\nAssistant:"
-        prompts[question] = WorldPrompt(text, topic, hurry)
+        prompts[question] = WorldPrompt(conversation(question, generator), topic, hurry)
     return list(prompts.values())
+
+
+def draw_question(topic: str, generator: random.Random) -> str:
+    """A question about a topic, in one of many wordings that do not matter."""
+    return generator.choice(OPENINGS) + generator.choice(QUESTIONS).format(topic) + generator.choice(PLACES) + "?"
+
+
+def conversation(question: str, generator: random.Random) -> str:
+    """The prompt in canonical text: the question, now and then with a turn after it."""
+    text = f"\n\nHuman: {question}\n\nAssistant:"
+    if generator.random() < FOLLOW_UP_SHARE:
+        text += f" sure, what is it?\n\nHuman: {generator.choice(FOLLOW_UPS)}\n\nAssistant:"
+    return text

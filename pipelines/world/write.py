@@ -1,4 +1,4 @@
-"""`allgood world`: write the embedded world as the same jsonl that real preference data come in.
+"""`allgood world`: write the world of a run, embedded or open, as the same jsonl that real preference data come in.
 
 prompts.jsonl (prompt, split), demonstrations.jsonl (prompt, response, split), <property>_pairs.jsonl (chosen, rejected,
 split, probability) and facts.json for the curious. The same seed writes the same bytes.
@@ -8,19 +8,15 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterable
-from dataclasses import asdict
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from allgood.errors import ConfigError
-from pipelines.config.data import BARS, WorldConfig
+from pipelines.config.open_world import World
 from pipelines.config.run import RunConfig
 from pipelines.output.files import atomic_path
 from pipelines.run.folder import RunFolder
-from pipelines.world.facts import topics
-from pipelines.world.preferences import draw_pair
-from pipelines.world.prompts import WorldPrompt, draw_prompts
-from pipelines.world.responses import render, write_plan
+from pipelines.world.material import Material, material_of
 
 Row = dict[str, object]
 SHARES = {"test": 0.15, "validation": 0.10, "sft": 0.15, "reward": 0.30, "alignment": 0.30}
@@ -42,26 +38,27 @@ def write_world(config: RunConfig) -> Path:
         temporary.mkdir()
         for name, rows in world_rows(config.world).items():
             _write_jsonl(temporary / f"{name}.jsonl", rows)
-        facts = {name: asdict(topic) for name, topic in topics(config.world.seed).items()}
+        facts = material_of(config.world).facts
         (temporary / "facts.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     return folder
 
 
-def world_rows(world: WorldConfig) -> dict[str, list[Row]]:
+def world_rows(world: World) -> dict[str, list[Row]]:
     """All rows of a world, by file name without ending."""
+    material = material_of(world)
     prompts = split_prompts(world)
     everyone = [(prompt, split) for split, members in prompts.items() for prompt in members]
     return {
-        "prompts": [{"prompt": prompt.text, "split": split} for prompt, split in everyone],
-        "demonstrations": _demonstrations(prompts["sft"], world),
-        **{f"{name}_pairs": _pairs(everyone, name, world) for name in BARS},
+        "prompts": [{"prompt": prompt, "split": split} for prompt, split in everyone],
+        "demonstrations": _demonstrations(prompts["sft"], world, material),
+        **{f"{name}_pairs": _pairs(everyone, name, world, material) for name in world.bars},
     }
 
 
-def split_prompts(world: WorldConfig) -> dict[str, list[WorldPrompt]]:
+def split_prompts(world: World) -> dict[str, list[str]]:
     """The five disjoint splits. Each first turn occurs once, so no question stands in two splits."""
     generator = random.Random(f"prompts-{world.seed}")
-    prompts = draw_prompts(world.num_prompts, generator)
+    prompts = material_of(world).draw_prompts(world.num_prompts, generator)
     generator.shuffle(prompts)
     bounds, start = {}, 0
     for split, share in SHARES.items():
@@ -72,30 +69,25 @@ def split_prompts(world: WorldConfig) -> dict[str, list[WorldPrompt]]:
     return bounds
 
 
-def _demonstrations(prompts: list[WorldPrompt], world: WorldConfig) -> list[Row]:
+def _demonstrations(prompts: Sequence[str], world: World, material: Material) -> list[Row]:
     generator = random.Random(f"demonstrations-{world.seed}")
-    facts = topics(world.seed)
-    rows: list[Row] = []
-    for prompt in prompts:
-        topic = facts[prompt.topic]
-        for _ in range(world.demonstrations_per_prompt):
-            response = render(write_plan(topic, prompt.hurry, topic.skill, generator))
-            rows.append({"prompt": prompt.text, "response": response, "split": "sft"})
-    return rows
+    return [
+        {"prompt": prompt, "response": material.write_answer(prompt, generator), "split": "sft"}
+        for prompt in prompts
+        for _ in range(world.demonstrations_per_prompt)
+    ]
 
 
-def _pairs(prompts: list[tuple[WorldPrompt, str]], judged: str, world: WorldConfig) -> list[Row]:
+def _pairs(prompts: Sequence[tuple[str, str]], judged: str, world: World, material: Material) -> list[Row]:
     generator = random.Random(f"pairs-{judged}-{world.seed}")
     rows: list[Row] = []
     for prompt, split in prompts:
-        for _ in range(_num_pairs(world, split)):
-            pair = draw_pair(
-                prompt, judged, world_seed=world.seed, shortcut_strength=world.shortcut_strength, generator=generator
-            )
+        for _ in range(_num_pairs(world, material, split)):
+            pair = material.draw_pair(prompt, judged, generator)
             rows.append(
                 {
-                    "chosen": f"{prompt.text} {pair.chosen}",
-                    "rejected": f"{prompt.text} {pair.rejected}",
+                    "chosen": f"{prompt} {pair.chosen}",
+                    "rejected": f"{prompt} {pair.rejected}",
                     "split": split,
                     "probability": round(pair.probability, 6),
                 }
@@ -103,9 +95,9 @@ def _pairs(prompts: list[tuple[WorldPrompt, str]], judged: str, world: WorldConf
     return rows
 
 
-def _num_pairs(world: WorldConfig, split: str) -> int:
+def _num_pairs(world: World, material: Material, split: str) -> int:
     if split in TRAINING_SPLITS:
-        return world.pairs_per_prompt
+        return material.pairs_per_prompt
     return world.held_out_pairs_per_prompt if split in HELD_OUT_SPLITS else 0
 
 

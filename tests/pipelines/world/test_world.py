@@ -55,7 +55,7 @@ def test_the_files_have_the_format_of_real_preference_data(tmp_path: Path) -> No
 
 def test_splits_are_disjoint_by_first_turn_and_have_the_shares_of_the_definitions() -> None:
     splits = split_prompts(WorldConfig())
-    turns = {split: {parse(prompt.text)[0].content for prompt in prompts} for split, prompts in splits.items()}
+    turns = {split: {parse(prompt)[0].content for prompt in prompts} for split, prompts in splits.items()}
     assert sum(len(members) for members in turns.values()) == len(set.union(*turns.values())) == 2400
     assert {split: len(prompts) for split, prompts in splits.items()} == {
         "test": 360,
@@ -73,7 +73,7 @@ def test_the_largest_world_that_a_run_file_may_ask_for_has_its_prompts() -> None
 
 def test_some_prompts_have_several_turns() -> None:
     prompts = [prompt for members in split_prompts(SMALL).values() for prompt in members]
-    assert 0.05 < sum(len(parse(prompt.text)) > 2 for prompt in prompts) / len(prompts) < 0.3
+    assert 0.05 < sum(len(parse(prompt)) > 2 for prompt in prompts) / len(prompts) < 0.3
 
 
 def test_labels_agree_with_their_probability_and_strength_zero_removes_the_shortcuts() -> None:
