@@ -21,6 +21,7 @@ from pipelines.comparison.arms import ArmRun
 from pipelines.config.run import RunConfig
 from pipelines.data import Prompt
 from pipelines.evaluation.efficiency import from_utilities
+from pipelines.evaluation.measure import PolicySamples
 from pipelines.references.cached_samples import CachedSamples, cached_utilities
 from pipelines.references.table import ReferenceTable
 
@@ -106,9 +107,14 @@ class Predictor:
 
 def trained_samples(run: ArmRun, like: CachedSamples, lane: Actors, prompts: Sequence[Prompt]) -> Trained:
     """Score a policy's samples; prompts in the order of `like` (by prompt id)."""
-    policy = run.samples
+    return in_order_of(like, run.samples, score_samples(run.arm.config, run.samples, lane, prompts), prompts)
+
+
+def in_order_of(
+    like: CachedSamples, policy: PolicySamples, rewards: Mapping[str, Tensor], prompts: Sequence[Prompt]
+) -> Trained:
+    """A policy's samples with their rewards [prompts, samples], on the prompts of `like` alone and in its order."""
     order = [policy.prompt_ids.index(prompt_id) for prompt_id in like.prompt_ids]
-    rewards = asyncio.run(_rewards(run, lane, prompts))
     reasons = tuple(policy.finish_reasons[index] for index in order)
     samples = replace(
         like,
@@ -124,8 +130,16 @@ def trained_samples(run: ArmRun, like: CachedSamples, lane: Actors, prompts: Seq
     return Trained(samples, torch.from_numpy(policy.kl).mean(-1)[order])
 
 
-async def _rewards(run: ArmRun, actors: Actors, prompts: Sequence[Prompt]) -> dict[str, Tensor]:
-    config, responses = run.arm.config, run.samples.responses
+def score_samples(
+    config: RunConfig, policy: PolicySamples, actors: Actors, prompts: Sequence[Prompt]
+) -> dict[str, Tensor]:
+    """Rewards of a policy's samples by the reward models of `config`, per property [prompts, samples]."""
+    return asyncio.run(_rewards(config, policy.responses, actors, prompts))
+
+
+async def _rewards(
+    config: RunConfig, responses: Sequence[Sequence[str]], actors: Actors, prompts: Sequence[Prompt]
+) -> dict[str, Tensor]:
     names = list(config.properties)
     lane = Lane(actors, key="preview_check", scorers=names, deadline_s=config.placement.deadline_s)
     asked = [prompt.text for prompt, row in zip(prompts, responses, strict=True) for _ in row]

@@ -99,7 +99,13 @@ def measure_arms(
 
 
 def train_world(config: RunConfig) -> None:
-    """All models of the world."""
+    """All models of the world, held-out ones included."""
+    train_models(config)
+    train_rewards(config, held_out=True)
+
+
+def train_models(config: RunConfig) -> None:
+    """The world, its SFT policy and its reward models."""
     write_world(config)
     prepare(config)
     # In a process of its own, because another world may be training in this one.
@@ -107,7 +113,6 @@ def train_world(config: RunConfig) -> None:
         [SideJob(f"sft {config.name}", RunFolder(config.folder).sft / "metrics.jsonl", partial(train_sft, config))]
     )
     train_rewards(config)
-    train_rewards(config, held_out=True)
 
 
 def _accuracies(config: RunConfig) -> dict[str, dict[str, float]]:
@@ -138,8 +143,10 @@ def _training(run: ArmRun) -> dict[str, Any]:
 
 def without_details(numbers: Mapping[str, Any]) -> dict[str, Any]:
     """The numbers of a world as they are stored: no folders, and of each measurement the headlines."""
+    arms = [without_measurement(arm) for arm in numbers["arms"]]
+    return {**numbers, "sft": without_measurement(numbers["sft"]), "arms": arms}
 
-    def shortened(policy: Mapping[str, Any]) -> dict[str, Any]:
-        return {name: value for name, value in policy.items() if name not in ("measurement", "folder")}
 
-    return {**numbers, "sft": shortened(numbers["sft"]), "arms": [shortened(arm) for arm in numbers["arms"]]}
+def without_measurement(policy: Mapping[str, Any]) -> dict[str, Any]:
+    """The numbers of a policy as they are stored."""
+    return {name: value for name, value in policy.items() if name not in ("measurement", "folder")}

@@ -1,0 +1,60 @@
+"""The study in miniature: predicted, preregistered, trained, written; and what is done is not done again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from allgood.errors import DataError
+from experiments.open_world.design import planned_arms
+from experiments.open_world.models import Scale
+from experiments.open_world.page import write_page
+from experiments.open_world.preregistration import register, registered
+from experiments.open_world.runs import run_arms_of, run_predictions
+from experiments.open_world.stored import Stored
+
+TINY = (
+    "world.num_prompts=200",
+    "world.pairs_per_prompt=2",
+    "world.demonstrations_per_prompt=4",
+    "policy.architecture.hidden_size=32",
+    "policy.architecture.intermediate_size=64",
+    "sft.training.max_steps=6",
+    "properties.helpful.train.training.max_steps=3",
+    "properties.harmless.train.training.max_steps=3",
+    "references.num_samples=8",
+    "align.steps=4",
+    "align.prompts_per_step=4",
+    "align.evaluate_every=3",
+    "align.checkpoint_every=4",
+    "evaluate.prompts=12",
+    "evaluate.bootstrap=100",
+    "tracking.wandb=disabled",
+)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ray_cluster")
+def test_arms_are_predicted_then_registered_then_trained(tmp_path: Path) -> None:
+    scale = Scale(TINY, seeds=[0], points=["weak"], samples=64, validation_prompts=6, test_prompts=6)
+    stored, path = Stored(tmp_path / "data"), tmp_path / "preregistration.json"
+    run_predictions(scale, tmp_path / "runs", stored)
+    with pytest.raises(DataError, match="no arm is trained without"):
+        registered(path)
+    register(stored, path)
+    run_arms_of(scale, tmp_path / "runs", stored, registered(path))
+    (seed,) = stored.seeds("weak")
+    arms = planned_arms("weak", best_other=seed.predictions["best_other"])
+    assert set(seed.arms) == {arm.name for arm in arms if arm.target_kl == 2.0}  # 64 samples cannot show 4.6 nats
+    for arm in seed.arms.values():
+        assert arm["preregistration"] == registered(path).sha256
+        assert len(arm["by_prompt"]["all_good"]) == 12
+        assert set(arm["reward_win_rates"]) == set(arm["rare_rates"]) == {"helpful", "harmless"}
+    written = {path: path.stat().st_mtime_ns for path in (tmp_path / "data").rglob("arms/*.json")}
+    run_arms_of(scale, tmp_path / "runs", stored, registered(path))
+    assert written == {path: path.stat().st_mtime_ns for path in (tmp_path / "data").rglob("arms/*.json")}
+    write_page(stored, tmp_path)
+    assert "`weak`: 1 seed predicted, 3 of its 3 arms trained" in (tmp_path / "open_world.md").read_text(
+        encoding="utf-8"
+    )
