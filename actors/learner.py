@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import time
+import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -38,7 +39,9 @@ from actors.learning.update_metrics import MetricSums
 from actors.learning.value_head import ValueHead, last_hidden_states, response_states
 from actors.location import location
 from actors.messages import Batch, UpdateResult, Weights
-from actors.weights.publication import ObjectStore, Publication
+from actors.weights.layout import layout_of
+from actors.weights.outlet import Outlet, PublicationPlan, gathered
+from actors.weights.publication import Part
 from actors.weights.snapshot import snapshot
 from allgood.errors import RoleError, TrainingError
 from allgood.scorers.models import load_policy, resolve_device, resolve_dtype
@@ -58,7 +61,9 @@ class Learner:
         self._initial = {name: p.detach().to("cpu", copy=True) for name, p in self._model.named_parameters()}
         self._value_head = ValueHead(self._model.get_output_embeddings().in_features).to(self._device)
         self._peers = Peers()
-        self._publication: Publication[Weights] = ObjectStore()
+        self._outlet = Outlet(spec.transport)
+        self._layout = layout_of(dict(self._model.named_parameters()), self._dtype)
+        self._training = ""
         self._version = 0
         self._arm: ArmSpec | None = None
         self._pi_0: PreTrainedModel | None = None
@@ -71,7 +76,7 @@ class Learner:
                 parameter.copy_(self._initial[name])
         self._value_head.reset()
         self._pi_0 = self._copy_of_pi_0() if arm.kl.estimator == "full" else None
-        self._arm, self._version = arm, 0
+        self._arm, self._version, self._training = arm, 0, uuid.uuid4().hex
         self._parameters: dict[str, nn.Parameter] = dict(self._model.named_parameters())
         if isinstance(arm.algorithm, Ppo):
             self._parameters |= {f"value_head.{name}": p for name, p in self._value_head.named_parameters()}
@@ -111,9 +116,32 @@ class Learner:
         """The current policy version, in the dtype it computes in."""
         return snapshot(self._model, policy_version=self._version, dtype=self._dtype)
 
-    def publish(self) -> Weights:
-        """Publish the current version; the notice of it, for the rollout actors' `set_weights`."""
-        return self._publication.publish(self.weights())
+    def publication_plan(self) -> PublicationPlan:
+        """What the driver needs to know in order to have versions published."""
+        return self._outlet.plan(self._layout, is_collective=False)
+
+    def publish(self, part: int, is_broadcast: bool = False) -> Part:
+        """Publish one part of the current version, for a notice to the rollout actors; parts come in order.
+
+        With `is_broadcast` those who have met the learner (`join_channel`) receive the part at the same time.
+        """
+        weights = gathered(
+            self._layout.parts[part],
+            self._model.get_parameter,
+            policy_version=self._version,
+            training=self._training,
+        )
+        if is_broadcast:
+            self._outlet.broadcast(weights, part)
+        return self._outlet.publish(weights, part)
+
+    def open_channel(self, host: str) -> str:
+        """Open the meeting point with the rollout actors on `host`; the address for everybody's `join_channel`."""
+        return self._outlet.open_channel(host)
+
+    def join_channel(self, size: int, address: str) -> None:
+        """Meet the rollout actors, to whom versions are then broadcast as they are published."""
+        self._outlet.join_channel(size, address)
 
     def save(self, folder: str) -> None:
         """Write everything that `load` needs to continue bitwise; the folder is made if it is missing."""

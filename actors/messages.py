@@ -191,7 +191,8 @@ class UpdateResult:
 
 @dataclass(frozen=True)
 class Weights:
-    """A published weight version: numpy arrays (bfloat16 as uint16 views, see `dtypes`), shared read-only.
+    """A published weight version, or a part of one: numpy arrays (bfloat16 as uint16 views, see `dtypes`), shared
+    read-only. `training` tells one start or load of a learner from the next, since versions are counted from there.
 
     The number 1 in bfloat16, which is the upper half of its float32 bits:
 
@@ -203,3 +204,4 @@ class Weights:
     policy_version: int
     arrays: dict[str, NDArray[np.generic]]
     dtypes: dict[str, str]
+    training: str = ""

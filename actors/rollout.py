@@ -14,7 +14,10 @@ from actors.generation.stopping import response_texts
 from actors.generation.torch_engine import TorchEngine
 from actors.location import location
 from actors.messages import Chunk, Rollout, Weights
-from actors.weights.publication import ObjectStore, Publication
+from actors.weights.broadcasting import receive
+from actors.weights.channel import Channel
+from actors.weights.layout import WeightLayout
+from actors.weights.publication import Notice, fetch
 from allgood.errors import ModelError, RoleError
 from allgood.scorers.encoding import encode_prompts
 from allgood.scorers.lengths import shortfall
@@ -50,8 +53,8 @@ class RolloutWorker:
         check_policy_tokenizer(self._tokenizer)
         self._stop = response_form(self._tokenizer).stop if spec.stop is None else spec.stop
         self._engine = _engine(spec, self._tokenizer, self._stop)
-        self._publication: Publication[Weights] = ObjectStore()
-        self._policy_version = 0
+        self._channel = Channel()
+        self._policy_version, self._training = 0, ""
 
     def has_exact_logprobs(self) -> bool:
         """Whether the log-probs of its rollouts are the policy's own; see `Engine.exact_logprobs`."""
@@ -61,15 +64,34 @@ class RolloutWorker:
         """Whether its log-probs are the policy's own in float32, so that they can be compared token by token."""
         return self._engine.exact_logprobs and _dtype(self._spec) == torch.float32
 
-    def set_weights(self, notice: Weights) -> int:
+    def set_weights(self, notice: Notice) -> int:
         """Sample from the published version that the notice tells of; returns the version held.
 
         Raises:
-            RoleError: A name or shape does not fit the policy.
+            RoleError: A name or shape does not fit the policy, or the version is older than the one held.
         """
-        weights = self._publication.fetch(notice)
+        return self._take(fetch(notice))
+
+    def join_channel(self, rank: int, size: int, address: str, timeout_s: float) -> None:
+        """Meet the learner and the other rollout actors at `address`, to receive what it broadcasts."""
+        self._channel.join(rank, size, address, timeout_s=timeout_s)
+
+    def receive(self, layout: WeightLayout) -> int:
+        """Sample from the version that the learner broadcasts next; returns the version held.
+
+        Raises:
+            RoleError: A member of the group was lost. The version held stays, and `set_weights` is the way to the next.
+        """
+        return self._take(receive(self._channel, layout))
+
+    def _take(self, weights: Weights) -> int:
+        if weights.training == self._training and weights.policy_version < self._policy_version:
+            raise RoleError(
+                f"weight version {weights.policy_version} is older than version {self._policy_version}, which this "
+                "rollout worker holds; a training never goes back, except by loading a checkpoint"
+            )
         self._engine.set_weights(weights)
-        self._policy_version = weights.policy_version
+        self._policy_version, self._training = weights.policy_version, weights.training
         return self._policy_version
 
     def generate(self, chunk: Chunk) -> Rollout:

@@ -24,6 +24,7 @@ from actors.cluster.recipe import Recipe, Spec
 from actors.cluster.seats import Seat, reserve
 from actors.cluster.supervision import Who, ask_blocking, wait_for
 from actors.tables import BARS, text_table
+from actors.weights.publication import discard_published
 from allgood.errors import RoleError
 
 _JOIN_TIMEOUT_S = 120.0
@@ -130,6 +131,9 @@ class Cast:
             return
         for handle in handles:
             ray.kill(handle)
+        notice = self._recipes["rollout"].notice if "rollout" in self._recipes else None
+        if handles and notice is not None:
+            discard_published(notice)
         if handles and self._group is not None:
             remove_placement_group(self._group)
 

@@ -14,6 +14,7 @@ from actors.learning.specs import LearnerSpec
 from actors.reference_policy import ReferencePolicySpec
 from actors.reward import RewardSpec
 from actors.rollout import RolloutSpec
+from actors.weights.publication import Notice
 from allgood.treatment import Treatment
 
 Spec = RolloutSpec | RewardSpec | ReferencePolicySpec | LearnerSpec
@@ -29,13 +30,13 @@ class Recipe:
 
     spec: Spec | None = None
     treatments: Mapping[str, Treatment] = field(default_factory=dict)  # by key
-    notice: Any = None
+    notice: Notice | None = None
 
     def with_treatment(self, treatment: Treatment) -> Recipe:
         """The recipe after a treatment was added, or replaced under its key."""
         return replace(self, treatments={**self.treatments, treatment.key: treatment})
 
-    def with_weights(self, notice: Any) -> Recipe:
+    def with_weights(self, notice: Notice) -> Recipe:
         """The recipe after another weight version was published."""
         return replace(self, notice=notice)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import socket
 from collections.abc import Sequence
 from datetime import timedelta
 
@@ -18,6 +17,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed import TCPStore  # type: ignore[attr-defined]  # exported without being listed
 
+from actors.meeting import connect, open_store
 from actors.messages import Batch, UpdateResult
 from allgood.errors import RoleError, TrainingError
 
@@ -73,22 +73,14 @@ class Peers:
 
     def open(self, host: str) -> str:
         """Open the meeting point on rank 0, bound to `host` only; returns "host:port" for everybody's `join`."""
-        listener = socket.create_server((host, 0))
-        port = listener.getsockname()[1]
-        # The store owns the socket from here on; binding it ourselves keeps it off the other interfaces.
-        self._store = TCPStore(host, port, is_master=True, wait_for_workers=False, master_listen_fd=listener.detach())
-        return f"{host}:{port}"
+        self._store, address = open_store(host)
+        return address
 
     def join(self, rank: int, size: int, address: str, *, device: torch.device, timeout_s: float) -> None:
         """Meet the others at `address`; returns when all have come. A group joined earlier is left first."""
         self.leave()
-        host, port = address.rsplit(":", 1)
         timeout = timedelta(seconds=timeout_s)
-        store = (
-            self._store
-            if rank == 0 and self._store is not None
-            else TCPStore(host, int(port), is_master=False, timeout=timeout)
-        )
+        store = self._store if rank == 0 and self._store is not None else connect(address, timeout)
         backend = "nccl" if device.type == "cuda" else "gloo"
         try:
             dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=timeout)

@@ -7,10 +7,12 @@ the types and bounds given here, and the defaults stand nowhere else.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
+
+from actors.weights.transports import ObjectStore, WeightTransport
 
 _SECTION = ConfigDict(extra="forbid", allow_inf_nan=False)  # where pydantic builds it from a run file
 
@@ -20,7 +22,8 @@ class LearnerSpec:
     """Where the learner's weights come from and how it computes.
 
     `micro_batch_tokens` bounds the padded tokens of one forward and backward pass; it changes memory and speed, not the
-    update. `timeout_s` bounds every collective operation of a learner group.
+    update. `timeout_s` bounds every collective operation of a learner group; `transport` is how weights reach the
+    rollout actors.
     """
 
     model: str
@@ -29,6 +32,7 @@ class LearnerSpec:
     threads: int
     micro_batch_tokens: int
     timeout_s: float = 300.0
+    transport: WeightTransport = field(default_factory=ObjectStore)
 
 
 @dataclass(frozen=True)

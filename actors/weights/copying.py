@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from actors.messages import Weights
+from actors.weights.arrays import tensor_view
 from allgood.errors import RoleError
 
 
@@ -35,11 +36,6 @@ def copy_weights(weights: Weights, model: nn.Module) -> None:
                 f"{tuple(array.shape)} there and {tuple(targets[name].shape)} here"
             )
     with torch.no_grad():
-        for name in weights.arrays:
-            targets[name].copy_(_tensor(weights, name))
-
-
-def _tensor(weights: Weights, name: str) -> Tensor:
-    # A copy, because arrays from an object store are read-only, which torch tensors cannot be.
-    tensor = torch.from_numpy(np.array(weights.arrays[name]))
-    return tensor.view(torch.bfloat16) if weights.dtypes[name] == "bfloat16" else tensor
+        for name, array in weights.arrays.items():
+            # A copy, because arrays from an object store are read-only, which torch tensors cannot be.
+            targets[name].copy_(tensor_view(np.array(array), weights.dtypes[name]))

@@ -1,40 +1,86 @@
 """Publication: how a weight version gets from the learner to the rollout actors.
 
-The learner publishes its weights and answers with a notice; whoever holds the notice can fetch them, as often as it
-likes. The driver hands notices on and keeps the newest, with which a rollout actor that starts anew gets the version
-that the others hold. Another way of publication, such as files or NCCL, is one more class with these two ends.
+The learner publishes a version part by part. What it returns for a part belongs to the driver, which collects
+references to all parts in a `Notice`. Whoever holds the notice can fetch the version, as often as it likes and also
+after the learner's death; the driver keeps the newest one for rollout actors that start anew.
+
+The ways to travel differ in what a part is: `Weights` lie in the object store themselves, a `StoredFile` names a file
+and its checksum. A broadcast (`actors.weights.channel`) reaches the living without a notice, and publishes one for the
+others.
 """
 
 from __future__ import annotations
 
-from typing import Protocol, TypeVar
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 from actors.messages import Weights
+from actors.weights.files import FilePublisher, StoredFile, discard
+from actors.weights.transports import SharedFiles, WeightTransport
+from allgood.errors import RoleError
 
-Notice = TypeVar("Notice")
-
-
-class Publication(Protocol[Notice]):
-    """One way for weights to travel. The learner has the one end and every rollout actor the other."""
-
-    def publish(self, weights: Weights) -> Notice:
-        """Make a version available; the notice goes to the receivers and should be small for the driver."""
-
-    def fetch(self, notice: Notice) -> Weights:
-        """The version that a notice tells of."""
+Part = Weights | StoredFile
 
 
-class ObjectStore:
-    """Through Ray's object store: the notice is the weights themselves.
+@dataclass(frozen=True)
+class Notice:
+    """Tells of a published version. Its parts are references to what the learner returned, or the values themselves."""
 
-    As an answer of the learner they lie in the object store, and the driver holds a reference to them only. They are
-    written once per node, read-only on arrival, and stay until the driver drops the reference.
-    """
+    parts: tuple[Any, ...]
 
-    def publish(self, weights: Weights) -> Weights:
-        """The weights; Ray stores what an actor returns."""
+
+class Publisher(Protocol):
+    """The learner's end: makes one part of a version available."""
+
+    def publish(self, weights: Weights, part: int) -> Part:
+        """What the notice is to hold for this part."""
+
+
+class ObjectStorePublisher:
+    """Ray stores what an actor returns: once per node, read-only on arrival, until the driver drops its reference."""
+
+    def publish(self, weights: Weights, part: int) -> Weights:
+        """The part itself."""
         return weights
 
-    def fetch(self, notice: Weights) -> Weights:
-        """The weights; Ray resolves a reference that an actor is given."""
-        return notice
+
+def publisher(transport: WeightTransport) -> Publisher:
+    """The learner's end of a way to travel. Next to a broadcast, the object store serves who missed it."""
+    return FilePublisher(transport) if isinstance(transport, SharedFiles) else ObjectStorePublisher()
+
+
+def fetch(notice: Notice) -> Weights:
+    """The version that a notice tells of.
+
+    Raises:
+        RoleError: A file is missing or damaged, or the parts are not those of one version.
+    """
+    return _joined([part.weights() if isinstance(part, StoredFile) else part for part in _resolved(notice.parts)])
+
+
+def discard_published(notice: Notice) -> None:
+    """Remove what the publication of a version, and of those before it, left outside the object store."""
+    for part in _resolved(notice.parts[:1]):
+        if isinstance(part, StoredFile):
+            discard(part)
+
+
+def _resolved(parts: Iterable[Any]) -> list[Part]:
+    given = list(parts)
+    if all(isinstance(part, Part) for part in given):
+        return given
+    import ray  # an actor class works without Ray, until it is handed references
+
+    resolved: list[Part] = ray.get(given)
+    return resolved
+
+
+def _joined(parts: list[Weights]) -> Weights:
+    versions = {(part.training, part.policy_version) for part in parts}
+    if len(versions) != 1:
+        raise RoleError(f"a notice has parts of several versions, {sorted(versions)}; publish the weights again")
+    [(training, policy_version)] = versions
+    arrays = {name: array for part in parts for name, array in part.arrays.items()}
+    dtypes = {name: dtype for part in parts for name, dtype in part.dtypes.items()}
+    return Weights(policy_version, arrays, dtypes, training)

@@ -100,6 +100,8 @@ def _run(
     notice = kl_notice(setup.config)
     if notice is not None:
         say(notice)
+    if cast is None:
+        shutil.rmtree(folder.weights, ignore_errors=True)  # a killed run leaves what was on its way
     try:
         with cast_for(align_request(setup.config), cast) as kept:
             after_step = checkpoint.state.step if checkpoint else 0

@@ -24,6 +24,7 @@ from actors.messages import Batch, Chunk, FloatRow, LogProbs, Rollout, Scores, U
 from allgood.errors import RoleError
 from allgood.treatment import Treatment
 from pipelines.cast.collect import Crew
+from pipelines.cast.publishing import WeightPublishing
 
 TEXTS_PER_CALL = 512
 PROBE = ("Yes.", "I am not sure about all of it, but here is what I would try first, and what I would ask.")
@@ -41,6 +42,7 @@ class Lane:
         self._key = key
         self._rollouts = pool("rollout")
         self._learners = pool("learner")
+        self._publishing = WeightPublishing(cast, self._learners, self._rollouts)
         self._references = pool("reference_policy")
         self._rewards = {name: pool(_reward(name)) for name in scorers}
 
@@ -140,10 +142,7 @@ class Lane:
 
     async def publish(self, policy_version: int) -> None:
         """Every rollout actor holds `policy_version` when this returns, and so does one that starts anew later."""
-        # A reference to the notice goes from learner to rollout actors; what it stands for never passes the driver.
-        notice = self._learners.handle(0).publish.remote()
-        self._cast.change_recipe("rollout", partial(Recipe.with_weights, notice=notice))
-        held = await self._rollouts.call_all(lambda actor: actor.set_weights, notice, phase="set weights")
+        held = await self._publishing.publish()
         if set(held) != {policy_version}:
             raise RoleError(f"the rollout actors hold versions {held} after version {policy_version} was published")
 

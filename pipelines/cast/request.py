@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from actors.cluster.cast import CastRequest, Part
 from actors.cluster.placement import Resources
 from actors.learning.specs import ArmSpec, Kl, LearnerSpec
 from actors.reference_policy import ReferencePolicySpec
 from actors.reward import RewardSpec
 from actors.rollout import RolloutSpec
+from actors.weights.transports import SharedFiles, WeightTransport
 from allgood.scorers.spec import ClassifierSpec, EnsembleSpec, FunctionSpec, ModelSpec, ScorerSpec
 from pipelines.config.properties import (
     ClassifierProperty,
@@ -53,12 +56,21 @@ def lane_request(config: RunConfig) -> CastRequest:
         dtype=config.dtype,
         threads=config.threads,
         micro_batch_tokens=config.align.micro_batch_tokens,
+        transport=weight_transport(config),
     )
     return CastRequest(
         rollout=rollout_part(config),
         learner=Part(learner, config.placement.learner),
         timeout_s=config.placement.timeout_s,
     )
+
+
+def weight_transport(config: RunConfig) -> WeightTransport:
+    """How weights travel; files do so in the run folder where no other is given."""
+    transport = config.placement.weights
+    if isinstance(transport, SharedFiles):
+        return SharedFiles(folder=str(Path(transport.folder or RunFolder(config.folder).weights).absolute()))
+    return transport
 
 
 def reference_request(config: RunConfig) -> CastRequest:

@@ -34,6 +34,7 @@ LATER = (
     "data.pairs.*.attribute",
     "data.demonstrations.columns",
     "world.kind",
+    "placement.weights",
 )
 
 _FIRST_STOP = ["\n\nHuman:"]  # the default of `sampling.stop` before it depended on the policy's format

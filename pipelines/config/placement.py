@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field
 
 from actors.cluster.placement import Resources
+from actors.weights.transports import ObjectStore, WeightTransport
 from pipelines.config.base import StrictModel
 
 
@@ -14,5 +17,9 @@ class PlacementConfig(StrictModel):
     rollout: Resources = Resources()
     reference_policy: Resources = Resources()
     learner: Resources = Resources()
+    weights: Annotated[
+        WeightTransport,
+        Field(discriminator="kind", description="how a new version gets from the learner to the rollout actors"),
+    ] = ObjectStore()
     deadline_s: float = Field(1800.0, gt=0, description="longest wait for one answer of one actor, in seconds")
     timeout_s: float = Field(180.0, gt=0, description="longest wait for the admitted actors to start, in seconds")

@@ -60,6 +60,11 @@ class RunFolder:
         return self.path / "checkpoints"
 
     @property
+    def weights(self) -> Path:
+        """Versions on their way to rollout actors, where they travel as files; gone when the actors are."""
+        return self.path / "weights"
+
+    @property
     def model(self) -> Path:
         """The aligned policy: model, tokenizer, generation config, model card."""
         return self.path / "model"

@@ -8,6 +8,7 @@ import torch
 from actors.messages import Chunk
 from actors.reference_policy import ReferencePolicyWorker
 from actors.rollout import RolloutWorker
+from actors.weights.publication import Notice
 from actors.weights.snapshot import snapshot
 from allgood.errors import ModelError, RoleError
 from tests.actors import tiny_models
@@ -66,7 +67,7 @@ def test_a_chunk_of_another_version_is_refused(spec):
     with pytest.raises(RoleError, match="needs policy version 4, but this rollout worker holds version 0"):
         worker.generate(chunk(version=4))
     new = tiny_models.policy(seed=5)
-    assert worker.set_weights(snapshot(new, policy_version=4, dtype=torch.float32)) == 4
+    assert worker.set_weights(Notice((snapshot(new, policy_version=4, dtype=torch.float32),))) == 4
     assert worker.generate(chunk(version=4)).chunk.policy_version == 4
     with pytest.raises(RoleError, match="needs policy version 0, but this rollout worker holds version 4"):
         worker.generate(chunk(version=0))
@@ -74,7 +75,7 @@ def test_a_chunk_of_another_version_is_refused(spec):
 
 def test_new_weights_give_the_samples_of_a_worker_that_loaded_them(spec, tmp_path):
     updated = RolloutWorker(spec)
-    updated.set_weights(snapshot(tiny_models.policy(seed=5), policy_version=0, dtype=torch.float32))
+    updated.set_weights(Notice((snapshot(tiny_models.policy(seed=5), policy_version=0, dtype=torch.float32),)))
     loaded = RolloutWorker(rollout_spec(**vars(spec) | {"model": tiny_models.save_policy(tmp_path, seed=5)}))
     assert_same(updated.generate(chunk()), loaded.generate(chunk()))
 
@@ -115,7 +116,7 @@ def test_tokens_that_the_tokenizer_does_not_have_are_sampled_and_have_no_text(tm
 
 def test_a_ray_actor_gives_the_bits_of_a_plain_worker(spec, ray_cluster):
     actor = ray.remote(RolloutWorker).options(num_cpus=1).remote(spec)
-    weights = snapshot(tiny_models.policy(seed=5), policy_version=1, dtype=torch.float32)
+    weights = Notice((snapshot(tiny_models.policy(seed=5), policy_version=1, dtype=torch.float32),))
     assert ray.get(actor.set_weights.remote(weights)) == 1
     through_ray = ray.get(actor.generate.remote(chunk(version=1)))
     with pytest.raises(RoleError, match="holds version 1"):

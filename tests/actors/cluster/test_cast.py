@@ -20,6 +20,7 @@ from actors.cluster.supervision import Who, ask
 from actors.learner import ArmSpec, OptimizerSpec, Rloo
 from actors.messages import Chunk
 from actors.reward import RewardSpec
+from actors.weights.publication import Notice
 from allgood.errors import ModelError, PlacementError, RoleError
 from allgood.scorers.spec import FunctionSpec
 from tests.actors import tiny_models
@@ -66,7 +67,7 @@ def test_handles_answer_under_their_names(cast: Cast) -> None:
 def test_spawned_learners_have_met(cast: Cast) -> None:
     arm = ArmSpec(OptimizerSpec(), Rloo(), total_steps=1, seed=0)
     ray.get([learner.start.remote(arm) for learner in cast.handles("learner")])
-    notice = cast.handles("learner")[0].publish.remote()  # the reference goes to the receivers, not the arrays
+    notice = Notice((cast.handles("learner")[0].publish.remote(0),))  # references go to the receivers, not the arrays
     assert ray.get([rollout.set_weights.remote(notice) for rollout in cast.handles("rollout")]) == [0]
 
 
