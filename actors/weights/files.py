@@ -94,8 +94,9 @@ class FilePublisher:
         self._training = training
         folder = training / f"version_{weights.policy_version:06d}"
         folder.mkdir(parents=True, exist_ok=True)
-        for old in sorted(training.glob("version_*"))[:-_KEPT_VERSIONS]:
-            shutil.rmtree(old, ignore_errors=True)
+        for old in training.glob("version_*"):
+            if int(old.name.removeprefix("version_")) <= weights.policy_version - _KEPT_VERSIONS:
+                shutil.rmtree(old, ignore_errors=True)
         return folder
 
 

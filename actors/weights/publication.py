@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from actors.messages import Weights
 from actors.weights.files import FilePublisher, StoredFile, discard
 from actors.weights.transports import SharedFiles, WeightTransport
-from allgood.errors import RoleError
+from allgood.errors import AllgoodError, RoleError
 
 Part = Weights | StoredFile
 
@@ -54,7 +54,8 @@ def fetch(notice: Notice) -> Weights:
     """The version that a notice tells of.
 
     Raises:
-        RoleError: A file is missing or damaged, or the parts are not those of one version.
+        AllgoodError: A file is missing or damaged, the parts are not those of one version, or the learner could not
+            publish.
     """
     return _joined([part.weights() if isinstance(part, StoredFile) else part for part in _resolved(notice.parts)])
 
@@ -72,7 +73,12 @@ def _resolved(parts: Iterable[Any]) -> list[Part]:
         return given
     import ray  # an actor class works without Ray, until it is handed references
 
-    resolved: list[Part] = ray.get(given)
+    try:
+        resolved: list[Part] = ray.get(given)
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, AllgoodError):  # the learner's own sentence, without Ray's traceback in it
+            raise error.cause from None
+        raise
     return resolved
 
 

@@ -61,6 +61,14 @@ def test_references_are_resolved_by_who_fetches(ray_cluster: None) -> None:
     assert not any(array.flags.writeable for array in stored.arrays.values())  # they lie in the store
 
 
+def test_what_the_learner_could_not_publish_is_its_own_sentence_for_who_fetches(ray_cluster: None) -> None:
+    def fails() -> None:
+        raise RoleError("the disk is full")
+
+    with pytest.raises(RoleError, match=r"\Athe disk is full\Z"):
+        fetch(Notice((ray.remote(fails).remote(),)))
+
+
 def test_parts_of_different_versions_make_no_version() -> None:
     first, *others = published(ObjectStore(), torch.float32).parts
     with pytest.raises(RoleError, match="parts of several versions"):
