@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from allgood.tilting import solve_gamma
-from experiments.preview_check import measure
 from experiments.preview_check.design import CheckSetting
-from experiments.preview_check.measure import Predictor, Trained, compare, trained_samples
+from experiments.preview_check.measure import Predictor, Trained, compare, in_order_of
 from pipelines.comparison.arms import Arm, ArmRun
 from pipelines.config.loading import changed_config
 from pipelines.config.run import RunConfig
@@ -67,9 +63,7 @@ def test_a_policy_that_is_the_sft_policy_gains_nothing(config: RunConfig) -> Non
     assert entry["at_measured_kl"]["gold_gain_ratio"] == pytest.approx(0.0, abs=1e-5)
 
 
-def test_the_samples_of_a_policy_stand_in_the_order_of_the_sft_policys(
-    config: RunConfig, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_samples_of_a_policy_stand_in_the_order_of_the_sft_policys(config: RunConfig) -> None:
     cached = load_cached_samples(config, "test")
     turned = list(reversed(range(len(cached.prompt_ids))))
     prompts = [Prompt(cached.prompt_ids[i], cached.prompts[i], "test", "tiny") for i in turned]
@@ -82,12 +76,8 @@ def test_the_samples_of_a_policy_stand_in_the_order_of_the_sft_policys(
         num_tokens=cached.num_tokens[turned].numpy(),
     )
 
-    async def rewards(run: ArmRun, actors: Any, asked: Sequence[Prompt]) -> dict[str, Tensor]:
-        assert [prompt.id for prompt in asked] == list(samples.prompt_ids)
-        return {name: grid[turned] for name, grid in cached.rewards.items()}
-
-    monkeypatch.setattr(measure, "_rewards", rewards)
-    found = trained_samples(run_of(config, samples), cached, SimpleNamespace(), prompts)  # type: ignore[arg-type]
+    rewards = {name: grid[turned] for name, grid in cached.rewards.items()}
+    found = in_order_of(cached, samples, rewards, prompts)
     assert found.kl.tolist() == [float(i) for i in range(len(turned))]
     for name in ("prompts", "responses", "finish_reasons"):
         assert getattr(found.samples, name) == getattr(cached, name)
