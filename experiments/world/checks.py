@@ -49,7 +49,7 @@ def world_numbers(world: WorldConfig) -> dict[str, float]:
         "best constant response both good": _best_constant(prompts, answers, world.seed),
         "prompts where one property's best fails the other": _share(prompts, lambda p: _in_tension(p, world.seed)),
         "spread of helpful gold within a prompt, 90 % / 10 % quantile": _spread_ratio(prompts, answers, world.seed),
-        **{f"Bayes accuracy of {name} pairs": _bayes_accuracy(pairs[f"{name}_pairs"]) for name in BARS},
+        **{f"Bayes accuracy of {name} pairs": bayes_accuracy(pairs[f"{name}_pairs"]) for name in BARS},
     }
 
 
@@ -102,7 +102,8 @@ def _spread_ratio(prompts: list[str], answers: list[list[str]], seed: int) -> fl
     return float(high / low)
 
 
-def _bayes_accuracy(pairs: list[Row]) -> float:
+def bayes_accuracy(pairs: list[Row]) -> float:
+    """Of the test pairs of a world; nobody who sees only the texts can be right more often."""
     probabilities = [float(str(row["probability"])) for row in pairs if row["split"] == "test"]
     return float(np.mean([max(p, 1.0 - p) for p in probabilities]))
 

@@ -33,7 +33,7 @@ def trained_numbers(folder: RunFolder) -> dict[str, float]:
     Raises:
         DataError: The run has no samples of its SFT policy, no world or no reward models.
     """
-    gold = _sft_gold(_existing(folder.references / SAMPLES))
+    gold = _sft_gold(existing(folder.references / SAMPLES))
     good = good_share(gold, BARS)
     low, high = np.quantile(gold["helpful"].std(axis=1), [0.1, 0.9])
     numbers = {
@@ -47,11 +47,11 @@ def trained_numbers(folder: RunFolder) -> dict[str, float]:
         "spread ratio": float(high / low),
     }
     for name in BARS:
-        accuracy, bayes = _accuracy(folder, name), _bayes_accuracy(folder, name)
+        reached, bayes = accuracy(folder, name), bayes_accuracy(folder, name)
         numbers |= {
-            f"reward model {name}: test accuracy": accuracy,
+            f"reward model {name}: test accuracy": reached,
             f"reward model {name}: Bayes accuracy of the same pairs": bayes,
-            f"reward model {name}: share of the Bayes accuracy": accuracy / bayes,
+            f"reward model {name}: share of the Bayes accuracy": reached / bayes,
         }
     return numbers
 
@@ -67,19 +67,21 @@ def _sft_gold(path: Path) -> dict[str, NDArray[np.float64]]:
     return {name: rows[f"gold.{name}"].to_numpy().reshape(-1, num_samples) for name in BARS}
 
 
-def _accuracy(folder: RunFolder, name: str) -> float:
-    report: dict[str, Any] = json.loads(_existing(folder.reward(name) / "report.json").read_text(encoding="utf-8"))
+def accuracy(folder: RunFolder, name: str) -> float:
+    """Of a reward model on its test pairs."""
+    report: dict[str, Any] = json.loads(existing(folder.reward(name) / "report.json").read_text(encoding="utf-8"))
     return float(report["accuracy"])
 
 
-def _bayes_accuracy(folder: RunFolder, name: str) -> float:
+def bayes_accuracy(folder: RunFolder, name: str) -> float:
     """Of the test pairs; nobody who sees only the texts can be right more often."""
-    rows = map(json.loads, _existing(folder.world / f"{name}_pairs.jsonl").read_text(encoding="utf-8").splitlines())
+    rows = map(json.loads, existing(folder.world / f"{name}_pairs.jsonl").read_text(encoding="utf-8").splitlines())
     probabilities = np.array([row["probability"] for row in rows if row["split"] == "test"])
     return float(np.maximum(probabilities, 1.0 - probabilities).mean())
 
 
-def _existing(path: Path) -> Path:
+def existing(path: Path) -> Path:
+    """A file of a finished run; DataError where it is missing."""
     if not path.is_file():
         raise DataError(f"there is no {path}; give the folder of a finished `allgood quickstart`")
     return path

@@ -29,6 +29,7 @@ from pipelines.world.open_world.vocabulary import (
 NUM_DETAILS = 28
 MEAN_DETAILS = 8.0  # in a writer's answer
 LEAST, MOST = 0.04, 0.8  # probability of a detail
+GENERAL_SHARE = 0.5  # of the variance of what details are worth that is the same on every topic
 ENDING_SHARE = 0.2  # of the variance of log stakes over prompts that the prompt's ending decides; the rest its topic
 _DIGITS = 9  # of every fact, so that another mathematical library draws the same world
 
@@ -58,22 +59,26 @@ def topics(seed: int, point: Point) -> Mapping[str, Topic]:
     generator = random.Random(f"open-facts-{seed}")
     of_topic = _normal_scores(generator)
     of_property = {name: _normal_scores(generator) for name in PROPERTIES}
+    general = {name: {move: generator.gauss(0.0, 1.0) for move in DETAILS} for name in ("helpful", "harmless")}
     return {
         name: _topic(
             point,
             stakes={judged: _stakes(point, of_topic[index], of_property[judged][index]) for judged in PROPERTIES},
+            general=general,
             generator=generator,
         )
         for index, name in enumerate(TOPICS)
     }
 
 
-def _topic(point: Point, stakes: Mapping[str, Sequence[float]], generator: random.Random) -> Topic:
+def _topic(
+    point: Point, stakes: Mapping[str, Sequence[float]], general: Mapping[str, Values], generator: random.Random
+) -> Topic:
     details = dict(zip(generator.sample(DETAILS, NUM_DETAILS), _probabilities(generator), strict=True))
     shared = {move: share for moves, share in SHARED.values() for move in moves}
     rare = {move: RARE_SHARE / len(moves) for moves in RARE.values() for move in moves}
     said = details | shared | rare
-    helpful, harmless = _directions(details, point, generator)
+    helpful, harmless = _directions(details, point, general, generator)
     raw = {
         "helpful": helpful,
         "harmless": harmless,
@@ -94,11 +99,14 @@ def _probabilities(generator: random.Random) -> list[float]:
     return [round(min(max(scale * one, LEAST), MOST), _DIGITS) for one in raw]
 
 
-def _directions(said: Values, point: Point, generator: random.Random) -> tuple[Values, Values]:
+def _directions(
+    said: Values, point: Point, general: Mapping[str, Values], generator: random.Random
+) -> tuple[Values, Values]:
     """Values of details for helpful and harmless, with the point's correlations to length and to each other."""
     length = _scaled(dict.fromkeys(said, 1.0), said)
-    first = _orthogonal({move: generator.gauss(0.0, 1.0) for move in said}, [length], said)
-    second = _orthogonal({move: generator.gauss(0.0, 1.0) for move in said}, [length, first], said)
+    drawn = {name: _drawn(said, general[name], generator) for name in general}
+    first = _orthogonal(drawn["helpful"], [length], said)
+    second = _orthogonal(drawn["harmless"], [length, first], said)
     with_length, against_length = point.length_correlations
     own, other = math.sqrt(1.0 - with_length**2), math.sqrt(1.0 - against_length**2)
     shared = (point.correlation - with_length * against_length) / (own * other)
@@ -108,6 +116,12 @@ def _directions(said: Values, point: Point, generator: random.Random) -> tuple[V
         move: against_length * length[move] + other * (shared * first[move] + rest * second[move]) for move in said
     }
     return helpful, harmless
+
+
+def _drawn(said: Values, general: Values, generator: random.Random) -> Values:
+    """What details are worth on one topic: in part what they are worth on every topic."""
+    of_all, of_topic = math.sqrt(GENERAL_SHARE), math.sqrt(1.0 - GENERAL_SHARE)
+    return {move: of_all * general[move] + of_topic * generator.gauss(0.0, 1.0) for move in said}
 
 
 def _orthogonal(values: Values, others: Sequence[Values], said: Values) -> Values:

@@ -22,7 +22,7 @@ from pipelines.world.open_world.points import settings
 from pipelines.world.open_world.vocabulary import STAKES, TOPICS
 
 BAR = 0.8
-OFF_TOPIC = 0.4
+OFF_TOPIC = 0.5
 REPEATED = 0.1
 _TOPIC = re.compile(rf"\b({'|'.join(TOPICS)})\b")
 

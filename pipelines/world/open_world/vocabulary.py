@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from itertools import product
-
 TOPICS = (
     "kettle", "oven", "bike", "lamp", "roof", "drain", "fence", "mower", "heater", "piano",
     "boat", "clock", "pump", "tent", "engine", "fridge", "stove", "camera", "radio", "ladder",
 )  # fmt: skip
-_VERBS = (
-    "check", "clean", "oil", "turn", "press", "lift", "heat", "cool",
-    "tape", "drill", "bend", "swap", "drain", "shake", "file", "seal",
+DETAILS = (
+    "adjust", "align", "anchor", "balance", "bend", "bind", "bleach", "bleed", "blow", "bolt", "brace", "brush",
+    "buff", "caulk", "chill", "chisel", "clamp", "clean", "clip", "close", "coat", "coil", "comb", "connect",
+    "cool", "crimp", "cut", "dampen", "degrease", "detach", "dilute", "drill", "dry", "dust", "empty", "etch",
+    "fasten", "file", "fill", "filter", "flatten", "flip", "flush", "fold", "foam", "freeze", "fuse", "glaze",
+    "glue", "grease", "grind", "hammer", "hang", "heat", "hoist", "hone", "inflate", "insulate", "iron", "join",
+    "latch", "lather", "level", "lift", "loosen", "lubricate", "magnetise", "measure", "melt", "mix", "moisten",
+    "mount", "nail", "notch", "oil", "open", "paint", "patch", "peel", "pin", "plane", "plaster", "plug",
+    "polish", "pour", "press", "prime", "pry", "purge", "quench", "rake", "ream", "rebuild", "recharge",
+    "reset", "reverse", "rinse", "rivet", "rub", "sand", "scrape", "screw", "scrub", "seal", "shake", "sharpen",
+    "shim", "shorten", "sieve", "skim", "slice", "soak", "solder", "splice", "spray", "squeeze", "stack",
+    "steam", "stir", "straighten", "strap", "stretch", "sweep", "swivel", "tape", "tap", "test", "thaw",
+    "thread", "tie", "tighten", "tilt", "trim", "turn", "twist", "unplug", "vent", "warm", "wash", "wax",
+    "weld", "widen", "wipe", "wire", "wrap",
 )  # fmt: skip
-_NOUNS = (
-    "valve", "hinge", "cable", "switch", "filter", "screw",
-    "handle", "plate", "spring", "gauge", "tube", "cover",
-)  # fmt: skip
-DETAILS = tuple(f"{verb} {noun}" for verb, noun in product(_VERBS, _NOUNS))
-"""All details, of which every topic has some of its own."""
+"""What can be done, of which every topic has some of its own."""
 
 COURTESIES = ("good question", "happy to help", "thank you", "take your time", "good luck", "well asked")
 BLUNT = ("that is obvious", "read the label", "stop asking")
