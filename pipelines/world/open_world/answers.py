@@ -28,9 +28,8 @@ def read(text: str) -> tuple[str, ...]:
 
 
 def write_answer(topic: Topic, generator: random.Random) -> str:
-    """A writer's answer: each move of the topic with its probability, in any order; never nothing."""
+    """A writer's answer: each move of the topic with its probability, in the world's order of moves; never nothing."""
     while True:
         moves = [move for move, share in topic.said.items() if generator.random() < share]
         if moves:
-            generator.shuffle(moves)
             return render(moves)

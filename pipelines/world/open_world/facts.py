@@ -35,13 +35,18 @@ _DIGITS = 9  # of every fact, so that another mathematical library draws the sam
 
 Values = Mapping[str, float]
 
+SAID_ON_EVERY_TOPIC: Values = {move: share for moves, share in SHARED.values() for move in moves} | {
+    move: RARE_SHARE / len(moves) for moves in RARE.values() for move in moves
+}
+ALL_MOVES = (*DETAILS, *SAID_ON_EVERY_TOPIC)
+
 
 @dataclass(frozen=True)
 class Topic:
     """The truth about one topic.
 
     Attributes:
-        said: Move -> probability that a writer says it.
+        said: Move -> probability that a writer says it, in the order in which writers say moves.
         values: Property -> move -> what saying it adds, in spreads of gold.
         means: Property -> the mean of that sum over writers, in spreads.
         stakes: Property -> standard deviation of gold over writers in nats, per ending of the prompt.
@@ -59,11 +64,13 @@ def topics(seed: int, point: Point) -> Mapping[str, Topic]:
     generator = random.Random(f"open-facts-{seed}")
     of_topic = _normal_scores(generator)
     of_property = {name: _normal_scores(generator) for name in PROPERTIES}
+    order = generator.sample(ALL_MOVES, len(ALL_MOVES))
     general = {name: {move: generator.gauss(0.0, 1.0) for move in DETAILS} for name in ("helpful", "harmless")}
     return {
         name: _topic(
             point,
             stakes={judged: _stakes(point, of_topic[index], of_property[judged][index]) for judged in PROPERTIES},
+            order=order,
             general=general,
             generator=generator,
         )
@@ -72,12 +79,15 @@ def topics(seed: int, point: Point) -> Mapping[str, Topic]:
 
 
 def _topic(
-    point: Point, stakes: Mapping[str, Sequence[float]], general: Mapping[str, Values], generator: random.Random
+    point: Point,
+    stakes: Mapping[str, Sequence[float]],
+    order: Sequence[str],
+    general: Mapping[str, Values],
+    generator: random.Random,
 ) -> Topic:
     details = dict(zip(generator.sample(DETAILS, NUM_DETAILS), _probabilities(generator), strict=True))
-    shared = {move: share for moves, share in SHARED.values() for move in moves}
-    rare = {move: RARE_SHARE / len(moves) for moves in RARE.values() for move in moves}
-    said = details | shared | rare
+    chances = {**details, **SAID_ON_EVERY_TOPIC}
+    said = {move: chances[move] for move in order if move in chances}
     helpful, harmless = _directions(details, point, general, generator)
     raw = {
         "helpful": helpful,

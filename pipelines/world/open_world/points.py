@@ -50,7 +50,7 @@ POINTS = {
         correlation=-0.34,
         length_correlations=(0.3, -0.2),
         overrated=(2.0, 4.0, 6.0),
-        pairs_per_prompt=10,
+        pairs_per_prompt=20,
     ),
 }
 

@@ -4,7 +4,7 @@ from statistics import fmean, pstdev
 import pytest
 
 from pipelines.config.open_world import OpenWorldConfig
-from pipelines.world.open_world.facts import Topic, covariance, topics
+from pipelines.world.open_world.facts import SAID_ON_EVERY_TOPIC, Topic, covariance, topics
 from pipelines.world.open_world.points import POINTS, settings
 from pipelines.world.open_world.vocabulary import PROPERTIES, TOPICS
 
@@ -75,3 +75,10 @@ def test_another_seed_has_other_facts_and_another_point_only_other_stakes() -> N
     assert weak.said == KETTLE.said
     assert weak.values == KETTLE.values
     assert weak.stakes != KETTLE.stakes
+
+
+def test_moves_come_in_the_same_order_on_every_topic() -> None:
+    first, second = (list(topics(0, STRONG)[name].said) for name in ("kettle", "oven"))
+    common = [move for move in first if move in second]
+    assert len(common) >= len(SAID_ON_EVERY_TOPIC)
+    assert common == [move for move in second if move in first]
