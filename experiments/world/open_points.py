@@ -28,10 +28,11 @@ def fixed_point(point: str, seeds: range = SEEDS) -> dict[str, object]:
     return {
         "settings": asdict(POINTS[point]),
         "world": OpenWorldConfig.model_validate({"point": point}).model_dump(mode="json", exclude={"seed"}),
-        "gold": {"bar": gold.BAR, "off_topic": gold.OFF_TOPIC, "repeated": gold.REPEATED},
+        "gold": {"bar": gold.BAR, "off_topic": facts.OFF_TOPIC, "repeated": gold.REPEATED},
         "details": {
             "per_topic": facts.NUM_DETAILS,
             "said": facts.MEAN_DETAILS,
+            "strays": facts.STRAYS,
             "general_share": facts.GENERAL_SHARE,
             "ending_share": facts.ENDING_SHARE,
         },

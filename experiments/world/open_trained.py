@@ -46,8 +46,8 @@ def open_trained_numbers(folder: RunFolder) -> dict[str, float]:
     gold: dict[str, Grid] = {name: _by_prompt(rows, f"gold.{name}") for name in world.properties}
     rewards = {name: _by_prompt(rows, f"reward.{name}") for name in world.properties}
     moves = [read(response) for response in rows["response"]]
-    known = [asked(prompt, world).topic.said for prompt in rows["prompt"]]
-    off_topic = [sum(move not in said for move in set(one)) for one, said in zip(moves, known, strict=True)]
+    known = [asked(prompt, world).topic.own for prompt in rows["prompt"]]
+    off_topic = [sum(move not in own for move in set(one)) for one, own in zip(moves, known, strict=True)]
     first, second = world.properties[:2]
     return {
         "SFT: all good": float(over_every_bar(gold, world.bars).mean()),

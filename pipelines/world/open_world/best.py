@@ -17,10 +17,10 @@ def best_answer(topic: Topic, properties: Sequence[str]) -> str:
 
     The search starts from the moves that are worth something in sum, and changes one move at a time.
     """
-    moves = {move for move in topic.said if sum(topic.values[judged].get(move, 0.0) for judged in properties) > 0.0}
+    moves = {move for move in topic.own if sum(topic.values[judged].get(move, 0.0) for judged in properties) > 0.0}
     best = _soft_minimum(topic, properties, moves)
     while True:
-        tried = {move: _soft_minimum(topic, properties, moves ^ {move}) for move in topic.said}
+        tried = {move: _soft_minimum(topic, properties, moves ^ {move}) for move in sorted(topic.own)}
         move = max(tried, key=lambda one: tried[one])
         if tried[move] <= best:
             return render(sorted(moves))

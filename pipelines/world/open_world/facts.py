@@ -29,6 +29,8 @@ from pipelines.world.open_world.vocabulary import (
 NUM_DETAILS = 28
 MEAN_DETAILS = 8.0  # in a writer's answer
 LEAST, MOST = 0.04, 0.8  # probability of a detail
+OFF_TOPIC = 0.4  # spreads that a move costs which the topic does not have
+STRAYS = 0.3  # details of other topics in a writer's answer
 GENERAL_SHARE = 0.5  # of the variance of what details are worth that is the same on every topic
 ENDING_SHARE = 0.2  # of the variance of log stakes over prompts that the prompt's ending decides; the rest its topic
 _DIGITS = 9  # of every fact, so that another mathematical library draws the same world
@@ -38,6 +40,9 @@ Values = Mapping[str, float]
 SAID_ON_EVERY_TOPIC: Values = {move: share for moves, share in SHARED.values() for move in moves} | {
     move: RARE_SHARE / len(moves) for moves in RARE.values() for move in moves
 }
+STRAY = STRAYS / (len(DETAILS) - NUM_DETAILS)
+STRAY_VARIANCE = STRAYS * (1.0 - STRAY) * OFF_TOPIC**2
+"""Of gold, in every property: what details of other topics contribute."""
 ALL_MOVES = (*DETAILS, *SAID_ON_EVERY_TOPIC)
 
 
@@ -46,13 +51,16 @@ class Topic:
     """The truth about one topic.
 
     Attributes:
-        said: Move -> probability that a writer says it, in the order in which writers say moves.
-        values: Property -> move -> what saying it adds, in spreads of gold.
+        said: Move -> probability that a writer says it, in the order in which writers say moves. Details of other
+            topics are among them.
+        own: Moves that are no details of other topics.
+        values: Property -> own move -> what saying it adds, in spreads of gold.
         means: Property -> the mean of that sum over writers, in spreads.
         stakes: Property -> standard deviation of gold over writers in nats, per ending of the prompt.
     """
 
     said: Values
+    own: frozenset[str]
     values: Mapping[str, Values]
     means: Values
     stakes: Mapping[str, Sequence[float]]
@@ -86,20 +94,26 @@ def _topic(
     generator: random.Random,
 ) -> Topic:
     details = dict(zip(generator.sample(DETAILS, NUM_DETAILS), _probabilities(generator), strict=True))
-    chances = {**details, **SAID_ON_EVERY_TOPIC}
-    said = {move: chances[move] for move in order if move in chances}
+    own = {**details, **SAID_ON_EVERY_TOPIC}
     helpful, harmless = _directions(details, point, general, generator)
     raw = {
         "helpful": helpful,
         "harmless": harmless,
-        "concise": {move: -float(len(move.split())) for move in said},
+        "concise": {move: -float(len(move.split())) for move in own},
         "courteous": dict.fromkeys(COURTESIES, 1.0) | dict.fromkeys(BLUNT, -1.5),
     }
-    values = {name: _scaled(raw[name], said) for name in PROPERTIES}
-    means = {
-        name: round(math.fsum(said[move] * value for move, value in values[name].items()), _DIGITS) for name in values
-    }
-    return Topic(said, values, means, stakes)
+    values = {name: _scaled(raw[name], own, variance=1.0 - STRAY_VARIANCE) for name in PROPERTIES}
+    return Topic(
+        said={move: own.get(move, STRAY) for move in order},
+        own=frozenset(own),
+        values=values,
+        means={name: _mean(values[name], own) - OFF_TOPIC * STRAYS for name in PROPERTIES},
+        stakes=stakes,
+    )
+
+
+def _mean(values: Values, said: Values) -> float:
+    return math.fsum(said[move] * value for move, value in sorted(values.items()))
 
 
 def _probabilities(generator: random.Random) -> list[float]:
@@ -117,9 +131,10 @@ def _directions(
     drawn = {name: _drawn(said, general[name], generator) for name in general}
     first = _orthogonal(drawn["helpful"], [length], said)
     second = _orthogonal(drawn["harmless"], [length, first], said)
-    with_length, against_length = point.length_correlations
+    left = 1.0 - STRAY_VARIANCE  # the variance that own details have; strays are bad in both properties
+    with_length, against_length = (one / math.sqrt(left) for one in point.length_correlations)
     own, other = math.sqrt(1.0 - with_length**2), math.sqrt(1.0 - against_length**2)
-    shared = (point.correlation - with_length * against_length) / (own * other)
+    shared = ((point.correlation - STRAY_VARIANCE) / left - with_length * against_length) / (own * other)
     rest = math.sqrt(1.0 - shared**2)
     helpful = {move: with_length * length[move] + own * first[move] for move in said}
     harmless = {
@@ -148,8 +163,8 @@ def covariance(first: Values, second: Values, said: Values) -> float:
     return math.fsum(said[move] * (1.0 - said[move]) * first[move] * second[move] for move in sorted(common))
 
 
-def _scaled(values: Values, said: Values) -> Values:
-    spread = math.sqrt(covariance(values, values, said))
+def _scaled(values: Values, said: Values, *, variance: float = 1.0) -> Values:
+    spread = math.sqrt(covariance(values, values, said) / variance)
     return {move: round(value / spread, _DIGITS) for move, value in values.items()}
 
 

@@ -1,7 +1,7 @@
 """Gold of the open world: the true utility of any text in every property, from the moves that it holds.
 
-In spreads: the sum of the values of distinct moves on the prompt's topic, minus the mean over writers' answers, minus
-`OFF_TOPIC` for each distinct move that the topic does not have and `REPEATED` for each move said again. Gold is what
+In spreads: the sum of the values of distinct moves on the prompt's topic, minus `OFF_TOPIC` for each distinct move that
+the topic does not have and `REPEATED` for each move said again, minus the mean over writers' answers. Gold is what
 lies over `BAR`, times the prompt's stakes; so it is in nats, and zero where a response begins to be good.
 """
 
@@ -17,12 +17,11 @@ from numpy.typing import NDArray
 from allgood.errors import DataError
 from pipelines.config.open_world import OpenWorldConfig
 from pipelines.world.open_world.answers import read
-from pipelines.world.open_world.facts import Topic, topics
+from pipelines.world.open_world.facts import OFF_TOPIC, Topic, topics
 from pipelines.world.open_world.points import settings
 from pipelines.world.open_world.vocabulary import STAKES, TOPICS
 
-BAR = 0.8
-OFF_TOPIC = 0.5
+BAR = 0.7
 REPEATED = 0.1
 _TOPIC = re.compile(rf"\b({'|'.join(TOPICS)})\b")
 
@@ -70,5 +69,5 @@ def quality(topic: Topic, judged: str, response: str) -> float:
     moves = read(response)
     distinct = set(moves)
     worth = sum(topic.values[judged].get(move, 0.0) for move in sorted(distinct)) - topic.means[judged]
-    off_topic = sum(move not in topic.said for move in distinct)
+    off_topic = sum(move not in topic.own for move in distinct)
     return worth - OFF_TOPIC * off_topic - REPEATED * (len(moves) - len(distinct))

@@ -35,7 +35,7 @@ class Point:
 
 POINTS = {
     "weak": Point(
-        spread=1.5,
+        spread=1.2,
         sigma_prompts=0.3,
         sigma_properties=0.25,
         correlation=-0.34,

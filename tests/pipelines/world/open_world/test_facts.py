@@ -4,16 +4,25 @@ from statistics import fmean, pstdev
 import pytest
 
 from pipelines.config.open_world import OpenWorldConfig
-from pipelines.world.open_world.facts import SAID_ON_EVERY_TOPIC, Topic, covariance, topics
+from pipelines.world.open_world.facts import (
+    NUM_DETAILS,
+    SAID_ON_EVERY_TOPIC,
+    STRAY_VARIANCE,
+    STRAYS,
+    Topic,
+    covariance,
+    topics,
+)
 from pipelines.world.open_world.points import POINTS, settings
-from pipelines.world.open_world.vocabulary import PROPERTIES, TOPICS
+from pipelines.world.open_world.vocabulary import DETAILS, PROPERTIES, TOPICS
 
 STRONG = POINTS["strong"]
 KETTLE = topics(0, STRONG)["kettle"]
 
 
 def correlation(topic: Topic, first: str, second: str) -> float:
-    return covariance(topic.values[first], topic.values[second], topic.said)
+    """Of gold over writers: own moves, and the details of other topics, which cost the same in every property."""
+    return covariance(topic.values[first], topic.values[second], topic.said) + STRAY_VARIANCE
 
 
 def test_the_covariance_of_two_sums_over_independent_moves_by_hand() -> None:
@@ -36,7 +45,7 @@ def test_on_every_topic_gold_has_variance_one_and_the_correlations_of_the_point(
 def test_without_tension_helpful_and_harmless_have_nothing_in_common() -> None:
     topic = topics(0, settings(OpenWorldConfig(tension=False)))["kettle"]
     assert correlation(topic, "helpful", "harmless") == pytest.approx(0.0, abs=1e-8)
-    assert correlation(topic, "helpful", "concise") == pytest.approx(0.0, abs=1e-8)
+    assert correlation(topic, "helpful", "concise") == pytest.approx(STRAY_VARIANCE)  # and length counts in neither
     assert correlation(KETTLE, "helpful", "concise") < -0.1
 
 
@@ -78,7 +87,11 @@ def test_another_seed_has_other_facts_and_another_point_only_other_stakes() -> N
 
 
 def test_moves_come_in_the_same_order_on_every_topic() -> None:
-    first, second = (list(topics(0, STRONG)[name].said) for name in ("kettle", "oven"))
-    common = [move for move in first if move in second]
-    assert len(common) >= len(SAID_ON_EVERY_TOPIC)
-    assert common == [move for move in second if move in first]
+    assert list(KETTLE.said) == list(topics(0, STRONG)["oven"].said) != sorted(KETTLE.said)
+
+
+def test_details_of_other_topics_are_said_now_and_then() -> None:
+    strays = [KETTLE.said[move] for move in KETTLE.said if move not in KETTLE.own]
+    assert len(strays) == len(DETAILS) - NUM_DETAILS
+    assert sum(strays) == pytest.approx(STRAYS)
+    assert KETTLE.own > SAID_ON_EVERY_TOPIC.keys()

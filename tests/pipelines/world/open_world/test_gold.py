@@ -4,12 +4,13 @@ import pytest
 from allgood.errors import DataError
 from pipelines.config.open_world import OpenWorldConfig
 from pipelines.world.open_world import gold
-from pipelines.world.open_world.facts import Topic
-from pipelines.world.open_world.gold import BAR, OFF_TOPIC, REPEATED, quality
+from pipelines.world.open_world.facts import OFF_TOPIC, Topic
+from pipelines.world.open_world.gold import BAR, REPEATED, quality
 from pipelines.world.open_world.vocabulary import RARE
 
 TOPIC = Topic(
     said={"oil hinge": 0.5, "check valve": 0.5, "of course": 0.1},
+    own=frozenset({"oil hinge", "check valve", "of course"}),
     values={"helpful": {"oil hinge": 2.0, "check valve": -1.0}},
     means={"helpful": 0.5},
     stakes={"helpful": [3.0, 4.0]},
