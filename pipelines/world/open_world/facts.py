@@ -53,14 +53,14 @@ class Topic:
     Attributes:
         said: Move -> probability that a writer says it, in the order in which writers say moves. Details of other
             topics are among them.
-        own: Moves that are no details of other topics.
+        own: The same without details of other topics.
         values: Property -> own move -> what saying it adds, in spreads of gold.
         means: Property -> the mean of that sum over writers, in spreads.
         stakes: Property -> standard deviation of gold over writers in nats, per ending of the prompt.
     """
 
     said: Values
-    own: frozenset[str]
+    own: Values
     values: Mapping[str, Values]
     means: Values
     stakes: Mapping[str, Sequence[float]]
@@ -105,7 +105,7 @@ def _topic(
     values = {name: _scaled(raw[name], own, variance=1.0 - STRAY_VARIANCE) for name in PROPERTIES}
     return Topic(
         said={move: own.get(move, STRAY) for move in order},
-        own=frozenset(own),
+        own=own,
         values=values,
         means={name: _mean(values[name], own) - OFF_TOPIC * STRAYS for name in PROPERTIES},
         stakes=stakes,

@@ -9,6 +9,7 @@ from allgood.conversations import as_prompt, parse
 from allgood.errors import ConfigError
 from experiments.world.checks import world_numbers
 from pipelines.config.data import WorldConfig
+from pipelines.config.open_world import OpenWorldConfig, World
 from pipelines.config.run import RunConfig
 from pipelines.world.prompts import draw_prompts
 from pipelines.world.responses import Plan, read, render
@@ -16,8 +17,10 @@ from pipelines.world.write import split_prompts, world_rows, write_world
 
 SMALL = WorldConfig(num_prompts=200, pairs_per_prompt=2, demonstrations_per_prompt=3)
 
+OPEN = OpenWorldConfig(num_prompts=100, pairs_per_prompt=2, demonstrations_per_prompt=3)
 
-def config(folder: Path, world: WorldConfig | None = SMALL) -> RunConfig:
+
+def config(folder: Path, world: World | None = SMALL) -> RunConfig:
     return RunConfig.model_validate(
         {
             "name": "w",
@@ -34,10 +37,11 @@ def digest(folder: Path) -> dict[str, str]:
     return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in folder.iterdir()}
 
 
-def test_the_same_seed_writes_the_same_bytes_and_another_seed_does_not(tmp_path: Path) -> None:
-    first = digest(write_world(config(tmp_path / "a")))
-    second = digest(write_world(config(tmp_path / "b")))
-    other = digest(write_world(config(tmp_path / "c", SMALL.model_copy(update={"seed": 1}))))
+@pytest.mark.parametrize("world", [SMALL, OPEN], ids=lambda world: world.kind)
+def test_the_same_seed_writes_the_same_bytes_and_another_seed_does_not(tmp_path: Path, world: World) -> None:
+    first = digest(write_world(config(tmp_path / "a", world)))
+    second = digest(write_world(config(tmp_path / "b", world)))
+    other = digest(write_world(config(tmp_path / "c", world.model_copy(update={"seed": 1}))))
     assert first == second
     assert all(first[name] != other[name] for name in first)
 

@@ -10,7 +10,7 @@ from pipelines.world.open_world.vocabulary import RARE
 
 TOPIC = Topic(
     said={"oil hinge": 0.5, "check valve": 0.5, "of course": 0.1},
-    own=frozenset({"oil hinge", "check valve", "of course"}),
+    own={"oil hinge": 0.5, "check valve": 0.5, "of course": 0.1},
     values={"helpful": {"oil hinge": 2.0, "check valve": -1.0}},
     means={"helpful": 0.5},
     stakes={"helpful": [3.0, 4.0]},
