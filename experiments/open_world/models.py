@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from experiments.open_world.design import NUM_SEEDS, POINTS, Point
+from experiments.open_world.design import NUM_SEEDS, POINTS, STEPS, Point
 from experiments.study.worlds import train_models
 from pipelines.cast.actors import Actors
 from pipelines.config.loading import load_config
@@ -33,14 +33,16 @@ class Scale:
         samples: Of pi_0 per prompt, for predictions.
         validation_prompts: On which gammas, weights and caps are chosen.
         test_prompts: On which predictions are made; trained policies meet these and more.
+        steps: Of a training, by target KL.
     """
 
     settings: tuple[str, ...]
     seeds: Sequence[int] = range(NUM_SEEDS)
     points: Sequence[Point] = POINTS
     samples: int = 1024
-    validation_prompts: int = 48
-    test_prompts: int = 64
+    validation_prompts: int = 32
+    test_prompts: int = 48
+    steps: Mapping[float, int] = field(default_factory=lambda: dict(STEPS))
 
 
 def seed_config(scale: Scale, folder: Path, point: Point, seed: int) -> RunConfig:

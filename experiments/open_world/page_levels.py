@@ -8,7 +8,7 @@ import numpy as np
 
 from actors.tables import markdown_table
 from experiments.open_world.analysis import all_good, arm_of, level_at, prediction_of
-from experiments.open_world.design import LABELS, WIDE_KLS, PlannedArm, Point
+from experiments.open_world.design import LABELS, WIDE_KLS, PlannedArm, Point, predicted_arms
 from experiments.open_world.metrics import EXPLAINED, GOLD_WINS, METRICS
 from experiments.open_world.stored import Entry, Seed
 from experiments.study.convergence import mean_change
@@ -19,11 +19,13 @@ Points = Mapping[Point, Sequence[Seed]]
 
 def levels_section(seeds: Sequence[Seed], point: Point) -> list[str]:
     """Every objective at every target: all-good rate and gold win rate, predicted and trained, means over seeds."""
-    header = ("objective", "KL", "all good: predicted", "trained", "gold win rate: predicted", "trained", "seeds")
+    all_good_columns = ("all good: map", "predicted", "trained")
+    header = ("objective", "KL", *all_good_columns, "gold win rate: predicted", "trained", "seeds")
     rows = [
         [
             LABELS[arm.objective],
             f"{arm.target_kl:g}",
+            _mean([_on_the_map(seed, arm) for seed in seeds]),
             _predicted(seeds, arm, "all_good"),
             _mean([level_at(seed, arm.objective, arm.target_kl, all_good) for seed in seeds]),
             _predicted(seeds, arm, "gold_win_rate"),
@@ -31,16 +33,16 @@ def levels_section(seeds: Sequence[Seed], point: Point) -> list[str]:
             str(sum(arm_of(seed, arm.objective, arm.target_kl) is not None for seed in seeds)),
         ]
         for arm in _arms()
-        if any(prediction_of(seed, arm.objective, arm.target_kl) for seed in seeds)
+        if seeds and arm in predicted_arms()
     ]
     if not rows:
         return ["Not predicted yet.\n"]
-    table = markdown_table(header, rows, align="lrrrrrr")
+    table = markdown_table(header, rows, align="lr" + "r" * 6)
     start = _mean([float(np.mean(all_good(seed.start))) for seed in seeds if seed.start is not None])
     return [
-        f"All-good rate of the start policy on test prompts: {start}. Predicted: mean over seeds; *!*: the "
-        "samples of at least one are too few for that KL. Trained: mean at the target KL over the seeds in the last "
-        "column, whose arm is there.\n",
+        f"All-good rate of the start policy on test prompts: {start}. Means over seeds. *Map*: its numbers for a world "
+        "with the measured coordinates. *!*: the samples of at least one seed are too few for that KL. Trained: at the "
+        "target KL, over the seeds in the last column, whose arm is there.\n",
         *table,
         "",
     ]
@@ -138,6 +140,11 @@ def _arms() -> Iterator[PlannedArm]:
     for name in LABELS:
         for kl in WIDE_KLS:
             yield PlannedArm(name, kl)
+
+
+def _on_the_map(seed: Seed, arm: PlannedArm) -> float | None:
+    found = seed.predictions["map"]
+    return None if found is None else float(found["all_good"][arm.objective][str(arm.target_kl)])
 
 
 def _predicted(seeds: Sequence[Seed], arm: PlannedArm, value: str) -> str:

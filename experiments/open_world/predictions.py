@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,9 @@ from torch import Tensor
 from allgood.diagnostics import within_prompt_correlation
 from allgood.opponents import weighted_win_rate, win_shares
 from allgood.tilting import solve_gamma, tilt
-from experiments.open_world.design import OTHERS, PRIMARY_KLS, RIVALS, SOLVED_SHARE, PlannedArm, predicted_arms
+from experiments.open_world.design import OTHERS, PRIMARY_KLS, RIVALS, SOLVED_SHARES, PlannedArm, predicted_arms
 from experiments.open_world.objectives import parameters_of, with_parameter
+from experiments.open_world.on_the_map import map_entry
 from experiments.open_world.phrases import rare_shares
 from pipelines.config.run import RunConfig
 from pipelines.evaluation.estimates import estimates
@@ -35,11 +37,12 @@ _DIGITS = 5
 
 @dataclass(frozen=True)
 class Sampled:
-    """Samples of pi_0 on the prompts of a split, with what is asked of each, [prompts, samples]."""
+    """Samples of pi_0 on the prompts of a split; `rare` is 1 where one has a rare phrase, [prompts, samples]."""
 
     cached: CachedSamples
     table: ReferenceTable
-    values: Mapping[str, Tensor]
+    bars: Mapping[str, float]
+    rare: Mapping[str, Tensor]
 
     @staticmethod
     def of(config: RunConfig, split: str) -> Sampled:
@@ -47,12 +50,17 @@ class Sampled:
         cached = load_cached_samples(config, split)
         gold = gold_of(config)
         assert gold is not None
-        values = {
-            ALL_GOOD: cached.all_good(gold.bars),
-            **{f"good.{name}": (cached.gold[name] >= bar).double() for name, bar in gold.bars.items()},
-            **{f"rare.{name}": share for name, share in rare_shares(cached.responses, list(gold.bars)).items()},
+        table = ReferenceTable.load(RunFolder(config.folder).references)
+        return Sampled(cached, table, gold.bars, rare_shares(cached.responses, list(gold.bars)))
+
+    @cached_property
+    def values(self) -> dict[str, Tensor]:
+        """What is asked of every sample, [prompts, samples]: over every bar, over each, with a rare phrase."""
+        return {
+            ALL_GOOD: self.cached.all_good(self.bars),
+            **{f"good.{name}": (self.cached.gold[name] >= bar).double() for name, bar in self.bars.items()},
+            **{f"rare.{name}": share for name, share in self.rare.items()},
         }
-        return Sampled(cached, ReferenceTable.load(RunFolder(config.folder).references), values)
 
     def utilities(self, config: RunConfig) -> Tensor:
         """[prompts, samples]."""
@@ -80,6 +88,7 @@ def predict(config: RunConfig) -> Entry:
         },
         "start": {name: float(value.mean()) for name, value in test.values.items()},
         "coordinates": coordinates(test.cached),
+        "map": map_entry(test.cached, test.rare, test.bars),
         "rivals": {f"{kl:g}": best_of(RIVALS, (kl,), choices) for kl in PRIMARY_KLS},
         "best_other": best_of(OTHERS, PRIMARY_KLS, choices),
         "arms": [_arm(config, arm, choice, validation, test, shares) for arm, choice in choices.items()],
@@ -138,7 +147,8 @@ def _arm(
     if choice.rate is None:
         return entry | {"gamma": None}
     chosen = with_parameter(config, arm.objective, choice.parameter)
-    solved = _gamma(validation.utilities(chosen), SOLVED_SHARE * arm.target_kl)
+    of_validation = validation.utilities(chosen)
+    solved = _gamma(of_validation, SOLVED_SHARES[arm.target_kl] * arm.target_kl) or _gamma(of_validation, arm.target_kl)
     utilities = test.utilities(chosen)
     at_target = _gamma(utilities, arm.target_kl)
     if solved is None or at_target is None:

@@ -19,6 +19,7 @@ from experiments.open_world.models import Scale, make_models, make_samples, pred
 from experiments.open_world.objectives import with_parameter
 from experiments.open_world.predictions import predict
 from experiments.open_world.preregistration import Registration
+from experiments.open_world.settings import with_steps
 from experiments.open_world.stored import Stored
 from experiments.study.arms import run_missing
 from experiments.study.matched import paced_config
@@ -55,13 +56,16 @@ def _predict(scale: Scale, folder: Path, stored: Stored, job: Job) -> None:
 
 
 def run_arms_of(scale: Scale, folder: Path, stored: Stored, registration: Registration) -> None:
-    """Every arm that is missing, seed by seed, those of the point `strong` first.
+    """Every arm that is missing of seeds that are predicted, those of the point `strong` first.
 
     Raises:
         DataError: The preregistration does not hold what is about to be run.
     """
     for point in scale.points:  # one point after the other: the first has the primary contrast
-        jobs = [job for job in _jobs(replace(scale, points=[point])) if _missing(stored, *job)]
+        predicted = [job for job in _jobs(replace(scale, points=[point])) if stored.predictions(*job).is_file()]
+        if len(predicted) < len(scale.seeds):
+            say(f"{point}: {len(scale.seeds) - len(predicted)} of {len(scale.seeds)} seeds are not predicted yet")
+        jobs = [job for job in predicted if _missing(stored, *job)]
         for job in jobs:
             registration.require(*job, stored.predictions(*job))
         say(f"{point}: {sum(len(_missing(stored, *job)) for job in jobs)} arms to train")
@@ -90,15 +94,22 @@ def _train(scale: Scale, folder: Path, stored: Stored, registration: Registratio
         opponent = Opponent.of(config, prediction, lanes[0])
         stored.write(stored.start(*job), stamped(opponent.entry(config)))
         for arm in _missing(stored, *job):
-            entry = _run_arm(config, arm, by_arm[arm.objective, arm.target_kl], opponent, lanes)
+            of_arm = by_arm[arm.objective, arm.target_kl]
+            entry = _run_arm(config, arm, of_arm, opponent, lanes, num_steps=scale.steps[arm.target_kl])
             stored.write(stored.arm(*job, arm.name), stamped(entry | {"preregistration": registration.sha256}))
 
 
 def _run_arm(
-    config: RunConfig, arm: PlannedArm, predicted: Entry, opponent: Opponent, lanes: Sequence[Actors]
+    config: RunConfig,
+    arm: PlannedArm,
+    predicted: Entry,
+    opponent: Opponent,
+    lanes: Sequence[Actors],
+    *,
+    num_steps: int,
 ) -> Entry:
     chosen = with_parameter(config, arm.objective, predicted["parameter"])
-    paced = paced_config(chosen, arm.target_kl)
+    paced = with_steps(paced_config(chosen, arm.target_kl), num_steps)
     (run,) = run_missing([arm_of(paced, arm.objective, predicted["gamma"])], lanes, opponent.prompts)
     return arm_measures(run, arm, predicted["parameter"], opponent, lanes[0])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from experiments.open_world.design import RAW, PlannedArm, Point, planned_arms, predicted_arms
+from experiments.open_world.design import LABELS, RAW, WIDE_KLS, PlannedArm, Point, planned_arms, predicted_arms
 from experiments.open_world.stored import Stored
 
 PROMPTS = 10
@@ -66,6 +66,7 @@ def predictions(point: Point, seed: int, *, rival: str = RAW, lsc_ahead: float =
             "reward_gold": dict.fromkeys(names, 0.8),
             "rewards": {"helpful~harmless": -0.3},
         },
+        "map": {"all_good": {name: {str(kl): 0.2 for kl in WIDE_KLS} for name in LABELS}},
         "rivals": {"2": rival, "4": rival},
         "best_other": "par_sum",
         "arms": arms,

@@ -65,9 +65,9 @@ def test_another_world_other_predictions_and_another_seed_are_refused(stored: St
 
 def test_a_changed_design_is_refused(stored: Stored, path: Path) -> None:
     content = register(stored, path)
-    content["design"]["solved_share"] = 1.0
+    content["design"]["steps"]["4"] = 1000
     path.write_text(json.dumps(content), encoding="utf-8")
-    with pytest.raises(DataError, match=r"another design \(solved_share\)"):
+    with pytest.raises(DataError, match=r"another design \(steps\)"):
         registered(path)
 
 

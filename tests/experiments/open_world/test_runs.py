@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from allgood.errors import DataError
-from experiments.open_world.design import planned_arms
+from experiments.open_world.design import STEPS, planned_arms
 from experiments.open_world.models import Scale
 from experiments.open_world.page import write_page
 from experiments.open_world.preregistration import register, registered
@@ -24,10 +24,7 @@ TINY = (
     "properties.helpful.train.training.max_steps=3",
     "properties.harmless.train.training.max_steps=3",
     "references.num_samples=8",
-    "align.steps=4",
     "align.prompts_per_step=4",
-    "align.evaluate_every=3",
-    "align.checkpoint_every=4",
     "evaluate.prompts=12",
     "evaluate.bootstrap=100",
     "tracking.wandb=disabled",
@@ -37,7 +34,8 @@ TINY = (
 @pytest.mark.slow
 @pytest.mark.usefixtures("ray_cluster")
 def test_arms_are_predicted_then_registered_then_trained(tmp_path: Path) -> None:
-    scale = Scale(TINY, seeds=[0], points=["weak"], samples=64, validation_prompts=6, test_prompts=6)
+    steps = dict.fromkeys(STEPS, 4)
+    scale = Scale(TINY, seeds=[0], points=["weak"], samples=32, validation_prompts=6, test_prompts=6, steps=steps)
     stored, path = Stored(tmp_path / "data"), tmp_path / "preregistration.json"
     run_predictions(scale, tmp_path / "runs", stored)
     with pytest.raises(DataError, match="no arm is trained without"):
@@ -46,7 +44,7 @@ def test_arms_are_predicted_then_registered_then_trained(tmp_path: Path) -> None
     run_arms_of(scale, tmp_path / "runs", stored, registered(path))
     (seed,) = stored.seeds("weak")
     arms = planned_arms("weak", best_other=seed.predictions["best_other"])
-    assert set(seed.arms) == {arm.name for arm in arms if arm.target_kl == 2.0}  # 64 samples cannot show 4.6 nats
+    assert set(seed.arms) == {arm.name for arm in arms if arm.target_kl == 2.0}  # 32 samples cannot show 4 nats
     for arm in seed.arms.values():
         assert arm["preregistration"] == registered(path).sha256
         assert len(arm["by_prompt"]["all_good"]) == 12
