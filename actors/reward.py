@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from actors.location import location
 from actors.messages import FloatRow, Rollout, Scores
-from allgood.errors import ModelError, RoleError, naming
+from allgood.errors import RoleError, naming
 from allgood.scorers.loading import load_scorer
 from allgood.scorers.parity import score_parity
-from allgood.scorers.spec import FunctionSpec, ModelSpec, Reading, ScorerSpec
+from allgood.scorers.spec import ScorerSpec
 from allgood.treatment import Treatment, require_references, transform_of, treat
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class RewardWorker:
         with naming(f"property {spec.property!r}"):
             self._scorer = load_scorer(spec.scorer)
         self._treatments: dict[str, Treatment] = {}
-        self._features: dict[str, PromptFeatures] = {}
+        self._features: dict[str | None, PromptFeatures] = {}
 
     def set_treatment(self, treatment: Treatment) -> None:
         """Add or replace the treatment with this key.
@@ -94,23 +94,12 @@ class RewardWorker:
             ModelError: There is no such encoder, or none is named and the scorer is not one model with hidden states.
         """
         # An actor that scores by a function starts in less than half of the time without transformers.
-        from allgood.scorers.models import load_encoder, load_reward_model, resolve_device
-        from allgood.scorers.prompt_features import PromptFeatures
+        from allgood.scorers.prompt_features import load_features
 
-        scorer = self._spec.scorer
-        if encoder is not None:
-            source, load = encoder, load_encoder
-        elif isinstance(scorer, ModelSpec):
-            source, load = scorer.source, load_reward_model
-        else:
-            raise ModelError(
-                f"property {self._spec.property!r} is of kind {scorer.kind}, which has no features; name an encoder"
-            )
-        if source not in self._features:  # loaded once more, and only by runs that predict references
-            reading = Reading() if isinstance(scorer, FunctionSpec) else scorer
-            model, tokenizer = load(source, device=resolve_device(reading.device))
-            self._features[source] = PromptFeatures(model, tokenizer, max_tokens=reading.max_tokens)
-        return self._features[source](prompts)
+        if encoder not in self._features:
+            with naming(f"property {self._spec.property!r}"):
+                self._features[encoder] = load_features(self._spec.scorer, encoder)
+        return self._features[encoder](prompts)
 
     def score_parity(self, prompts: Sequence[str], responses: Sequence[str], *, tolerance: float = 1e-3) -> float:
         """Compare batched rewards with those of the plain model, one unpadded response at a time.

@@ -50,6 +50,7 @@ _MODULES = frozenset(
 )
 _NAMES = {
     "AllGood": "all_good",
+    "AllGoodScorer": "scorers.all_good_scorer",
     "ClassifierSpec": "scorers.spec",
     "EnsembleSpec": "scorers.spec",
     "Formula": "formula",

@@ -144,7 +144,8 @@ class AllGood:
                     f"rewards of {name!r} have shape {values.shape}, but must be [rows] or [prompts, samples] with one "
                     f"of the {len(prompt_ids)} prompt ids each"
                 )
-            view = treat(treatment, values.reshape(len(values), -1), prompt_ids, property_name=name)
+            grid = values[:, None] if values.ndim == 1 else values
+            view = treat(treatment, grid, prompt_ids, property_name=name)
             views[name] = view.flat() if values.ndim == 1 else view
         return self.of_views(views, was_cut=was_cut)
 

@@ -355,6 +355,27 @@ def best_of_k(
     _results(folder)
 
 
+@command(LOOK, name="export-rewards")
+def export_rewards(
+    target: Target,
+    overrides: Overrides = None,
+    output: Annotated[Path | None, typer.Option(help="folder; absent: rewards in the run folder")] = None,
+    predictors: Annotated[
+        bool,
+        typer.Option("--predictors", help="Fit heads that predict the reference points of prompts never sampled."),
+    ] = False,
+) -> None:
+    """Write the reward side of a run as a folder that other trainers can use: models, references, objective."""
+    run, _ = _load_at(target, overrides)
+    from pipelines.export.rewards import export_report, export_rewards
+    from pipelines.run.locks import reading_base
+
+    with reading_base(run.base_folder, "export-rewards"):
+        folder = export_rewards(run, output, predictors=predictors)
+    _show(export_report(folder))
+    _results(folder)
+
+
 @command(LOOK)
 def generate(
     run: Run,

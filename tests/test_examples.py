@@ -16,7 +16,11 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
 def test_every_example_is_tested() -> None:
-    assert {path.name for path in EXAMPLES.glob("*.py")} == {"combine_rewards.py", "score_texts.py"}
+    assert {path.name for path in EXAMPLES.glob("*.py")} == {
+        "combine_rewards.py",
+        "score_exported.py",
+        "score_texts.py",
+    }
 
 
 def test_rewards_become_utilities_and_advantages_that_sum_to_zero(capsys: pytest.CaptureFixture[str]) -> None:
@@ -45,3 +49,21 @@ def test_two_models_judge_texts(tmp_path: Path, capsys: pytest.CaptureFixture[st
     rewards = scorer.score([example["QUESTION"]] * 3, example["ANSWERS"]).rewards
     assert len(set(shares[:, 0].tolist())) == 3
     np.testing.assert_allclose(shares[:, 0], 1 / (1 + np.exp(rewards[2] - rewards)), atol=0.001)
+
+
+def test_answers_are_scored_by_a_file_of_rewards(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_scorer(tmp_path / "models" / "helpful")
+    reference = "{kind: constant, value: 0.5}"
+    (tmp_path / "rewards.yaml").write_text(
+        f"properties: {{helpful: {{model: models/helpful, device: cpu, reference: {reference}}}}}\n"
+    )
+    answers = ["Boil vinegar in it.", "word " * 2000]
+    runpy.run_path(str(EXAMPLES / "score_exported.py"))["main"]([str(tmp_path), "How do I descale a kettle?", *answers])
+    header, first, second, last = capsys.readouterr().out.splitlines()
+    assert header.split() == ["utility", "helpful", "answer"]
+    prompt = "\n\nHuman: How do I descale a kettle?\n\nAssistant:"
+    reward = load_scorer(ModelSpec(str(tmp_path / "models" / "helpful"))).score([prompt], answers[:1]).rewards[0]
+    np.testing.assert_allclose(float(first.split()[0]), -np.logaddexp(0, 0.5 - reward), atol=0.001)
+    assert first.endswith("(constant)  Boil vinegar in it.")
+    assert second.startswith("failed (helpful: the response is longer than the model reads")
+    assert last == "1 of 2 rows failed"

@@ -68,8 +68,8 @@ def imported(path: Path) -> set[str]:
 
 
 def names(requirements: list[str]) -> set[str]:
-    """Distributions of the mathematics are imported by their own names."""
-    return {Requirement(requirement).name for requirement in requirements}
+    """Distributions of the mathematics are imported by their own names; of `ruamel.yaml` that is `ruamel`."""
+    return {Requirement(requirement).name.split(".")[0] for requirement in requirements}
 
 
 def test_help_answers_within_a_second_and_without_torch() -> None:

@@ -27,7 +27,8 @@ class EnsembleScorer:
         """See `scorer.Scorer.score`. Prompts that any member had to cut are counted once."""
         scored = [member.score(prompts, responses) for member in self.members]
         rewards = self._combined(np.stack([part.rewards for part in scored]))
-        return Scored(rewards, num_prompts_cut=max(part.num_prompts_cut for part in scored))
+        reasons = {row: reason for part in scored for row, reason in part.reasons.items()}
+        return Scored(rewards, max(part.num_prompts_cut for part in scored), reasons)
 
     def _combined(self, members: NDArray[np.float32]) -> NDArray[np.float32]:
         known = np.isfinite(members).all(axis=0)

@@ -14,6 +14,8 @@ from torch.nn.functional import logsigmoid
 from allgood.batching import token_budget_batches
 from allgood.scorers.scorer import Scored, nan_if_infinite
 
+_TOO_LONG = "the response is longer than the model reads (max_tokens)"
+
 
 @dataclass(frozen=True)
 class Encoding:
@@ -61,7 +63,9 @@ class ModelScorer:
         rows, encodings = list(fitting), list(fitting.values())
         for batch in self._batches([len(encoding.tokens) for encoding in encodings]):
             rewards[[rows[i] for i in batch]] = self._forward([encodings[i].tokens for i in batch])
-        return Scored(nan_if_infinite(rewards), num_prompts_cut=sum(encoding.cut for encoding in encodings))
+        num_prompts_cut = sum(encoding.cut for encoding in encodings)
+        too_long = dict.fromkeys((row for row in range(len(responses)) if row not in fitting), _TOO_LONG)
+        return Scored(nan_if_infinite(rewards), num_prompts_cut, too_long)
 
     def score_one_by_one(self, prompts: Sequence[str], responses: Sequence[str]) -> NDArray[np.float32]:
         """The same rewards with each conversation alone, unpadded and without a mask, [responses]."""

@@ -12,6 +12,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from allgood.errors import ModelError
 from allgood.scorers.encoding import encode_all_for_scoring
 from allgood.scorers.lengths import usable_length
+from allgood.scorers.models import load_encoder, load_reward_model, resolve_device
+from allgood.scorers.spec import ModelSpec, Reading, ScorerSpec
 
 
 class PromptFeatures:
@@ -38,3 +40,20 @@ class PromptFeatures:
                 rows.append(hidden[0].float().mean(0).cpu().numpy())
         features: NDArray[np.float32] = np.stack(rows)
         return features
+
+
+def load_features(scorer: ScorerSpec, encoder: str | None = None) -> PromptFeatures:
+    """Features by `encoder` (folder or name on the hub), read as the scorer reads; absent: by the scorer itself.
+
+    Raises:
+        ModelError: There is no such encoder, or none is named and the scorer is not one model with hidden states.
+    """
+    reading = scorer if isinstance(scorer, Reading) else Reading()
+    device = resolve_device(reading.device)
+    if encoder is not None:
+        model, tokenizer = load_encoder(encoder, device=device)
+    elif isinstance(scorer, ModelSpec):  # loaded once more, and only by whoever predicts references
+        model, tokenizer = load_reward_model(scorer.source, device=device)
+    else:
+        raise ModelError(f"the scorer is of kind {scorer.kind}, which has no features; name an encoder")
+    return PromptFeatures(model, tokenizer, max_tokens=reading.max_tokens)

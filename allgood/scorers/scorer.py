@@ -6,8 +6,8 @@ computed is NaN, never a number: after the log-sigmoid 0 is the best utility the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Scored:
-    """One reward per response, [responses] float32, NaN where scoring failed."""
+    """One reward per response, [responses] float32, NaN where scoring failed; `reasons` say why, as far as known."""
 
     rewards: NDArray[np.float32]
     num_prompts_cut: int = 0
+    reasons: Mapping[int, str] = field(default_factory=dict)
 
 
 @runtime_checkable

@@ -16,7 +16,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from allgood.errors import ConfigError
-from pipelines.config import explain, schema, yaml12
+from allgood.scorers import yaml12
+from pipelines.config import explain, schema
 from pipelines.config.earlier import migrated
 from pipelines.config.run import RunConfig
 from pipelines.output.files import atomic_path

@@ -15,7 +15,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from allgood.errors import ConfigError
-from pipelines.config import explain, schema, yaml12
+from allgood.scorers import yaml12
+from pipelines.config import explain, schema
 from pipelines.config.loading import load_config, read_yaml
 from pipelines.config.run import RunConfig
 from pipelines.config.sweep import SweepConfig

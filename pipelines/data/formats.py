@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, cast
 
-from allgood.conversations import as_content, as_prompt
+from allgood.conversations import as_content, as_prompt, is_labelled
 from allgood.errors import DataError
 from pipelines.data.prepared import SPLITS, Split
 from pipelines.data.sources import Row
@@ -22,7 +22,6 @@ from pipelines.data.turns import (
     Turns,
     answer_turns,
     field_of,
-    is_labelled,
     labelled,
     messages,
     prompt_turns,

@@ -8,29 +8,24 @@ read.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal
 
-from allgood.conversations import Role, Turn, as_content, parse
+from allgood.conversations import (
+    Turn,
+    as_content,
+    is_labelled,
+    parse,
+    turn_of_message,
+    turns_of_messages,
+    turns_to_answer,
+)
 from allgood.errors import DataError
 from pipelines.data.sources import Row
 
 Turns = tuple[Turn, ...]
 PromptFormat = Literal["auto", "hh", "strings", "messages"]
-
-_ROLES: dict[str, Role] = {
-    "user": "human",
-    "human": "human",
-    "assistant": "assistant",
-    "gpt": "assistant",
-    "system": "system",
-}
-
-
-def is_labelled(text: str) -> bool:
-    """Whether a text is a conversation with labels, and not what somebody says."""
-    start = text.lstrip()
-    return start.startswith("Human:") or (start.startswith("System:") and "\n\nHuman:" in start.replace("\r\n", "\n"))
 
 
 def prompt_turns(row: Row, form: PromptFormat = "auto") -> Turns:
@@ -40,13 +35,8 @@ def prompt_turns(row: Row, form: PromptFormat = "auto") -> Turns:
         DataError: There is no prompt, it is empty, of another format, or has nothing to answer; names the row.
     """
     turns = _with_system(row, _prompt(row, form))
-    if turns[-1] == Turn("assistant", ""):
-        turns = turns[:-1]
-    if not any(turn.content for turn in turns if turn.role == "human"):
-        raise DataError(f"{row.place}: `prompt` is empty: no user says anything in it")
-    if turns[-1].role == "assistant":
-        raise DataError(f"{row.place}: `prompt` ends in an assistant turn, so there is nothing to answer")
-    return turns
+    with _naming(row):
+        return turns_to_answer(turns, field="prompt")
 
 
 def system_turns(row: Row) -> Turns:
@@ -67,7 +57,8 @@ def answer_turns(row: Row, field: str) -> Turns:
     if isinstance(value, list):
         return messages(row, field)
     if isinstance(value, Mapping):
-        return (_message(row, field, value),)
+        with _naming(row):
+            return (turn_of_message(value, field=field),)
     return (Turn("assistant", as_content(field_of(row, field, str))),)
 
 
@@ -91,9 +82,8 @@ def _is_stripped(value: object) -> bool:
 def messages(row: Row, field: str) -> Turns:
     """The turns of a list of messages."""
     found = field_of(row, field, list)
-    if not found:
-        raise DataError(f"{row.place}: `{field}` is an empty list of messages")
-    return tuple(_message(row, field, message) for message in found)
+    with _naming(row):
+        return turns_of_messages(found, field=field)
 
 
 def labelled(row: Row, field: str) -> Turns:
@@ -136,23 +126,10 @@ def _with_system(row: Row, turns: Turns) -> Turns:
     return (*system, *turns)
 
 
-def _message(row: Row, field: str, message: object) -> Turn:
-    content = message.get("content", message.get("value")) if isinstance(message, Mapping) else None
-    if not isinstance(message, Mapping) or not isinstance(content, str | list):
-        raise DataError(
-            f"{row.place}: each message of `{field}` must be {{role, content}}, both text, not {str(message)[:80]}"
-        )
-    role = message.get("role", message.get("from"))
-    if role not in _ROLES:
-        raise DataError(f"{row.place}: `{field}` has the role {role!r:.40}; allowed: {', '.join(_ROLES)}")
-    text = content if isinstance(content, str) else "".join(_part(row, field, part) for part in content)
-    return Turn(_ROLES[role], as_content(text))
-
-
-def _part(row: Row, field: str, part: object) -> str:
-    if isinstance(part, str):
-        return part
-    if isinstance(part, Mapping) and part.get("type") == "text" and isinstance(part.get("text"), str):
-        return str(part["text"])
-    kind = part.get("type") if isinstance(part, Mapping) else type(part).__name__
-    raise DataError(f"{row.place}: `{field}` has a part of type {kind!r:.40} in its content; only text can be read")
+@contextmanager
+def _naming(row: Row) -> Iterator[None]:
+    """Say which row a conversation that cannot be read stands in."""
+    try:
+        yield
+    except ValueError as error:
+        raise DataError(f"{row.place}: {error}") from error

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from actors.cluster.placement import Resources
 from allgood.errors import ConfigError
-from pipelines.config import yaml12
+from allgood.scorers import yaml12
 from pipelines.config.loading import stored_config
 from pipelines.new_run import choices
 from pipelines.new_run.choices import Lengths

@@ -1,14 +1,16 @@
-"""Hashes of what results depend on: files, models, tokenizers, functions."""
+"""Hashes of what results depend on: models and tokenizers; those of files and functions are `allgood`'s."""
 
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import shutil
 from pathlib import Path
 
-from allgood.errors import ConfigError, ModelError
+from allgood.errors import ModelError
+from allgood.scorers.hashes import function_hash, sha256_of
 from allgood.scorers.hub_names import split_revision
+
+__all__ = ["copy_tokenizer", "function_hash", "model_hash", "sha256_of", "tokenizer_hash"]
 
 _WEIGHTS = ("*.safetensors", "*.safetensors.index.json", "pytorch_model*.bin")
 _TOKENIZER = (
@@ -20,15 +22,6 @@ _TOKENIZER = (
     "merges.txt",
     "spiece.model",
 )
-
-
-def sha256_of(path: Path) -> str:
-    """Checksum of a file's bytes, in hex."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def model_hash(source: str) -> str:
@@ -84,22 +77,3 @@ def _hub_commit(source: str) -> str:
             f"there is no model folder and no hub model {source!r} ({str(error).splitlines()[0]})"
         ) from error
     return f"hub:{name}@{extract_commit_hash(path, None)}"
-
-
-def function_hash(name: str) -> str:
-    """A "module:function" and the sha256 of its module's code.
-
-    Raises:
-        ConfigError: There is no such module.
-    """
-    module, _, _ = name.partition(":")
-    try:
-        spec = importlib.util.find_spec(module)
-    except ImportError:  # a package that it would lie in is missing
-        spec = None
-    if spec is None:
-        raise ConfigError(
-            f"there is no module {module!r} for {name!r}, neither where the command runs nor among what is installed"
-        )
-    code = sha256_of(Path(spec.origin)) if spec.origin and Path(spec.origin).is_file() else ""
-    return f"function:{name}@{code[:16]}"

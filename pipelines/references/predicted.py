@@ -56,9 +56,9 @@ async def predict_references(
         for encoder in sorted(encoders, key=str):
             source = None if encoder is None else absolute_source(encoder)
             features = torch.from_numpy(await lane.prompt_features(name, [prompt.text for prompt in prompts], source))
-            sampled, draws = _complete_draws(name, prompts, samples)
+            sampled, draws = complete_draws(name, prompts, samples)
             head = name if encoder is None else f"{name} on {encoder}"
-            report[head] = _held_out_coverage(features[sampled], draws, seed=config.seed)
+            report[head] = held_out_coverage(features[sampled], draws, seed=config.seed)
             predicted = fit(features[sampled], draws, seed=config.seed)(features)
             rows += [
                 {"prompt_id": prompt.id, "property": name, "encoder": encoder, "mean": float(mean), "std": float(std)}
@@ -69,7 +69,7 @@ async def predict_references(
     return Predicted(rows, report)
 
 
-def _complete_draws(
+def complete_draws(
     name: str, prompts: Sequence[Prompt], samples: Sequence[Mapping[str, Any]]
 ) -> tuple[list[int], Tensor]:
     """Positions of the alignment prompts of which every sample was scored, and their rewards [prompts, draws]."""
@@ -90,7 +90,7 @@ def _complete_draws(
     return complete, torch.tensor([rewards[prompts[position].id] for position in complete], dtype=torch.float32)
 
 
-def _held_out_coverage(features: Tensor, draws: Tensor, *, seed: int) -> dict[str, Any]:
+def held_out_coverage(features: Tensor, draws: Tensor, *, seed: int) -> dict[str, Any]:
     """Coverage of a head that has not seen a fifth of the prompts, on that fifth."""
     order = permutation(len(draws), seed=seed, epoch=0)
     held_out, kept = order[: len(draws) // 5], order[len(draws) // 5 :]

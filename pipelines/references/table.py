@@ -95,13 +95,25 @@ class ReferenceTable:
             )
         return values
 
+    def known_references(self, property_name: str, reference: Reference) -> dict[str, float]:
+        """r_ref of every prompt that has a finite one here, raw; for a reference that is not one fixed number."""
+        rows = self._heads(property_name, reference) if reference.needs == "head" else self.rows.get(property_name, {})
+        found = {prompt: reference.from_table(row) for prompt, row in rows.items()}
+        if reference.needs == "samples" and None in found.values():
+            return _finite(self._from_samples(property_name, reference, list(rows)))
+        return _finite({prompt: value for prompt, value in found.items() if value is not None})
+
+    def known_draws(self, property_name: str, num: int) -> dict[str, NDArray[np.float32]]:
+        """Rewards of `num` samples of every prompt that has so many scored ones; the same as `draws` gives."""
+        scored = self._scored(property_name)
+        return {prompt: values[:num].astype(np.float32) for prompt, values in scored.items() if len(values) >= num}
+
     def draws(self, property_name: str, num: int, prompt_ids: Iterable[str]) -> dict[str, NDArray[np.float32]]:
         """Rewards of `num` random samples of each prompt: its first scored ones, as samples are independent."""
-        rewards = _rewards(self.folder / SAMPLES, f"reward.{property_name}", self._samples_checksum())
+        rewards = self._scored(property_name)
         found = {}
         for prompt_id in dict.fromkeys(prompt_ids):
             scored = rewards.get(prompt_id, np.empty(0))
-            scored = scored[np.isfinite(scored)]
             if len(scored) < num:
                 raise ReferenceTableError(
                     f"prompt {prompt_id} has {len(scored)} scored {property_name} samples in {self.folder}, "
@@ -127,12 +139,13 @@ class ReferenceTable:
         checksum: str = self.manifest["files"][SAMPLES]
         return checksum
 
+    def _scored(self, property_name: str) -> dict[str, NDArray[np.float64]]:
+        """Rewards of every prompt's samples that could be scored, in order of samples."""
+        rewards = _rewards(self.folder / SAMPLES, f"reward.{property_name}", self._samples_checksum())
+        return {prompt: values[np.isfinite(values)] for prompt, values in rewards.items()}
+
     def _predicted(self, property_name: str, reference: Reference, ids: list[str]) -> dict[str, float]:
-        path = self.folder / PREDICTED
-        rows = pq.read_table(path).to_pylist() if PREDICTED in self.manifest["files"] else []
-        (encoder,) = reference.encoders
-        head = (property_name, encoder)
-        known = {row["prompt_id"]: row for row in rows if (row["property"], row.get("encoder")) == head}
+        known = self._heads(property_name, reference)
         missing = [prompt for prompt in ids if prompt not in known]
         if missing:
             raise ReferenceTableError(
@@ -141,6 +154,14 @@ class ReferenceTable:
                 f"own or in `references.also.{property_name}`"
             )
         return self._values(property_name, reference, {prompt: known[prompt] for prompt in ids})
+
+    def _heads(self, property_name: str, reference: Reference) -> dict[str, dict[str, Any]]:
+        """What the head of a predicted reference gave, by prompt id."""
+        path = self.folder / PREDICTED
+        rows = pq.read_table(path).to_pylist() if PREDICTED in self.manifest["files"] else []
+        (encoder,) = reference.encoders
+        head = (property_name, encoder)
+        return {row["prompt_id"]: row for row in rows if (row["property"], row.get("encoder")) == head}
 
     def _values(
         self, property_name: str, reference: Reference, rows: Mapping[str, Mapping[str, Any]]
@@ -166,6 +187,10 @@ class ReferenceTable:
         for row, prompt in enumerate(prompt_ids):
             grid[row, : len(rewards[prompt])] = rewards[prompt]
         return dict(zip(prompt_ids, reference.from_samples(grid, None).tolist(), strict=True))
+
+
+def _finite(values: Mapping[str, float]) -> dict[str, float]:
+    return {prompt: value for prompt, value in values.items() if np.isfinite(value)}
 
 
 @lru_cache(maxsize=16)  # preview asks for the same column for thousands of settings

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from allgood.errors import AllgoodError
-from pipelines.config import yaml12
+from allgood.scorers import yaml12
 from pipelines.config.run import RunConfig
 from pipelines.config.sweep import SweepConfig
 from pipelines.config.sweep_loading import override_text

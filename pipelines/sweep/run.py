@@ -21,8 +21,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from allgood.errors import ConfigError
+from allgood.scorers import yaml12
 from pipelines.cast.finished_models import refuse_unfit_models
-from pipelines.config import yaml12
 from pipelines.config.earlier import renamed, with_first_stop
 from pipelines.config.loading import stored_config
 from pipelines.config.run import RunConfig

@@ -32,6 +32,7 @@ COMMANDS = (
     "report",
     "score",
     "best-of-k",
+    "export-rewards",
     "generate",
     "quickstart",
     "chain",

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from actors.learning.specs import Grpo
 from allgood.errors import ConfigError
-from pipelines.config import schema, yaml12
+from allgood.scorers import yaml12
+from pipelines.config import schema
 from pipelines.config.loading import load_config, load_run, save_config
 from pipelines.config.properties import CannedReference, DrawsReference, ModelProperty, QuantileReference
 from pipelines.config.rl import (

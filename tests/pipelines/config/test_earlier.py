@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from allgood.errors import ConfigError
+from allgood.scorers import yaml12
 from pipelines.alignment.checkpoints import config_hash, first_hash
-from pipelines.config import yaml12
 from pipelines.config.earlier import MOVED, first_form, first_names, migrated, renamed
 from pipelines.config.loading import load_config, load_run, save_config
 from pipelines.config.run import RunConfig

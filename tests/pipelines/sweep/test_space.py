@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from allgood.errors import ConfigError
-from pipelines.config import yaml12
+from allgood.scorers import yaml12
 from pipelines.config.loading import changed_config
 from pipelines.config.run import RunConfig
 from pipelines.config.sweep import SweepConfig

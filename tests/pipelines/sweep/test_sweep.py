@@ -14,9 +14,9 @@ from safetensors.torch import load_file
 
 from actors.cluster.cast import spawn
 from allgood.errors import ConfigError, PlacementError
+from allgood.scorers import yaml12
 from pipelines.alignment.align import run_align
 from pipelines.cast.request import align_request
-from pipelines.config import yaml12
 from pipelines.config.earlier import first_form, first_names
 from pipelines.config.loading import load_config
 from pipelines.config.run import RunConfig

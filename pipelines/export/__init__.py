@@ -1,0 +1,1 @@
+"""What a run leaves for others: its reward side as a folder."""
