@@ -15,6 +15,7 @@ from scipy.special import ndtr, ndtri
 from scipy.stats import norm
 
 from allgood.idealised.cells import BARS, Cell, Errors
+from allgood.number_checks import Number
 
 Floats = NDArray[np.float64]
 
@@ -58,44 +59,57 @@ class Law:
     tables: Floats
 
     @property
-    def marginal(self) -> Floats:
-        """Masses of one property's rewards, [points]; all properties have the same."""
-        marginal: Floats = self.tables[0, 0, :, :, MASS] @ self.factor
-        return marginal
+    def num_bars(self) -> int:
+        """Bars that a good response may exceed."""
+        return int(self.tables.shape[-1]) - NUM_OTHERS
+
+    @property
+    def marginals(self) -> Floats:
+        """Masses of each property's rewards, [prompts or 1, properties or 1, points], adding up to 1."""
+        masses: Floats = self.tables[..., MASS] @ self.factor
+        shares: Floats = masses / masses.sum(-1, keepdims=True)
+        return shares
 
 
 def law_of(cell: Cell, lattice: Lattice, *, bars: Floats | None = None) -> Law:
     """The law of a cell's rewards. `bars` are gold values in spreads, [prompts, properties, bars], if not quantiles."""
     bars = ndtri(np.array(BARS))[None, None, :] if bars is None else bars
-    own_error = _error_masses(Errors() if cell.errors.shared else cell.errors, lattice)
+    own_error = error_masses(Errors() if cell.errors.shared else cell.errors, lattice)
     factors = [(a, b) for a in _gold_factors(cell) for b in _error_factors(cell, lattice)]
     loadings = [np.sqrt(abs(cell.correlation))] * (1 if cell.correlation >= 0 else 2)
     if cell.correlation < 0:
         loadings[1] *= -1
+    ceiling = None if cell.ceiling is None else float(ndtri(0.85) + cell.ceiling)
     places = (bars.shape[0], max(bars.shape[1], len(loadings)))
     tables = np.zeros((*places, lattice.num, len(factors), len(BARS) + NUM_OTHERS))
     for prompt, place in np.ndindex(places):
         at_bars = bars[prompt, min(place, bars.shape[1] - 1)]
         for index, ((_, gold_shift), (_, error_shift)) in enumerate(factors):
             mean = loadings[min(place, len(loadings) - 1)] * gold_shift
-            gold = _gold_masses(cell, lattice, mean, at_bars)
+            gold = gold_masses(lattice, mean, correlation=cell.correlation, bars=at_bars, ceiling=ceiling)
             tables[prompt, place, :, index] = _shifted(_blurred(gold, own_error), error_shift)
     tables[..., EDGE] = tables[..., MASS] * (lattice.points > lattice.points[-1] - 1)[:, None]
     return Law(lattice, np.array([a[0] * b[0] for a, b in factors]), tables)
 
 
-def quantile(law: Law, q: float) -> float:
-    """Of a property's rewards under pi_0, in spreads; linear within a cell of the lattice."""
+def quantile(law: Law, q: float) -> Floats:
+    """Of each property's rewards under pi_0, in spreads, [prompts or 1, properties or 1]; linear within a cell."""
     edges = law.lattice.low + law.lattice.step * np.arange(law.lattice.num + 1)
-    below = np.concatenate([[0.0], np.cumsum(law.marginal)])
-    return float(np.interp(q, below / below[-1], edges))
+    below = np.pad(np.cumsum(law.marginals, axis=-1), ((0, 0), (0, 0), (1, 0)))
+    return np.apply_along_axis(lambda row: np.interp(q, row / row[-1], edges), -1, below)
 
 
-def standard_deviation(law: Law) -> float:
-    """Of a property's rewards under pi_0, in spreads."""
-    masses, points = law.marginal / law.marginal.sum(), law.lattice.points
-    mean = masses @ points
-    return float(np.sqrt(masses @ (points - mean) ** 2))
+def mean(law: Law) -> Floats:
+    """Of each property's rewards under pi_0, in spreads, [prompts or 1, properties or 1]."""
+    means: Floats = law.marginals @ law.lattice.points
+    return means
+
+
+def standard_deviation(law: Law) -> Floats:
+    """Of each property's rewards under pi_0, in spreads, [prompts or 1, properties or 1]."""
+    deviations = law.lattice.points - mean(law)[..., None]
+    deviation: Floats = np.sqrt((law.marginals * deviations**2).sum(-1))
+    return deviation
 
 
 def absolute_bars(spreads: Floats) -> Floats:
@@ -110,24 +124,30 @@ def absolute_bars(spreads: Floats) -> Floats:
     return np.array(found)
 
 
-def _gold_masses(cell: Cell, lattice: Lattice, mean: float, bars: Floats) -> Floats:
+def gold_masses(lattice: Lattice, mean: Number, *, correlation: Number, bars: Floats, ceiling: Number | None) -> Floats:
     """[points, quantities] of gold, normal with this mean given the factor, with whatever lies over a ceiling at it."""
     points, step = lattice.points, lattice.step
-    deviation = np.sqrt(1 - abs(cell.correlation))
-    masses = norm.pdf(points, mean, deviation) * step
+    deviation = np.sqrt(1 - abs(correlation))
+    masses = _density((points - mean) / deviation) / deviation * step
     ranks = ndtr(points)
-    if cell.ceiling is not None:
+    if ceiling is not None:
         # The ceiling lies at the lattice point from which on gold would be above it.
-        top = int(np.searchsorted(points, ndtri(0.85) + cell.ceiling))
+        top = int(np.searchsorted(points, ceiling))
         start = points[top] - step / 2
-        masses[top], ranks[top] = norm.sf(start, mean, deviation), 1 - 0.5 * norm.sf(start)
+        masses[top], ranks[top] = ndtr((mean - start) / deviation), 1 - 0.5 * ndtr(-start)
         masses[top + 1 :] = 0
     masses /= masses.sum()
     over = np.clip((points[:, None] + step / 2 - bars) / step, 0, 1)  # of a cell that holds the bar, the part above it
     return np.column_stack([masses, masses[:, None] * over, masses * ranks, np.zeros_like(masses)])
 
 
-def _error_masses(errors: Errors, lattice: Lattice) -> Floats:
+def _density(values: Floats) -> Floats:
+    """Of a standard normal; `scipy.stats.norm.pdf` takes longer to check its arguments than to answer."""
+    density: Floats = np.exp(-(values**2) / 2.0) / np.sqrt(2 * np.pi)
+    return density
+
+
+def error_masses(errors: Errors, lattice: Lattice) -> Floats:
     """Masses of the error on multiples of the lattice's step, odd in number, 0 in the middle."""
     if errors.kind == "none":
         return np.ones(1)
@@ -165,7 +185,7 @@ def _error_factors(cell: Cell, lattice: Lattice) -> list[tuple[float, int]]:
     smooth = cell.errors.size / 4 if cell.errors.kind == "normal" else 0.0
     step = round(max(0.125, smooth) / lattice.step)
     spaced = Lattice(lattice.low, step * lattice.step, lattice.num // step)
-    masses = _error_masses(cell.errors, spaced)
+    masses = error_masses(cell.errors, spaced)
     shifts = step * (np.arange(len(masses)) - len(masses) // 2)
     kept = masses > _LEAST_FACTOR
     return list(zip(masses[kept].tolist(), shifts[kept].tolist(), strict=True))

@@ -6,8 +6,8 @@ Margins are rewards minus references in nats, so that `allgood`'s own transforms
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from functools import cached_property, partial
+from dataclasses import dataclass
+from functools import cache, cached_property, partial
 
 import numpy as np
 import torch
@@ -65,34 +65,49 @@ def candidates(objective: str, cell: Cell) -> tuple[float | None, ...]:
 
 
 @dataclass(frozen=True)
-class World:
-    """A cell with its prompts, from which families of optima are made."""
+class Rewards:
+    """What every objective is made of: pi_0's rewards on prompts, from which families of optima are made.
 
-    cell: Cell
-    prompts: Prompts
-    _laws: dict[Lattice, Law] = field(default_factory=dict, repr=False)
+    Attributes:
+        spreads: Nats per spread, [prompts, properties].
+        law: Of rewards in spreads, on a lattice.
+        references: r_ref in nats, [prompts, properties].
+        lattice: For objectives that are sums; those that are not have a coarser one.
+    """
+
+    spreads: Floats
+    law: Callable[[Lattice], Law]
+    references: Floats
+    lattice: Lattice = FINE
 
     def family(self, objective: str, parameter: float | None) -> Family:
-        """All optima of an objective in this world."""
+        """All optima of an objective; its parameter is one of `CANDIDATES`."""
         if objective in (LOGIT, MINIMUM):
             return self._combined(objective)
-        return Additive(self._law(FINE), self._utilities(objective, parameter))
+        return Additive(self.law(self.lattice), self._utilities(objective, parameter))
+
+    def in_nats(self, in_spreads: Floats) -> Floats:
+        """Values of the law, [prompts or 1, properties or 1], as [prompts, properties]."""
+        nats: Floats = self.spreads * in_spreads
+        return nats
 
     def _utilities(self, objective: str, parameter: float | None) -> Floats:
         """[prompts, properties, points]."""
-        rewards = self._rewards(FINE)
+        law = self.law(self.lattice)
+        rewards = self._on(self.lattice)
         if objective == WEIGHTED:
             assert parameter is not None
-            levels = np.linspace(0.5, -0.5, self.cell.properties) if self.cell.properties == 2 else np.zeros(1)
+            num_properties = self.spreads.shape[1]
+            levels = np.linspace(0.5, -0.5, num_properties) if num_properties == 2 else np.zeros(1)
             return rewards * parameter ** levels[:, None]
         if objective in (CAPPED, CAPPED_Z):
             assert parameter is not None
             rewards = self._capped(rewards, parameter)
         if objective in (Z_SCORE, CAPPED_Z):
-            deviations = self.prompts.spreads[..., None] * standard_deviation(self._law(FINE))
-            return (rewards / deviations)[: self._law(FINE).tables.shape[0]]  # the same on all prompts
+            deviations = self.in_nats(standard_deviation(law))[..., None]
+            return (rewards / deviations)[: law.tables.shape[0]]  # the same on all prompts of a law
         if objective in (LSC, TUNED_LSC):
-            references = self.references if parameter is None else self._quantile_in_nats(parameter)
+            references = self.references if parameter is None else self.in_nats(quantile(law, parameter))
             return _of_margins(transforms.log_sigmoid, rewards - references[..., None])
         if objective == PAR:
             return _of_margins(transforms.sigmoid, rewards - self.references[..., None])
@@ -101,35 +116,48 @@ class World:
     def _capped(self, rewards: Floats, q: float) -> Floats:
         if q == NO_CAP:
             return rewards
-        return np.minimum(rewards, self._quantile_in_nats(q)[..., None])
-
-    def _quantile_in_nats(self, q: float) -> Floats:
-        return self.prompts.spreads * quantile(self._law(FINE), q)
+        return np.minimum(rewards, self.in_nats(quantile(self.law(self.lattice), q))[..., None])
 
     def _combined(self, objective: str) -> Family:
         """Minimum of the log-sigmoids, or logit of the product of the sigmoids."""
-        margins = self._rewards(COARSE) - self.references[..., None]
+        margins = self._on(COARSE) - self.references[..., None]
         if objective == MINIMUM:
-            return fold(self._law(COARSE), margins, np.minimum, partial(_of_margins, transforms.log_sigmoid))
-        return fold(self._law(COARSE), margins, _logit_of_product, lambda logits: logits)
+            return fold(self.law(COARSE), margins, np.minimum, partial(_of_margins, transforms.log_sigmoid))
+        return fold(self.law(COARSE), margins, _logit_of_product, lambda logits: logits)
 
-    def _rewards(self, lattice: Lattice) -> Floats:
-        return self.prompts.spreads[..., None] * lattice.points
+    def _on(self, lattice: Lattice) -> Floats:
+        return self.spreads[..., None] * lattice.points
+
+
+@dataclass(frozen=True)
+class World:
+    """A cell with its prompts, from which families of optima are made."""
+
+    cell: Cell
+    prompts: Prompts
+
+    def family(self, objective: str, parameter: float | None) -> Family:
+        """All optima of an objective in this world."""
+        return self._rewards.family(objective, parameter)
+
+    @cached_property
+    def _rewards(self) -> Rewards:
+        return Rewards(self.prompts.spreads, self._law, self.references)
 
     @cached_property
     def references(self) -> Floats:
         """r_ref in nats, [prompts, properties]."""
         if self.cell.absolute_reference:
             return np.full_like(self.prompts.spreads, absolute_bars(self.prompts.spreads)[BARS.index(MAIN_BAR)])
-        return self._quantile_in_nats(self.cell.reference)
+        in_nats: Floats = self.prompts.spreads * quantile(self._law(FINE), self.cell.reference)
+        return in_nats
 
-    def _law(self, lattice: Lattice) -> Law:
-        if lattice not in self._laws:
-            bars = None
-            if self.cell.absolute_bar:
-                bars = absolute_bars(self.prompts.spreads) / self.prompts.spreads[..., None]
-            self._laws[lattice] = law_of(self.cell, lattice, bars=bars)
-        return self._laws[lattice]
+    @cached_property
+    def _law(self) -> Callable[[Lattice], Law]:
+        bars = None
+        if self.cell.absolute_bar:
+            bars = absolute_bars(self.prompts.spreads) / self.prompts.spreads[..., None]
+        return cache(partial(law_of, self.cell, bars=bars))
 
     @cached_property
     def all_good_before(self) -> Floats:

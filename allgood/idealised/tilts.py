@@ -14,13 +14,12 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from allgood.idealised.cells import BARS
-from allgood.idealised.laws import EDGE, MASS, SCORE, Law
+from allgood.idealised.laws import EDGE, MASS, NUM_OTHERS, SCORE, Law
 
 Floats = NDArray[np.float64]
 Combine = Callable[[Floats, Floats], Floats]
 
-GOOD = slice(1, 1 + len(BARS))
+GOOD = slice(1, SCORE)
 _LINE = 2048  # points of a folded law
 _LEAST = -700.0  # exponents below have weight 0 to rounding
 
@@ -99,6 +98,7 @@ class Folded:
 
     utilities: Floats
     tables: Floats
+    num_bars: int
 
     @property
     def num_prompts(self) -> int:
@@ -117,12 +117,12 @@ class Folded:
         mass = sums[:, MASS]
         mean_utility = np.einsum("pl,pl->p", weights * centred, self.tables[..., MASS]) / mass
         shares = sums / mass[:, None]
-        first_score = 2 + len(BARS)
+        edge = 1 + self.num_bars
         return Optimum(
             inverse_gamma * mean_utility - np.log(mass),
-            shares[:, GOOD],
-            shares[:, first_score:],
-            shares[:, first_score - 1],
+            shares[:, 1:edge],
+            shares[:, edge + 1 :],
+            shares[:, edge],
         )
 
 
@@ -130,7 +130,7 @@ def fold(law: Law, margins: Floats, combine: Combine, utility: Callable[[Floats]
     """Optima of utility(combine(... combine(z_1, z_2) ..., z_K)) for margins [prompts, properties, points]."""
     num_prompts = max(margins.shape[0], law.tables.shape[0])
     lines, tables = zip(*(_folded(law, margins, prompt, combine) for prompt in range(num_prompts)), strict=True)
-    return Folded(utility(np.stack(lines)), np.stack(tables))
+    return Folded(utility(np.stack(lines)), np.stack(tables), law.num_bars)
 
 
 def _log_of_sum(logarithms: Floats) -> Floats:
@@ -197,7 +197,7 @@ def _joint(first: Floats, second: Floats) -> Iterator[Floats]:
         joint: Floats = first[..., one] @ second[..., other].T
         return joint
 
-    edge = 1 + len(BARS)
+    edge = second.shape[-1] - NUM_OTHERS + 1  # after the mass and the bars
     yield product(MASS, MASS)
     for bar in range(1, edge):
         yield product(bar, bar)
