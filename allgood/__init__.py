@@ -18,6 +18,7 @@ _MODULES = frozenset(
         "checks",
         "conversations",
         "decision_diagram",
+        "diagnosis",
         "diagnostics",
         "ensembles",
         "errors",

@@ -59,7 +59,8 @@ def utilities(samples: DiagnosedSamples, arm: Arm) -> Tensor:
     if arm.objective in (CAPPED, CAPPED_Z) and arm.parameter not in (None, NO_CAP):
         rewards = np.minimum(rewards, np.quantile(rewards, arm.parameter, axis=-1, keepdims=True))
     if arm.objective in (Z_SCORE, CAPPED_Z):
-        rewards = rewards / samples.rewards.std(-1, ddof=1, keepdims=True)
+        deviations = samples.rewards.std(-1, ddof=1, keepdims=True)
+        rewards = rewards / np.where(deviations > 0, deviations, 1.0)  # what never varies weighs nothing either way
     values = {name: torch.from_numpy(rewards[place]) for place, name in enumerate(samples.names)}
     if arm.objective in (LSC, TUNED_LSC, MINIMUM):
         values = {

@@ -16,8 +16,10 @@ from scipy.stats import qmc
 from allgood.diagnosis.arms import Arm
 from allgood.diagnosis.coordinates import Point
 from allgood.diagnosis.room import censored_deviation
+from allgood.diagnosis.samples import DiagnosedSamples
+from allgood.idealised.laws import mean, standard_deviation
 from allgood.idealised.matching import at_mean_kl
-from allgood.idealised.population import OVERRATING, Population, rewards_of
+from allgood.idealised.population import MEDIUM, OVERRATING, Population, rewards_of
 
 Floats = NDArray[np.float64]
 
@@ -85,3 +87,26 @@ def _shared_correlation(point: Point) -> float:
     lowest = -0.9 if point.num_properties == 2 else 0.0
     clipped = float(np.clip(mean, lowest, 0.9))
     return 0.0 if abs(clipped) < 0.01 else clipped
+
+
+def drawn(population: Population, names: tuple[str, ...], num_samples: int, *, repeats: int) -> DiagnosedSamples:
+    """Samples of a population, `repeats` times over its prompts: what calculation expects so few samples to show."""
+    generator = np.random.default_rng(0)
+    bars, spreads, references = (
+        np.repeat(part.T, repeats, axis=1) for part in (population.bars, population.spreads, population.references)
+    )
+    shape = (*bars.shape, num_samples)
+    loading = np.sqrt(abs(population.correlation)) * np.ones((len(names), 1, 1))
+    if population.correlation < 0:
+        loading[1] *= -1
+    gold = loading * generator.standard_normal((1, *shape[1:]))
+    gold += np.sqrt(1 - abs(population.correlation)) * generator.standard_normal(shape)
+    gold = np.minimum(gold, (bars + population.ceilings[:, None])[..., None])
+    errors = population.noise[:, None, None] * generator.standard_normal(shape)
+    is_overrated = generator.random(shape) < population.rates[:, None, None]
+    errors += is_overrated * OVERRATING * generator.uniform(0.5, 1.5, shape)
+    rewards = gold + errors
+    means, deviations = (read(rewards_of(population).law(MEDIUM)).T for read in (mean, standard_deviation))
+    centres, widths = (np.repeat(part, repeats, axis=1)[..., None] for part in (means, deviations))
+    standard = (rewards - centres) / widths
+    return DiagnosedSamples(names, spreads[..., None] * standard, spreads * references, gold, bars)

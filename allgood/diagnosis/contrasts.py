@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from allgood.diagnosis.arms import AGGREGATIONS, ARMS, OTHER_REFERENCES, OURS, PLAIN, RIVALS, Arm, Reached, reached
-from allgood.diagnosis.calculation import calculated, population_of
+from allgood.diagnosis.calculation import calculated, drawn, population_of
 from allgood.diagnosis.coordinates import Point, Statistics, point_of
-from allgood.diagnosis.found import KLS, Contrast, Question
+from allgood.diagnosis.found import Contrast, Question
 from allgood.diagnosis.samples import DiagnosedSamples
 from allgood.intervals import Interval, cluster_bootstrap
 
 Floats = NDArray[np.float64]
 
-CHECKS = (0.25, 0.5, *KLS)
-"""KLs at which calculation is compared with samples."""
+MODEL_ERROR = 0.02
+"""How far calculation was off on the embedded world, whose gold ends and whose shortcuts are rewarded; never less."""
+_DRAWN_ANSWERS = 100_000  # of the calculated world
+_SHOWN = 0.75  # of log n: up to here samples show a KL, if too little of it
 _NUM_RESAMPLES = 12
 _STUDENT = 2.201  # 97.5 % of t with 11 degrees of freedom
 QUESTIONS: Mapping[Question, tuple[Arm, ...]] = {
@@ -56,54 +59,81 @@ def on_samples(samples: DiagnosedSamples, kl: float) -> dict[Question, Contrast]
 
 
 def by_calculation(
-    statistics: Statistics, kls: Sequence[float], *, overrates: Sequence[bool], rates: Floats
+    samples: DiagnosedSamples, statistics: Statistics, kls: Sequence[float], *, overrates: Sequence[bool]
 ) -> dict[float, dict[Question, Contrast]]:
-    """Contrasts at rising KLs from the coordinates, with the error that few prompts leave in them.
+    """Contrasts at rising KLs from the coordinates.
+
+    Where the samples show such a KL at all, but too little of it to be trusted, they still say how wrong the
+    calculation is: it is asked what as few samples of its own world would show. What they differ by is added, and the
+    interval is wide enough to hold the answer without it too.
 
     Args:
-        statistics: Of the prompts.
+        samples: Of the prompts.
+        statistics: Of the same prompts.
         kls: In nats.
         overrates: Per property whether overrated answers show, and count.
-        rates: Share of them, [properties].
     """
-    names = questions(len(statistics.names))
     thresholds = [each.threshold for each in statistics.disagreements]
     asked = [arm for arm in ARMS if arm not in AGGREGATIONS or len(statistics.names) == 2]
-    found = calculated(population_of(point_of(statistics), rates, thresholds), asked, kls)
+    point = point_of(statistics)
+    population = population_of(point, _rates(point, overrates), thresholds)
+    found = calculated(population, asked, kls)
     best = {
-        question: [
-            max(known, key=lambda arm: float(np.nan_to_num(found[arm][place], nan=-1.0))) for place in range(len(kls))
-        ]
-        for question in names
+        question: [_highest(known, found, place) for place in range(len(kls))]
+        for question in questions(len(statistics.names))
         if (known := [arm for arm in QUESTIONS[question] if arm in found])
     }
     chosen = [arm for arm in asked if arm == OURS or any(arm in arms for arms in best.values())]
     resampled = [
-        calculated(population_of(point, _rates(point, overrates), thresholds), chosen, kls)
-        for point in map(point_of, statistics.resamples(_NUM_RESAMPLES, seed=1))
+        calculated(population_of(each, _rates(each, overrates), thresholds), chosen, kls)
+        for each in map(point_of, statistics.resamples(_NUM_RESAMPLES, seed=1))
     ]
-    answers: dict[float, dict[Question, Contrast]] = {}
+    repeats = max(1, _DRAWN_ANSWERS // (len(population.bars) * samples.num_samples))
+    expected = drawn(population, samples.names, samples.num_samples, repeats=repeats)
+    answers: dict[float, dict[Question, Contrast]] = {kl: {} for kl in kls}
+    misfits = dict.fromkeys(best, MODEL_ERROR)
     for place, kl in enumerate(kls):
-        answers[kl] = {}
+        seen = [reached(each, chosen, kl) if _is_shown(kl, samples.num_samples) else {} for each in (samples, expected)]
         for question, arms in best.items():
-            arm = arms[place]
-            value = _SIGNS[question] * float(found[OURS][place] - found[arm][place])
-            drawn = np.array([_SIGNS[question] * float(each[OURS][place] - each[arm][place]) for each in resampled])
-            if not (np.isfinite(value) and np.isfinite(drawn).all()):
+            arm, sign = arms[place], _SIGNS[question]
+            value = sign * float(found[OURS][place] - found[arm][place])
+            values = np.array([sign * float(each[OURS][place] - each[arm][place]) for each in resampled])
+            if not (np.isfinite(value) and np.isfinite(values).all()):
                 continue  # part of the optimum lies beyond the lattice
-            error = float(drawn.std(ddof=1))
-            difference = Interval(value, value - _STUDENT * error, value + _STUDENT * error, error)
-            rate = float(found[OURS][place])
-            answers[kl][question] = Contrast(kl, question, arm.in_words, "calculation", difference, rate)
+            correction = _correction(seen, arm, sign)
+            if correction is not None:
+                misfits[question] = max(misfits[question], abs(correction.value))
+            difference = _corrected(value, float(values.std(ddof=1)), correction, misfits[question])
+            answers[kl][question] = Contrast(
+                kl,
+                question,
+                arm.in_words,
+                "calculation",
+                difference,
+                float(found[OURS][place]),
+                None if correction is None else correction.value,
+            )
     return answers
 
 
-def widened(found: Contrast, misfit: float) -> Contrast:
-    """A calculated contrast whose interval also holds what calculation and samples differ by where both are known."""
-    half = np.hypot(found.difference.high - found.difference.value, misfit)
-    value = found.difference.value
-    wider = Interval(value, float(value - half), float(value + half), found.difference.standard_error)
-    return Contrast(found.kl, found.question, found.against, found.basis, wider, found.before)
+def _is_shown(kl: float, num_samples: int) -> bool:
+    return kl < _SHOWN * math.log(num_samples)
+
+
+def _correction(seen: Sequence[Mapping[Arm, Reached]], arm: Arm, sign: float) -> Interval | None:
+    """What samples differ by from as many of the calculated world; None where either does not reach the KL."""
+    if any(OURS not in each or arm not in each for each in seen):
+        return None
+    actual, expected = (sign * (each[OURS].all_good - each[arm].all_good) for each in seen)
+    return cluster_bootstrap(actual - expected.mean(), seed=0)
+
+
+def _corrected(value: float, error: float, correction: Interval | None, misfit: float) -> Interval:
+    """The calculated difference plus the correction; its interval holds the errors of both, and the misfit."""
+    shift = 0.0 if correction is None else correction.value
+    seen = 0.0 if correction is None else 1.96 * correction.standard_error
+    half = float(np.sqrt((_STUDENT * error) ** 2 + seen**2 + misfit**2))
+    return Interval(value + shift, value + shift - half, value + shift + half, half / 1.96)
 
 
 def _best(others: Mapping[Arm, Reached]) -> tuple[Floats, str]:

@@ -61,6 +61,7 @@ class Statistics:
                     found.over[prompts],
                     found.under[prompts],
                     found.threshold,
+                    found.ties,
                 )
                 for found in self.disagreements
             ),

@@ -6,18 +6,19 @@ It never gives a number that the samples do not support: what cannot be said is 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from allgood.diagnosis.arms import OURS, PLAIN, supported_kl
 from allgood.diagnosis.calculation import calculated, population_of
-from allgood.diagnosis.contrasts import CHECKS, by_calculation, on_samples, widened
+from allgood.diagnosis.contrasts import by_calculation, on_samples
 from allgood.diagnosis.coordinates import Statistics, point_of, statistics_of
 from allgood.diagnosis.found import KLS, Contrast, Coordinates, Diagnosis, JudgedCoordinates, Question, WhatIf
 from allgood.diagnosis.measured import coordinates_of
 from allgood.diagnosis.samples import DiagnosedSamples
+from allgood.diagnosis.variation import prompt_measures
 from allgood.intervals import cluster_bootstrap
 
 MIN_SAMPLES, MIN_PROMPTS = 8, 20
@@ -31,14 +32,13 @@ def diagnose(samples: DiagnosedSamples) -> Diagnosis:
     statistics = statistics_of(samples.on(varied)) if can_measure else None
     coordinates = None if statistics is None else coordinates_of(statistics)
     has_judge = samples.scores is not None
-    direct = {kl: on_samples(samples, kl) for kl in CHECKS} if has_judge and samples.num_samples >= 4 else {}
+    direct = {kl: on_samples(samples, kl) for kl in KLS} if has_judge and samples.num_samples >= 4 else {}
     reasons = _why_not_calculated(coordinates)
     calculation: dict[float, dict[Question, Contrast]] = {}
     what_if: tuple[WhatIf, ...] = ()
     if statistics is not None and coordinates is not None and not reasons and has_judge:
-        calculation, what_if = _calculated(statistics, coordinates)
-    check = _check(direct, calculation)
-    contrasts = [found for kl in KLS for found in _answers(direct.get(kl, {}), calculation.get(kl, {}), check)]
+        calculation, what_if = _calculated(samples.on(varied), statistics, coordinates)
+    contrasts = [found for kl in KLS for found in (calculation.get(kl, {}) | direct.get(kl, {})).values()]
     return Diagnosis(
         num_prompts=samples.num_prompts,
         num_samples=samples.num_samples,
@@ -46,39 +46,26 @@ def diagnose(samples: DiagnosedSamples) -> Diagnosis:
         coordinates=coordinates,
         supported_kl={arm.in_words: supported_kl(samples, arm) for arm in (OURS, PLAIN)},
         contrasts=tuple(contrasts),
-        checked_at=check,
         what_if=what_if,
         cannot=(*_unsaid(samples, varied), *(reasons if has_judge else ())),
     )
 
 
-def _answers(
-    direct: Mapping[Question, Contrast], calculation: Mapping[Question, Contrast], check: tuple[float, float] | None
-) -> list[Contrast]:
-    """On the samples where they reach, else calculated, and then as wide as calculation was wrong where both reach."""
-    misfit = 0.0 if check is None else check[1]
-    wider = {question: widened(found, misfit) for question, found in calculation.items()}
-    return list((wider | dict(direct)).values())
-
-
 def _calculated(
-    statistics: Statistics, coordinates: Coordinates
+    samples: DiagnosedSamples, statistics: Statistics, coordinates: Coordinates
 ) -> tuple[dict[float, dict[Question, Contrast]], tuple[WhatIf, ...]]:
     judged = [each.judged for each in coordinates.properties if each.judged is not None]
     overrates = [found.overrates for found in judged]
-    rates = np.where(overrates, np.maximum(point_of(statistics).overrated, 0.0), 0.0)
-    found = by_calculation(statistics, CHECKS, overrates=overrates, rates=rates)
+    found = by_calculation(samples, statistics, KLS, overrates=overrates)
     return found, () if any(overrates) else _what_if(statistics, judged)
 
 
 def _varied_prompts(samples: DiagnosedSamples) -> NDArray[np.intp]:
-    """Prompts on which rewards of every property vary, also in halves of the samples: few distinct values would not."""
+    """Prompts on which rewards of every property vary, in halves of the samples too."""
     if samples.num_samples < MIN_SAMPLES:
         return np.arange(samples.num_prompts)
-    distinct = np.sort(samples.rewards, axis=-1)
-    same = (np.diff(distinct, axis=-1) == 0).sum(-1).max(0)
-    kept: NDArray[np.intp] = np.flatnonzero(same < samples.num_samples // 2 - 1)
-    return kept
+    halves = prompt_measures(samples).value_halves
+    return np.flatnonzero(np.isfinite(halves).all(axis=(0, 1, 2)))
 
 
 def _unsaid(samples: DiagnosedSamples, varied: NDArray[np.intp]) -> list[str]:
@@ -111,8 +98,8 @@ def _unsaid(samples: DiagnosedSamples, varied: NDArray[np.intp]) -> list[str]:
         )
     elif len(varied) < samples.num_prompts:
         found.append(
-            f"On {samples.num_prompts - len(varied)} of {samples.num_prompts} prompts at least half of the samples "
-            "have equal rewards; they have no part in the coordinates."
+            f"On {samples.num_prompts - len(varied)} of {samples.num_prompts} prompts nearly all samples have one "
+            "reward; they have no part in the coordinates."
         )
     return found
 
@@ -137,17 +124,6 @@ def _why_not_calculated(coordinates: Coordinates | None) -> list[str]:
             "then has no optimum to calculate; what is seen depends on the number of samples."
         )
     return reasons
-
-
-def _check(
-    direct: Mapping[float, Mapping[Question, Contrast]], calculation: Mapping[float, Mapping[Question, Contrast]]
-) -> tuple[float, float] | None:
-    """The largest KL at which LSC minus raw is known both ways, and by how much they differ there."""
-    both = [kl for kl in CHECKS if "transform" in direct.get(kl, {}) and "transform" in calculation.get(kl, {})]
-    if not both:
-        return None
-    on, by = direct[both[-1]]["transform"], calculation[both[-1]]["transform"]
-    return both[-1], abs(on.difference.value - by.difference.value)
 
 
 def _what_if(statistics: Statistics, judged: Sequence[JudgedCoordinates]) -> tuple[WhatIf, ...]:

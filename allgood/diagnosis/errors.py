@@ -15,8 +15,10 @@ Floats = NDArray[np.float64]
 
 OVERRATED_FROM = 2.0
 """Spreads above what the judge's score predicts, from which on an answer may count as overrated."""
-_OUTLIER = 3.0  # robust standard deviations of the errors
+_SURPRISING = 3.0  # standard deviations of the errors, from which an answer may count as overrated
+_OUTLIER = 4.5  # robust ones, from which a sample has no part in the line: of normal errors next to none
 _MAD_TO_DEVIATION = 1.4826
+_LEAST_SPREAD = 0.2  # of the scores, that is left without outliers
 _LEAST_SHARE = 0.05  # of a spread: below, an error is nothing
 
 
@@ -30,6 +32,7 @@ class Disagreement:
         over: Answers above the line by more than the threshold, per prompt, [prompts].
         under: The same below it.
         threshold: In spreads of gold.
+        ties: Share of the neighbouring scores of a prompt, in order, that are equal.
     """
 
     l_moments: Floats
@@ -37,6 +40,7 @@ class Disagreement:
     over: Floats
     under: Floats
     threshold: float
+    ties: float
 
 
 def disagreement(rewards: Floats, scores: Floats) -> Disagreement:
@@ -47,7 +51,7 @@ def disagreement(rewards: Floats, scores: Floats) -> Disagreement:
     correlation = _correlations(rewards, scores, inside)
     agreement = min(max(float(np.nanmean(correlation)), 0.05), 1.0) if np.isfinite(correlation).any() else 0.05
     noise = np.sqrt(1 / agreement**2 - 1)
-    threshold = max(OVERRATED_FROM, _OUTLIER * noise)
+    threshold = float(max(OVERRATED_FROM, _SURPRISING * noise))
     spread = agreement * _deviations(rewards, inside)  # of what the judge explains, in nats
     return Disagreement(
         l_moments(errors),
@@ -55,6 +59,7 @@ def disagreement(rewards: Floats, scores: Floats) -> Disagreement:
         (errors > threshold * spread[:, None]).sum(-1).astype(np.float64),
         (errors < -threshold * spread[:, None]).sum(-1).astype(np.float64),
         threshold,
+        float((np.diff(np.sort(scores, axis=-1), axis=-1) == 0).mean()),
     )
 
 
@@ -93,10 +98,19 @@ def _inside(rewards: Floats, scores: Floats) -> NDArray[np.bool_]:
     slopes, intercepts = _lines(rewards, scores, everything)
     errors = rewards - slopes[:, None] * scores - intercepts[:, None]
     errors -= np.median(errors, axis=-1, keepdims=True)
-    scale = _MAD_TO_DEVIATION * np.median(abs(errors), axis=-1, keepdims=True)
+    fitted = rewards.shape[-1] / (rewards.shape[-1] - 2)  # a line through few samples comes too close to them
+    scale = _MAD_TO_DEVIATION * fitted**0.5 * np.median(abs(errors), axis=-1, keepdims=True)
     least = _LEAST_SHARE * rewards.std(-1, keepdims=True)
     inside: NDArray[np.bool_] = abs(errors) <= _OUTLIER * np.maximum(scale, least)
-    return inside
+    # Scores of few distinct values: without the outliers they may not vary any more, and there would be no line.
+    flat = _deviations(scores, inside) < _LEAST_SPREAD * scores.std(-1)
+    inside |= flat[:, None]
+    # Median deviations are noisy: with the deviation of what is left, a normal sample that went comes back.
+    slopes, intercepts = _lines(rewards, scores, inside)
+    errors = rewards - slopes[:, None] * scores - intercepts[:, None]
+    again = np.maximum(fitted**0.5 * _deviations(errors, inside)[:, None], least)
+    kept: NDArray[np.bool_] = (abs(errors) <= _OUTLIER * again) | flat[:, None]
+    return kept
 
 
 def _lines(rewards: Floats, scores: Floats, inside: NDArray[np.bool_]) -> tuple[Floats, Floats]:

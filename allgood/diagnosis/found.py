@@ -10,14 +10,14 @@ from allgood.intervals import Interval
 
 Question = Literal["transform", "rival", "reference", "aggregation"]
 Basis = Literal["samples", "calculation"]
-Verdict = Literal["ahead", "behind", "hardly", "unclear"]
+Verdict = Literal["hardly", "a little ahead", "ahead", "a little behind", "behind", "unclear"]
 
 KLS = (1.0, 2.0, 4.0)
 """Nats at which a diagnosis answers."""
 HARDLY = 0.02
 """All-good rates that differ by no more are called equal, as on the map."""
-MOST_HARDLY = 0.05
-"""How far the interval of such a difference may reach."""
+MUCH = 0.05
+"""From here on a difference is more than a little; the interval of what is called equal stays below it."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,9 @@ class Contrast:
         against: The other objective, in words.
         basis: The samples themselves, or coordinates and calculation.
         difference: With 95 % interval.
-        before: The all-good rate of the LSC sum there.
+        all_good: The rate of the LSC sum there.
+        correction: What is added to a calculated difference, because the samples differ by so much from as many of the
+            calculated world; None where they show no such KL, or nothing was calculated.
     """
 
     kl: float
@@ -109,17 +111,20 @@ class Contrast:
     against: str
     basis: Basis
     difference: Interval
-    before: float
+    all_good: float
+    correction: float | None = None
 
     @property
     def verdict(self) -> Verdict:
-        """hardly: equal within `HARDLY`, and not far from it; ahead or behind: an interval without 0; else unclear."""
+        """hardly: equal within `HARDLY`, its interval within `MUCH`; ahead or behind: an interval without 0."""
         found = self.difference
-        if abs(found.value) <= HARDLY and found.low >= -MOST_HARDLY and found.high <= MOST_HARDLY:
+        if abs(found.value) <= HARDLY and found.low >= -MUCH and found.high <= MUCH:
             return "hardly"
         if found.low > 0:
-            return "ahead"
-        return "behind" if found.high < 0 else "unclear"
+            return "ahead" if found.value >= MUCH else "a little ahead"
+        if found.high < 0:
+            return "behind" if found.value <= -MUCH else "a little behind"
+        return "unclear"
 
 
 @dataclass(frozen=True)
@@ -148,8 +153,6 @@ class Diagnosis:
         coordinates: None where the samples show none.
         supported_kl: Largest KL that the samples support, in nats, by arm in words.
         contrasts: At every KL of `KLS` that something can be said of.
-        checked_at: KL, in nats, up to which calculation was compared with the samples, and by how much they differ in
-            LSC sum minus raw sum.
         what_if: Where no overrated answers show.
         cannot: What cannot be said, and why.
     """
@@ -160,7 +163,6 @@ class Diagnosis:
     coordinates: Coordinates | None
     supported_kl: dict[str, float]
     contrasts: tuple[Contrast, ...]
-    checked_at: tuple[float, float] | None
     what_if: tuple[WhatIf, ...]
     cannot: tuple[str, ...]
 

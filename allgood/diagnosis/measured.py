@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from allgood.diagnosis.coordinates import Point, Statistics, interval, overrated_interval, point_of
 from allgood.diagnosis.found import Coordinates, JudgedCoordinates, PairCoordinates, PropertyCoordinates
 from allgood.diagnosis.room import expected_room
-from allgood.diagnosis.tails import expected_l_kurtosis, tail_of
+from allgood.diagnosis.tails import Tail, expected_l_kurtosis, tail_of
 from allgood.intervals import Interval
 
 Floats = NDArray[np.float64]
 
 NUM_RESAMPLES = 200
+_MANY_TIES = 0.25
 _EXACT = 0.9995  # correlation from which on a reward model has no errors to speak of
 
 
@@ -68,10 +69,12 @@ def _judged(statistics: Statistics, points: Sequence[Point], place: int) -> Judg
     agreement = _one(points, lambda point: float(point.agreement[place]))
     found = statistics.disagreements[place]
     shares = np.array([point.overrated[place] for point in points[1:]])
-    l_kurtosis = tail = None
+    l_kurtosis: Interval | None = None
+    tail: Tail | None = None
     if 0 < agreement.value < _EXACT:
         l_kurtosis = _one(points, lambda point: float(point.l_kurtosis[place]))
-        tail = tail_of(l_kurtosis, expected_l_kurtosis(statistics.num_samples, agreement.value))
+        expected = expected_l_kurtosis(statistics.num_samples, agreement.value)
+        tail = "few values" if found.ties > _MANY_TIES else tail_of(l_kurtosis, expected)
     point, bar = points[0], 2 * len(statistics.names) + place
     variation = math.sqrt(max(0.0, float(point.variation.covariance[bar, bar])))
     ceiling = float(point.ceilings[place])

@@ -14,7 +14,8 @@ from allgood.diagnosis.errors import disagreement, l_kurtosis
 from allgood.intervals import Interval
 from allgood.number_checks import Number
 
-Tail = Literal["normal", "between", "heavy", "unclear"]
+Tail = Literal["normal", "between", "heavy", "unclear", "few values"]
+"""few values: the judge gives many samples of a prompt the same score, and errors show the steps, not a tail."""
 
 _ANSWERS = 200_000
 

@@ -20,6 +20,7 @@ from pipelines.config.preview import PreviewConfig
 from pipelines.config.run import RunConfig
 from pipelines.objective.gold import gold_of
 from pipelines.output.progress import track
+from pipelines.preview.diagnosis import Diagnosable, diagnosable
 from pipelines.preview.frontier import headline_of
 from pipelines.preview.grid import Grid, Setting, grid_of
 from pipelines.preview.measures import Measures, measures_of, without_failures
@@ -52,6 +53,7 @@ class Preview:
     num_samples: int
     num_dropped_prompts: int
     seconds: float
+    diagnosable: Diagnosable
 
     @property
     def distinct(self) -> Iterator[tuple[Predicted, Prediction]]:
@@ -89,7 +91,9 @@ def predict_cached(config: RunConfig, grid: Grid, cached: CachedSamples, table: 
     judged = without_failures(cached)
     utilities = _Utilities(judged, table)
     gold = gold_of(config)
-    measures = measures_of(judged, utilities.views(config), gold.bars if gold else {}, config.properties)
+    bars = gold.bars if gold else {}
+    views = utilities.views(config)
+    measures = measures_of(judged, views, bars, config.properties)
     headline = headline_of(measures.comparisons, measures.names, config.properties)
     levels = Levels(config.preview.target_kls, config.preview.coefficients, config.preview.best_of_k)
     found: list[Predicted] = []
@@ -115,6 +119,7 @@ def predict_cached(config: RunConfig, grid: Grid, cached: CachedSamples, table: 
         num_samples=cached.num_samples,
         num_dropped_prompts=len(cached.prompt_ids) - len(judged.prompt_ids),
         seconds=time.monotonic() - started,
+        diagnosable=diagnosable(config, judged, views, bars),
     )
 
 

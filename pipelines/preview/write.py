@@ -10,9 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.console import Console
 
+from allgood.diagnosis.found import Diagnosis
 from pipelines.config.run import RunConfig
 from pipelines.output.files import atomic_path, write_json
 from pipelines.preview import figures
+from pipelines.preview.diagnosis_page import diagnosis_of, diagnosis_section, diagnosis_summary, show_diagnosis
 from pipelines.preview.rows import Row, row_of, rows_of
 from pipelines.preview.run import Preview, predict_grid
 from pipelines.preview.summary import COLUMNS, METRIC_NAMES, best_rows, cells, notes, setting_name, show, summary_of
@@ -34,19 +36,23 @@ def preview(config: RunConfig, config_path: Path) -> dict[str, Any]:
     with reading_base(config.base_folder, "preview"):
         found = predict_grid(config)
     summary = summary_of(found)
+    diagnosis = diagnosis_of(found)
+    summary["diagnosis"] = diagnosis_summary(diagnosis, found.diagnosable)
     with writing_pages(config.folder, "preview"):
-        write_preview(found, summary, RunFolder(config.folder).preview)
-    show(summary, config, config_path, Console())
+        write_preview(found, summary, RunFolder(config.folder).preview, diagnosis)
+    console = Console()
+    show(summary, config, config_path, console)
+    show_diagnosis(diagnosis, found.diagnosable, console)
     return summary
 
 
-def write_preview(found: Preview, summary: Mapping[str, Any], folder: Path) -> None:
+def write_preview(found: Preview, summary: Mapping[str, Any], folder: Path, diagnosis: Diagnosis | None) -> None:
     """Write all files of a preview into `folder`."""
     rows = rows_of(found)
     with atomic_path(folder / SETTINGS) as temporary:
         pq.write_table(pa.Table.from_pylist(_with_all_columns(rows)), temporary)
     write_json(folder / SUMMARY, summary)
-    sections = _sections(found, summary)
+    sections = [*_sections(found, summary), diagnosis_section(diagnosis, found.diagnosable)]
     for section in sections:
         for part in section.body:
             if isinstance(part, Picture):

@@ -69,6 +69,13 @@ def test_a_preview_leaves_settings_a_summary_a_page_and_plots(config: RunConfig)
     assert 'src="http' not in page
     assert {path.name for path in folder.glob("*.png")} == {"frontier.png", "trade_off.png", "shortcuts.png"}
     assert "best settings by both good, by gold" in shown
+    # 4 prompts: what can be said comes from the samples, and what cannot is said.
+    assert "Does the choice of objective matter here?" in shown
+    assert "Does the choice of objective matter here?" in page
+    diagnosis = summary["diagnosis"]
+    assert diagnosis["judge"] == "gold"
+    assert diagnosis["coordinates"] is None
+    assert any("need 20 or more" in line for line in diagnosis["cannot"])
     assert "allgood align" in shown
 
 
