@@ -34,6 +34,7 @@ def test_before_training_the_page_has_predictions_alone(tmp_path: Path) -> None:
     page = page_with(tmp_path, [], predicted=1)
     assert "`strong`: 1 seed predicted, 0 of its 23 arms trained" in page
     assert page.count("Not trained yet.") == 3  # contrast, measures, training
+    assert "Not trained yet. Predicted: +0.100 [+0.100, +0.100] (prompts of one seed) at 2 nats; +0.100" in page
     assert "| LSC sum | 2 | 0.200 | 0.300 | – |" in page
     assert "minus the others" not in page
 
