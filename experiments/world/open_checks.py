@@ -30,7 +30,7 @@ from pipelines.world.open_world.vocabulary import RARE
 from pipelines.world.write import Row, split_prompts, world_rows
 
 SAMPLES_PER_PROMPT = 64
-SUPPORT_SAMPLES, SUPPORT_PROMPTS = 1024, 20
+SUPPORT_SAMPLES, SUPPORT_PROMPTS = 2048, 20
 KL_STEP = 0.5
 
 Scores = dict[str, NDArray[np.float64]]

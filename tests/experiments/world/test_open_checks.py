@@ -16,7 +16,7 @@ def test_the_open_world_keeps_its_promises(point: str, seed: int) -> None:
     assert abs(numbers["skewness of helpful within a prompt"]) < 0.3
     assert numbers["share of demonstrations with a rare phrase of helpful"] == pytest.approx(0.01, abs=0.008)
     assert numbers["share of answers in its pairs"] == pytest.approx(0.01, abs=0.008)
-    assert numbers["1,024 samples show the optimum of the LSC sum of gold up to, nats"] >= 4.0
+    assert numbers["2,048 samples show the optimum of the LSC sum of gold up to, nats"] >= 4.0
     assert (numbers["the same, 90 % / 10 % quantile"] > 5.0) == (point == "strong")
     assert (numbers["spread of helpful gold within a prompt, nats"] > 2.0) == (point == "strong")
 

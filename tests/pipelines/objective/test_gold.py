@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from allgood.errors import ConfigError
+from pipelines.config.loading import load_config
 from pipelines.objective.gold import gold_of
 from tests.pipelines.tiny_run import tiny_config
 
@@ -30,3 +31,17 @@ def test_a_gold_function_that_does_not_know_every_response_is_refused(
     assert gold is not None
     with pytest.raises(ConfigError, match=words):
         gold.score(["p", "p"], ["a", "b"])
+
+
+def test_gold_of_each_world_scores_its_properties_and_has_its_bars() -> None:
+    prompt = "\n\nHuman: how do i fix the kettle?\n\nAssistant:"  # both worlds know kettles
+    three = "world.properties=[helpful, harmless, courteous]"
+    for file, overrides, names in (
+        ("quickstart", [], ["helpful", "harmless"]),
+        ("open_world", [three], ["helpful", "harmless", "courteous"]),
+    ):
+        gold = gold_of(load_config(Path(f"configs/{file}.yaml"), overrides))
+        assert gold is not None
+        scores = gold.score([prompt, prompt], ["", "thank you."])
+        assert list(scores) == list(gold.bars) == names
+        assert gold.all_good(scores).tolist() == [False, False]
