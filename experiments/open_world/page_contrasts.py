@@ -33,8 +33,8 @@ def primary_section(seeds: Sequence[Seed]) -> list[str]:
         "LSC sum minus the best raw sum (equal weights, tuned weights, or capped), `strong`.\n",
     ]
     if not any(one.seeds or one.left_out for one in found):
-        predicted = [f"{shown(predicted_difference(seeds, best_raw(kl), kl))} at {kl:g} nats" for kl in PRIMARY_KLS]
-        return [*lines, f"Not trained yet. Predicted: {'; '.join(predicted)}.\n"]
+        foreseen = [f"{shown(predicted_difference(seeds, best_raw(kl), kl))} at {kl:g} nats" for kl in PRIMARY_KLS]
+        return [*lines, f"Not trained yet. Predicted: {'; '.join(foreseen)}.\n"]
     adjusted = iter(holm([one.p_value for one in found if one.p_value is not None]))
     rows = []
     for one in found:
