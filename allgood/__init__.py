@@ -51,7 +51,6 @@ _MODULES = frozenset(
 )
 _NAMES = {
     "AllGood": "all_good",
-    "AllGoodScorer": "scorers.all_good_scorer",
     "ClassifierSpec": "scorers.spec",
     "EnsembleSpec": "scorers.spec",
     "Formula": "formula",

@@ -17,7 +17,7 @@ HEAD = "name: snippet\nworld: {}\npolicy: {architecture: {model_type: llama}}\n"
 
 
 def test_there_is_a_snippet_per_family() -> None:
-    assert len(SNIPPETS) == 6
+    assert len(SNIPPETS) == 7
 
 
 @pytest.mark.parametrize("snippet", SNIPPETS, ids=range(len(SNIPPETS)))
