@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -39,10 +39,9 @@ from actors.learning.update_metrics import MetricSums
 from actors.learning.value_head import ValueHead, last_hidden_states, response_states
 from actors.location import location
 from actors.messages import Batch, UpdateResult, Weights
-from actors.weights.layout import layout_of
+from actors.weights.layout import TensorEntry, layout_of
 from actors.weights.outlet import Outlet, PublicationPlan, gathered
 from actors.weights.publication import Part
-from actors.weights.snapshot import snapshot
 from allgood.errors import RoleError, TrainingError
 from allgood.scorers.models import load_policy, resolve_device, resolve_dtype
 
@@ -114,7 +113,7 @@ class Learner:
 
     def weights(self) -> Weights:
         """The current policy version, in the dtype it computes in."""
-        return snapshot(self._model, policy_version=self._version, dtype=self._dtype)
+        return self._gathered(self._layout.entries)
 
     def publication_plan(self) -> PublicationPlan:
         """What the driver needs to know in order to have versions published."""
@@ -125,15 +124,13 @@ class Learner:
 
         With `is_broadcast` those who have met the learner (`join_channel`) receive the part at the same time.
         """
-        weights = gathered(
-            self._layout.parts[part],
-            self._model.get_parameter,
-            policy_version=self._version,
-            training=self._training,
-        )
+        weights = self._gathered(self._layout.parts[part])
         if is_broadcast:
             self._outlet.broadcast(weights, part)
         return self._outlet.publish(weights, part)
+
+    def _gathered(self, entries: Iterable[TensorEntry]) -> Weights:
+        return gathered(entries, self._model.get_parameter, policy_version=self._version, training=self._training)
 
     def open_channel(self, host: str) -> str:
         """Open the meeting point with the rollout actors on `host`; the address for everybody's `join_channel`."""

@@ -22,6 +22,7 @@ from actors.messages import Weights
 from actors.weights.arrays import NAMES, array_view, tensor_view
 from actors.weights.transports import SharedFiles
 from allgood.errors import RoleError
+from allgood.scorers.hashes import sha256_of
 
 _KEPT_VERSIONS = 2
 
@@ -77,8 +78,7 @@ class FilePublisher:
             save_file(
                 {name: tensor_view(array, weights.dtypes[name]) for name, array in weights.arrays.items()}, temporary
             )
-            with temporary.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            digest = sha256_of(temporary)
             temporary.replace(path)
         except (OSError, SafetensorError) as error:
             raise RoleError(

@@ -11,11 +11,8 @@ from allgood.errors import ConfigError
 
 def sha256_of(path: Path) -> str:
     """Checksum of a file's bytes, in hex."""
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def function_hash(name: str) -> str:

@@ -5,7 +5,6 @@ A file per point, seed and arm. What is stored is never run again, so the same c
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -24,13 +23,13 @@ from experiments.open_world.stored import Stored
 from experiments.study.arms import run_missing
 from experiments.study.matched import paced_config
 from experiments.study.runs import two_at_a_time
+from experiments.world.trained import accuracy
 from pipelines.cast.actors import Actors
 from pipelines.comparison.arms import arm_of, kept_actors
 from pipelines.config.run import RunConfig
 from pipelines.output.progress import say
 from pipelines.output.stamp import stamped
 from pipelines.run.folder import RunFolder
-from pipelines.training.reward_model import reward_folder
 
 Entry = dict[str, Any]
 Job = tuple[Point, int]
@@ -116,12 +115,7 @@ def _run_arm(
 
 def _accuracy(config: RunConfig) -> dict[str, float]:
     """Of the reward models on test pairs."""
-
-    def report(name: str) -> Any:
-        path = reward_folder(config, name, held_out=False) / "report.json"
-        return json.loads(path.read_text(encoding="utf-8"))
-
-    return {name: float(report(name)["accuracy"]) for name in config.properties}
+    return {name: accuracy(RunFolder(config.folder), name) for name in config.properties}
 
 
 def _jobs(scale: Scale) -> list[Job]:

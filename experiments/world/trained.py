@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from actors.tables import markdown_table
 from allgood.errors import AllgoodError, DataError
+from experiments.world import checks
 from pipelines.config.data import BARS
 from pipelines.evaluation.measure import good_share
 from pipelines.references.table import SAMPLES
@@ -74,10 +75,9 @@ def accuracy(folder: RunFolder, name: str) -> float:
 
 
 def bayes_accuracy(folder: RunFolder, name: str) -> float:
-    """Of the test pairs; nobody who sees only the texts can be right more often."""
-    rows = map(json.loads, existing(folder.world / f"{name}_pairs.jsonl").read_text(encoding="utf-8").splitlines())
-    probabilities = np.array([row["probability"] for row in rows if row["split"] == "test"])
-    return float(np.maximum(probabilities, 1.0 - probabilities).mean())
+    """Of the test pairs of a run's world; see `checks.bayes_accuracy`."""
+    lines = existing(folder.world / f"{name}_pairs.jsonl").read_text(encoding="utf-8").splitlines()
+    return checks.bayes_accuracy([json.loads(line) for line in lines])
 
 
 def existing(path: Path) -> Path:

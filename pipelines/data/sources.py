@@ -6,7 +6,6 @@ Every row carries the place where it stands, so that an error can name file and 
 from __future__ import annotations
 
 import gzip
-import hashlib
 import json
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from allgood.errors import DataError
+from allgood.scorers.hashes import sha256_of
 from pipelines.config.data import FILE_ENDINGS, DataSource
 
 _TOO_DEEP = "lists or objects stand in one another too deeply to be read"
@@ -69,8 +69,7 @@ def source_identity(source: DataSource) -> dict[str, str | None]:
 def file_sha256(path: Path) -> str:
     """SHA-256 of a file's bytes, in hex."""
     _check_exists(path)
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return sha256_of(path)
 
 
 def is_file(source: DataSource) -> bool:

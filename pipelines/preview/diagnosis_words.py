@@ -156,12 +156,7 @@ def _property_rows(found: PropertyCoordinates) -> list[tuple[str, str, str]]:
         (f"{found.name}: tail of the errors", "–" if judged.l_kurtosis is None else shown(judged.l_kurtosis), tail),
         (
             f"{found.name}: overrated answers",
-            " ".join(
-                (
-                    _percent(judged.overrated.value),
-                    f"[{_percent(judged.overrated.low)}, {_percent(judged.overrated.high)}]",
-                )
-            ),
+            _percents(judged.overrated),
             f"by more than {judged.overrated_from:.1f} spreads, less those underrated as far",
         ),
         (

@@ -1,7 +1,4 @@
-"""A policy's weights as a value that travels: numpy arrays, which the next update cannot reach.
-
-Arrays travel faster than tensors; the receiver copies them into its own parameters (`actors.weights.copying`).
-"""
+"""A model's weights as a learner publishes them, for tests that need no learner."""
 
 from __future__ import annotations
 
@@ -9,10 +6,12 @@ import torch
 from torch import nn
 
 from actors.messages import Weights
-from actors.weights.arrays import NAMES, array_copy
+from actors.weights.layout import layout_of
+from actors.weights.outlet import gathered
 
 
 def snapshot(model: nn.Module, *, policy_version: int, dtype: torch.dtype) -> Weights:
     """Copies of the model's parameters in `dtype`; tied parameters travel once."""
-    arrays = {name: array_copy(parameter, dtype) for name, parameter in model.named_parameters()}
-    return Weights(policy_version=policy_version, arrays=arrays, dtypes=dict.fromkeys(arrays, NAMES[dtype]))
+    tensors = dict(model.named_parameters())
+    entries = layout_of(tensors, dtype).entries
+    return gathered(entries, tensors.__getitem__, policy_version=policy_version, training="")

@@ -9,9 +9,9 @@ from actors.messages import Chunk
 from actors.reference_policy import ReferencePolicyWorker
 from actors.rollout import RolloutWorker
 from actors.weights.publication import Notice
-from actors.weights.snapshot import snapshot
 from allgood.errors import ModelError, RoleError
 from tests.actors import tiny_models
+from tests.actors.snapshots import snapshot
 from tests.actors.specs import reference_policy_spec, rollout_spec
 from tests.templates import template_tokenizer
 

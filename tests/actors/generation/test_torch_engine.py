@@ -11,9 +11,9 @@ from scipy import stats
 from actors.generation import torch_engine as engine_module
 from actors.generation.shared_prefix import share_prefixes
 from actors.generation.torch_engine import TorchEngine
-from actors.weights.snapshot import snapshot
 from allgood.errors import RoleError
 from tests.actors import tiny_models
+from tests.actors.snapshots import snapshot
 
 PROMPTS = [[1, 5, 9, 30], [1, 44], [1, 7, 8, 200, 17, 91, 12]]
 

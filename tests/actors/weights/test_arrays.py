@@ -8,8 +8,8 @@ import ray
 import torch
 
 from actors.weights.copying import copy_weights
-from actors.weights.snapshot import snapshot
 from tests.actors import tiny_models
+from tests.actors.snapshots import snapshot
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -14,9 +14,9 @@ import torch
 from actors.messages import Weights
 from actors.weights.channel import Channel
 from actors.weights.layout import WeightLayout, layout_of
-from actors.weights.snapshot import snapshot
 from allgood.errors import RoleError
 from tests.actors import tiny_models
+from tests.actors.snapshots import snapshot
 from tests.actors.weights.members import Member
 
 

@@ -6,9 +6,9 @@ import torch
 
 from actors.messages import Weights
 from actors.weights.copying import copy_weights
-from actors.weights.snapshot import snapshot
 from allgood.errors import RoleError
 from tests.actors import tiny_models
+from tests.actors.snapshots import snapshot
 
 
 def weights_of(model, version=3):

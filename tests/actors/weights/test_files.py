@@ -9,10 +9,10 @@ import torch
 
 from actors.messages import Weights
 from actors.weights.files import FilePublisher, StoredFile
-from actors.weights.snapshot import snapshot
 from actors.weights.transports import SharedFiles
 from allgood.errors import RoleError
 from tests.actors import tiny_models
+from tests.actors.snapshots import snapshot
 
 
 def version(number: int, training: str = "a") -> Weights:

@@ -13,21 +13,11 @@ from experiments.open_world.page import write_page
 from experiments.open_world.preregistration import register, registered
 from experiments.open_world.runs import run_arms_of, run_predictions
 from experiments.open_world.stored import Stored
+from tests.pipelines.tiny_world import TINY_WORLD
 
 TINY = (
-    "world.num_prompts=200",
-    "world.pairs_per_prompt=2",
-    "world.demonstrations_per_prompt=4",
-    "policy.architecture.hidden_size=32",
-    "policy.architecture.intermediate_size=64",
-    "sft.training.max_steps=6",
-    "properties.helpful.train.training.max_steps=3",
-    "properties.harmless.train.training.max_steps=3",
+    *TINY_WORLD,
     "references.num_samples=8",
-    "align.prompts_per_step=4",
-    "evaluate.prompts=12",
-    "evaluate.bootstrap=100",
-    "tracking.wandb=disabled",
 )
 
 

@@ -13,24 +13,14 @@ from pipelines.comparison.summary import final_table
 from pipelines.config.loading import load_config
 from pipelines.evaluation.entry import Comparison
 from pipelines.output.typed_json import as_json, read_json
+from tests.pipelines.tiny_world import TINY_WORLD
 
 TINY = (
-    "world.num_prompts=200",
-    "world.pairs_per_prompt=2",
-    "world.demonstrations_per_prompt=4",
-    "policy.architecture.hidden_size=32",
-    "policy.architecture.intermediate_size=64",
-    "sft.training.max_steps=6",
-    "properties.helpful.train.training.max_steps=3",
-    "properties.harmless.train.training.max_steps=3",
+    *TINY_WORLD,
     "references.num_samples=4",
     "align.steps=2",
-    "align.prompts_per_step=4",
     "align.evaluate_every=2",
     "align.checkpoint_every=2",
-    "evaluate.prompts=12",
-    "evaluate.bootstrap=100",
-    "tracking.wandb=disabled",
 )
 
 
