@@ -19,6 +19,7 @@ Floats = NDArray[np.float64]
 
 NUM_RESAMPLES = 200
 _MANY_TIES = 0.25
+_LEAST_AGREEMENT = 0.05  # below, errors are all there is, and their size changes nothing
 _EXACT = 0.9995  # correlation from which on a reward model has no errors to speak of
 
 
@@ -71,9 +72,9 @@ def _judged(statistics: Statistics, points: Sequence[Point], place: int) -> Judg
     shares = np.array([point.overrated[place] for point in points[1:]])
     l_kurtosis: Interval | None = None
     tail: Tail | None = None
-    if 0 < agreement.value < _EXACT:
+    if agreement.value < _EXACT:
         l_kurtosis = _one(points, lambda point: float(point.l_kurtosis[place]))
-        expected = expected_l_kurtosis(statistics.num_samples, agreement.value)
+        expected = expected_l_kurtosis(statistics.num_samples, max(agreement.value, _LEAST_AGREEMENT))
         tail = "few values" if found.ties > _MANY_TIES else tail_of(l_kurtosis, expected)
     point, bar = points[0], 2 * len(statistics.names) + place
     variation = math.sqrt(max(0.0, float(point.variation.covariance[bar, bar])))

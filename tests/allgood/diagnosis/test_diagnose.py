@@ -155,3 +155,15 @@ def test_verdicts(value: float, half: float, verdict: str) -> None:
 def test_the_place_of_a_reference_is_in_standard_deviations_of_rewards() -> None:
     places = point_of(statistics_of(samples_of(200, 64))).variation.means[2:4]
     np.testing.assert_allclose(places, ndtri(0.85), atol=0.06)
+
+
+def test_a_reward_that_opposes_its_judge_is_measured_and_nothing_is_calculated() -> None:
+    samples = samples_of(40, 16, noise=0.5)
+    found = diagnose(replace(samples, rewards=-samples.rewards))
+    assert found.coordinates is not None
+    judged = found.coordinates.properties[0].judged
+    assert judged is not None
+    assert judged.agreement.high < 0
+    assert judged.l_kurtosis is not None
+    assert any("hardly agrees with its judge" in line for line in found.cannot)
+    assert all(each.basis == "samples" for each in found.contrasts)
