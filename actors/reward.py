@@ -15,9 +15,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from actors.faults import LostTreatmentError
 from actors.location import location
 from actors.messages import FloatRow, Rollout, Scores
-from allgood.errors import RoleError, naming
+from allgood.errors import naming
 from allgood.scorers.loading import load_scorer
 from allgood.scorers.parity import score_parity
 from allgood.scorers.spec import ScorerSpec
@@ -64,11 +65,13 @@ class RewardWorker:
         """Reward, reference, margin and utility of every row; NaN in all four where scoring failed.
 
         Raises:
-            RoleError: No treatment has this key.
+            LostTreatmentError: No treatment has this key: none was set, or this process is a new one.
             ReferenceTableError: A prompt of the rollout has no reference.
         """
         if key not in self._treatments:
-            raise RoleError(f"reward worker {self._spec.property!r} has no treatment {key!r}; set one before scoring")
+            raise LostTreatmentError(
+                f"lost treatment: reward worker {self._spec.property!r} has no treatment {key!r}; set it before scoring"
+            )
         started = time.perf_counter()
         chunk = rollout.chunk
         require_references(self._treatments[key], chunk.prompt_ids, self._spec.property)

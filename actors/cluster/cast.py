@@ -3,7 +3,7 @@
 `spawn` first asks `placement.admit` where each replica goes, then reserves exactly that (each bundle names its node),
 starts the actors, and waits until each has answered. Who does not start is named, and everything is taken down again.
 Ray restarts none but the frozen ones of a named cast: any other would silently hold its first weights again. `restart`
-starts one replica anew by its role's recipe, so that it answers as the one before it did.
+starts one replica anew by its role's recipe, so that it answers as the one before it did; `recovery` decides when.
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ from ray.util.placement_group import PlacementGroup, remove_placement_group
 from actors.cluster.admission import admit_when_free
 from actors.cluster.placement import Assignment, Request, Resources
 from actors.cluster.recipe import Recipe, Spec
+from actors.cluster.recovery import Loss
 from actors.cluster.seats import Seat, reserve
-from actors.cluster.supervision import Who, ask_blocking, wait_for
+from actors.cluster.starting import answer_after_restart, end_for_restart, instruct
+from actors.cluster.supervision import LEARNER, Who, ask_blocking, wait_for
 from actors.tables import BARS, text_table
 from actors.weights.publication import discard_published
 from allgood.errors import RoleError
@@ -51,7 +53,7 @@ class CastRequest:
     def parts(self) -> dict[str, Part]:
         """Role name to part, in the order of the table: rollout, reward.<property>, reference_policy, learner."""
         named = [("rollout", self.rollout), *((f"reward.{name}", part) for name, part in self.rewards.items())]
-        named += [("reference_policy", self.reference_policy), ("learner", self.learner)]
+        named += [("reference_policy", self.reference_policy), (LEARNER, self.learner)]
         return {name: part for name, part in named if part is not None}
 
 
@@ -65,6 +67,7 @@ class Cast:
         self._timeout_s = request.timeout_s
         self._places: dict[tuple[str, int], dict[str, Any]] = {}
         self._changing = threading.Lock()  # lanes of several threads share a cast
+        self._restarting = {key: threading.Lock() for key in self._seats}
         self._actors: dict[str, list[Any]] = {role: [] for role in self._recipes}
         for seat in seats:
             self._actors[seat.who.role].append(seat.start(self._recipes[seat.who.role]))
@@ -87,29 +90,56 @@ class Cast:
         with self._changing:
             self._recipes[role] = change(self._recipes[role])
 
-    def restart(self, role: str, replica: int = 0) -> None:
-        """End what is left of one replica, start it anew in its seat, and make of it what the role's recipe says.
+    def restart(self, role: str, replica: int = 0, loss: Loss | None = None) -> bool:
+        """End what is left of a replica, start it anew in its seat, and make of it what the role's recipe says.
 
-        Whoever looks the replica up finds the new one once it is ready. A learner comes back without an arm, and
-        refuses to update before it has loaded a checkpoint.
+        Whoever looks the replica up finds the new one once it is ready. Learners only meet at their start, so all of
+        them start anew. They come back without an arm, and refuse to update before they have loaded a checkpoint.
+        Returns whether this call did it: with `loss`, nothing happens where another replica sits there already.
 
         Raises:
-            RoleError: It did not start in time or died again, or it is one of several learners, which only meet at
-                their start.
+            RoleError: It did not start in time or died again, or the cast is closed.
         """
-        if role == "learner" and len(self._actors[role]) > 1:
-            raise RoleError("one of several learners cannot start anew alone; resume the run from its last checkpoint")
-        seat = self._seats[role, replica]
-        ray.kill(self._actors[role][replica])
-        actor = seat.start(self._recipes[role])
+        with self._restarting[role, 0 if role == LEARNER else replica]:  # several lanes may find the same death
+            if not self._actors:
+                raise RoleError(f"there is no {role} actor {replica}: the cast is closed")
+            if loss is not None and self._actors[role][replica] is not loss.handle:
+                return False
+            if self._seats[role, replica].name is not None:
+                self._restart_named(role, replica, is_dead=loss is not None and not loss.is_hung)
+            else:
+                self._start_anew(role, range(len(self._actors[role])) if role == LEARNER else [replica])
+        return True
+
+    def _start_anew(self, role: str, replicas: Sequence[int]) -> None:
+        for replica in replicas:
+            ray.kill(self._actors[role][replica])
+        started = {replica: self._seats[role, replica].start(self._recipes[role]) for replica in replicas}
         try:
-            self._places[role, replica] = self._met(seat, actor.location.remote(), self._timeout_s)
-            for method, argument, phase in self._recipes[role].instructions(actor):  # also what was told meanwhile
-                ask_blocking(method, argument, who=seat.who, phase=phase, deadline_s=self._timeout_s)
+            met = {replica: actor.location.remote() for replica, actor in started.items()}
+            for replica, actor in started.items():
+                seat = self._seats[role, replica]
+                self._places[role, replica] = self._met(seat, met[replica], self._timeout_s)
+                instruct(
+                    actor, self._recipes[role], seat.who, deadline_s=self._timeout_s
+                )  # also what it was told since
+            if len(started) > 1:
+                self._join_learners(list(started.values()))
         except BaseException:
-            ray.kill(actor)
+            for actor in started.values():
+                ray.kill(actor)
             raise
-        self._actors[role][replica] = actor
+        for replica, actor in started.items():
+            self._actors[role][replica] = actor
+
+    def _restart_named(self, role: str, replica: int, *, is_dead: bool) -> None:
+        """Ray starts an actor of a named cast anew; others find it under its name, and so must keep it."""
+        seat, actor = self._seats[role, replica], self._actors[role][replica]
+        if not is_dead:
+            end_for_restart(actor, seat.who, timeout_s=self._timeout_s)
+        place = answer_after_restart(actor, seat.who, timeout_s=self._timeout_s)
+        self._places[role, replica] = {**place, "node_id": seat.assignment.node_id, "node": seat.assignment.node}
+        instruct(actor, self._recipes[role], seat.who, deadline_s=self._timeout_s)
 
     def where(self) -> str:
         """A table of what landed where."""
@@ -162,21 +192,21 @@ class Cast:
                 f"{len(problems)} of {len(asked)} actors did not start: "
                 + "; ".join(str(problem) for problem in problems)
             )
-        if len(self.handles("learner")) > 1:
-            self._join_learners()
+        if len(self.handles(LEARNER)) > 1:
+            self._join_learners(self.handles(LEARNER))
 
     def _met(self, seat: Seat, location: ray.ObjectRef[Any], timeout_s: float) -> dict[str, Any]:
         """What an actor that was just started says about its place, and its node."""
         place = wait_for(location, who=seat.who, phase="start", deadline_s=max(0.01, timeout_s))
         return {**place, "node_id": seat.assignment.node_id, "node": seat.assignment.node}
 
-    def _join_learners(self) -> None:
-        learners, who = self.handles("learner"), self.who("learner")
-        host = self._seats["learner", 0].assignment.node
+    def _join_learners(self, learners: Sequence[Any]) -> None:
+        who = self.who(LEARNER)
+        host = self._seats[LEARNER, 0].assignment.node
         address = ask_blocking(learners[0].open_group, host, who=who, phase="join", deadline_s=_JOIN_TIMEOUT_S)
         joins = [learner.join.remote(rank, len(learners), address) for rank, learner in enumerate(learners)]
         for rank, join in enumerate(joins):
-            wait_for(join, who=self.who("learner", rank), phase="join", deadline_s=_JOIN_TIMEOUT_S)
+            wait_for(join, who=self.who(LEARNER, rank), phase="join", deadline_s=_JOIN_TIMEOUT_S)
 
 
 def spawn(request: CastRequest, *, name: str | None = None) -> Cast:

@@ -5,7 +5,6 @@ Whoever spawned them owns them: they go when that process goes, however it ends.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,12 +12,13 @@ import ray
 
 from actors.cluster.cast import Cast
 from actors.cluster.recipe import Recipe
+from actors.cluster.recovery import Loss
 from actors.cluster.seats import actor_name
-from actors.cluster.supervision import ActorNames, Who, ask_blocking
+from actors.cluster.starting import answer_after_restart, end_for_restart, instruct
+from actors.cluster.supervision import ActorNames, Who
 from allgood.errors import RoleError
 
 _RESTART_S = 120.0
-_POLL_S = 0.1
 
 
 class NamedActors:
@@ -48,24 +48,21 @@ class NamedActors:
         """Note what this process tells the replicas of a role."""
         self._recipes[role] = change(self._recipes.get(role, Recipe()))
 
-    def restart(self, role: str, replica: int = 0) -> None:
+    def restart(self, role: str, replica: int = 0, loss: Loss | None = None) -> bool:
         """Wait until Ray has started a dead replica anew, and tell it again what this process has told the role.
+
+        A replica that hangs is ended first. Returns True: another process may have seen the same loss.
 
         Raises:
             RoleError: It did not come back in time, or went with the process that made it.
         """
-        who, deadline = self.who(role, replica), time.monotonic() + _RESTART_S
-        while True:
-            actor = _handle(self._names, who)
-            try:
-                ask_blocking(actor.location, who=who, phase="restart", deadline_s=_RESTART_S)
-                break
-            except RoleError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(_POLL_S)  # a call while Ray starts it anew raises at once
-        for method, argument, phase in self._recipes.get(role, Recipe()).instructions(actor):
-            ask_blocking(method, argument, who=who, phase=phase, deadline_s=_RESTART_S)
+        who = self.who(role, replica)
+        actor = _handle(self._names, who)
+        if loss is not None and loss.is_hung:
+            end_for_restart(actor, who, timeout_s=_RESTART_S)
+        answer_after_restart(actor, who, timeout_s=_RESTART_S)
+        instruct(actor, self._recipes.get(role, Recipe()), who, deadline_s=_RESTART_S)
+        return True
 
     def close(self) -> None:
         """Nothing: only who made the cast ends its actors."""

@@ -1,16 +1,20 @@
 """Replicas of a role: each call goes to one that is free.
 
-A pool keeps no handles. It looks one up for each call, so that it asks a replica that was started anew.
+A pool keeps no handles. It looks one up for each call, so that it asks a replica that was started anew. Whether a call
+is made again is decided in `recovery`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Protocol
 
 from actors.cluster.gather import gather
+from actors.cluster.limits import Limits
 from actors.cluster.recipe import Recipe
+from actors.cluster.recovery import Loss, Recovery
 from actors.cluster.supervision import Who, ask
 from allgood.errors import RoleError
 
@@ -31,22 +35,31 @@ class Actors(Protocol):
     def change_recipe(self, role: str, change: Callable[[Recipe], Recipe]) -> None:
         """Note what the replicas of a role are told, for one that starts anew."""
 
-    def restart(self, role: str, replica: int = 0) -> None:
-        """Have one replica start anew and become what the role's recipe says; blocks until it has."""
+    def restart(self, role: str, replica: int = 0, loss: Loss | None = None) -> bool:
+        """Have one replica start anew and become what the role's recipe says; blocks until it has.
+
+        Learners start anew together. False: the replica that was lost has been replaced already.
+        """
 
     def close(self) -> None:
         """End the actors; whoever waits for one of them gets a RoleError."""
 
 
 class Pool:
-    """The replicas of one role. A call goes to a replica that is free; a busy role makes callers wait here."""
+    """The replicas of one role. A call goes to a replica that is free; a busy role makes callers wait here.
 
-    def __init__(self, actors: Actors, role: str, *, deadline_s: float) -> None:
+    A call whose replica is lost is made again, as `recovery` says, while others go on with the replicas that are left.
+    """
+
+    def __init__(self, actors: Actors, role: str, limits: Limits, recovery: Recovery) -> None:
         self._actors = actors
         self._role = role
-        self._deadline_s = deadline_s
+        self._deadline_s = limits.deadline_s
+        self._recovery = recovery
         self.size = len(actors.handles(role))
         self._free: asyncio.Queue[int] = asyncio.Queue()
+        self._recovering: set[asyncio.Task[None]] = set()
+        self._failed: dict[int, RoleError] = {}  # by replica, why it could not be started anew
         for replica in range(self.size):
             self._free.put_nowait(replica)
 
@@ -62,27 +75,68 @@ class Pool:
         return handles[replica]
 
     async def call(self, method: Callable[[Any], Any], *arguments: object, phase: str) -> Any:
-        """Ask one free replica; `method` picks the method from its handle."""
+        """Ask one free replica; `method` picks the method from its handle. Replicas may be asked twice."""
         if self.size == 0:
             self.handle(0)  # nobody will ever be free: refuse instead of waiting
-        replica = await self._free.get()
-        try:
-            return await self._ask(replica, method, *arguments, phase=phase)
-        finally:
-            self._free.put_nowait(replica)
+        for num_tries in itertools.count(1):
+            replica, recovery = await self._free.get(), None
+            try:
+                handle = self.handle(replica)
+                return await self._ask(handle, replica, method, *arguments, phase=phase)
+            except RoleError as error:
+                self._recovery.refuse(error, num_tries=num_tries)
+                recovery = self._recovery.recover(error, replica, handle, phase, num_tries=num_tries)
+            finally:
+                self._free_after(recovery, replica)
+        raise AssertionError("the loop above ends by itself")
 
     async def call_all(self, method: Callable[[Any], Any], *arguments: object, phase: str) -> list[Any]:
-        """Ask every replica at once; answers in replica order."""
-        return await gather(self._ask(replica, method, *arguments, phase=phase) for replica in range(self.size))
+        """Ask every replica at once; answers in replica order. Replicas may be asked twice."""
+        return await gather(self._tell(replica, method, *arguments, phase=phase) for replica in range(self.size))
 
     async def call_each(self, method: Callable[[Any], Any], parts: Sequence[object], *, phase: str) -> list[Any]:
-        """Ask every replica at once, each with its own part; answers in replica order."""
-        return await gather(self._ask(replica, method, part, phase=phase) for replica, part in enumerate(parts))
+        """Ask every replica once, all at the same time, each with its own part; answers in replica order."""
+        return await gather(
+            self._ask(self.handle(replica), replica, method, part, phase=phase) for replica, part in enumerate(parts)
+        )
 
     async def call_first(self, method: Callable[[Any], Any], *arguments: object, phase: str) -> Any:
-        """Ask the first replica."""
-        return await self._ask(0, method, *arguments, phase=phase)
+        """Ask the first replica; it may be asked twice."""
+        return await self._tell(0, method, *arguments, phase=phase)
 
-    async def _ask(self, replica: int, method: Callable[[Any], Any], *arguments: object, phase: str) -> Any:
+    async def _tell(self, replica: int, method: Callable[[Any], Any], *arguments: object, phase: str) -> Any:
+        for num_tries in itertools.count(1):
+            handle = self.handle(replica)
+            try:
+                return await self._ask(handle, replica, method, *arguments, phase=phase)
+            except RoleError as error:
+                self._recovery.refuse(error, num_tries=num_tries)
+                await self._recovered(
+                    self._recovery.recover(error, replica, handle, phase, num_tries=num_tries), replica
+                )
+        raise AssertionError("the loop above ends by itself")
+
+    def _free_after(self, recovery: Coroutine[Any, Any, None] | None, replica: int) -> None:
+        """Let the next caller have the replica, once it has recovered; nobody waits for that here."""
+        if recovery is None:
+            self._free.put_nowait(replica)
+            return
+        task = asyncio.create_task(self._recovered(recovery, replica))
+        self._recovering.add(task)  # a loop keeps no reference to its tasks
+        task.add_done_callback(self._recovering.discard)
+        task.add_done_callback(lambda _: self._free.put_nowait(replica))
+
+    async def _recovered(self, recovery: Coroutine[Any, Any, None], replica: int) -> None:
+        """Wait for a recovery. Whoever asks the replica next gets the error of one that failed, and may try another."""
+        try:
+            await recovery
+        except RoleError as error:
+            self._failed[replica] = error
+
+    async def _ask(
+        self, handle: Any, replica: int, method: Callable[[Any], Any], *arguments: object, phase: str
+    ) -> Any:
+        if replica in self._failed:
+            raise self._failed.pop(replica)
         who = self._actors.who(self._role, replica)
-        return await ask(method(self.handle(replica)), *arguments, who=who, phase=phase, deadline_s=self._deadline_s)
+        return await ask(method(handle), *arguments, who=who, phase=phase, deadline_s=self._deadline_s)

@@ -3,7 +3,8 @@
 `ask` is for coroutines (the driver's loop), `ask_blocking` for code without an event loop. Both raise
 
 * the actor's own `AllgoodError`, unwrapped from Ray's task error, when the actor refused;
-* `RoleError` naming role, replica, node and phase when the actor died, ran out of memory, or did not answer in time.
+* a `RoleError` naming role, replica, node and phase: one of `actors.faults` when the actor died, did not answer in
+  time or was given something that is lost, so that another try may help.
 
 Any other exception inside an actor is a defect of ours and propagates as it is, with the same names in a note.
 """
@@ -26,8 +27,11 @@ from ray.exceptions import (
     TaskCancelledError,
 )
 
+from actors.faults import ActorHungError, ActorLostError, LearnerLostError, LostObjectError
 from allgood import errors
 from allgood.errors import AllgoodError, RoleError
+
+LEARNER = "learner"  # the role whose actors hold progress
 
 
 @dataclass(frozen=True)
@@ -89,17 +93,18 @@ def explain(error: BaseException, *, who: Who, phase: str, deadline_s: float) ->
     if isinstance(error, RayTaskError):
         return _own_error(error, who, phase)
     if isinstance(error, GetTimeoutError | TimeoutError):
-        return RoleError(
+        kind = LearnerLostError if who.role == LEARNER else ActorHungError
+        return kind(
             f"{who} hung in {phase}: no answer within {deadline_s:g} s; see its log, or raise placement.deadline_s"
         )
     if isinstance(error, RayActorError):
         return _actor_error(error, who, phase)
     if isinstance(error, OutOfMemoryError):
-        return RoleError(
+        return _lost(who)(
             f"{who} was killed in {phase} because its node ran out of memory; use smaller batches or more memory"
         )
     if isinstance(error, ObjectLostError):
-        return RoleError(f"{who} could not {phase}: an object it needed was lost with the process that made it")
+        return LostObjectError(f"{who} could not {phase}: an object it needed was lost with the process that made it")
     if isinstance(error, TaskCancelledError):
         return RoleError(f"{who} was cancelled in {phase}")
     return error
@@ -110,7 +115,7 @@ def _own_error(error: RayTaskError, who: Who, phase: str) -> BaseException:
     if isinstance(cause, AllgoodError):
         return cause
     if isinstance(cause, RayActorError | OutOfMemoryError | ObjectLostError):  # it waited for another actor, which died
-        return RoleError(f"{who} could not {phase}: {_first_line(str(cause))}")
+        return LostObjectError(f"{who} could not {phase}: {_first_line(str(cause))}")
     if isinstance(cause, MemoryError) or type(cause).__name__ == "OutOfMemoryError":  # torch's is not imported here
         return RoleError(f"{who} ran out of memory in {phase}: {_first_line(str(cause))}; use smaller batches")
     error.add_note(f"raised by {who} in {phase}")
@@ -124,7 +129,11 @@ def _actor_error(error: RayActorError, who: Who, phase: str) -> AllgoodError:
     if error.actor_init_failed:
         return RoleError(f"{who} could not start: {_last_line(str(error))}")
     kind = "was unreachable" if type(error).__name__ == "ActorUnavailableError" else "died"
-    return RoleError(f"{who} {kind} in {phase}: {reason_of(str(error))}; see its log")
+    return _lost(who)(f"{who} {kind} in {phase}: {reason_of(str(error))}; see its log")
+
+
+def _lost(who: Who) -> type[ActorLostError]:
+    return LearnerLostError if who.role == LEARNER else ActorLostError
 
 
 def _constructor_error(message: str) -> AllgoodError | None:

@@ -17,6 +17,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed import TCPStore  # type: ignore[attr-defined]  # exported without being listed
 
+from actors.faults import LearnerLostError
 from actors.meeting import connect, open_store
 from actors.messages import Batch, UpdateResult
 from allgood.errors import RoleError, TrainingError
@@ -100,7 +101,7 @@ class Peers:
         """Replace a flat tensor by its sum over the learners; every learner ends with the same bits.
 
         Raises:
-            RoleError: A peer died, or did not come within the group's timeout.
+            LearnerLostError: A peer died, or did not come within the group's timeout.
         """
         if self.size == 1:
             return
@@ -108,7 +109,7 @@ class Peers:
             for part in tensor.split(_BUCKET):
                 dist.all_reduce(part)
         except RuntimeError as error:
-            raise RoleError(
+            raise LearnerLostError(
                 f"learner {self.rank} lost a peer while gradients were summed ({str(error).splitlines()[0]}); "
                 "resume from the last checkpoint"
             ) from error

@@ -17,6 +17,7 @@ from experiments.preview_check.design import CheckSetting
 from experiments.study.flatness import validation_curve
 from pipelines.cast.actors import Actors
 from pipelines.cast.lane import Lane
+from pipelines.cast.request import limits_of
 from pipelines.comparison.arms import ArmRun
 from pipelines.config.run import RunConfig
 from pipelines.data import Prompt
@@ -141,7 +142,7 @@ async def _rewards(
     config: RunConfig, responses: Sequence[Sequence[str]], actors: Actors, prompts: Sequence[Prompt]
 ) -> dict[str, Tensor]:
     names = list(config.properties)
-    lane = Lane(actors, key="preview_check", scorers=names, deadline_s=config.placement.deadline_s)
+    lane = Lane(actors, key="preview_check", scorers=names, limits=limits_of(config))
     asked = [prompt.text for prompt, row in zip(prompts, responses, strict=True) for _ in row]
     flat = [text for row in responses for text in row]
     found = {name: await lane.score_texts(name, asked, flat) for name in names}

@@ -18,7 +18,7 @@ import numpy as np
 from actors.cluster.cast import CastRequest, spawn
 from actors.reward import RewardSpec
 from pipelines.cast.lane import Lane
-from pipelines.cast.request import EVALUATOR, evaluator_parts, reward_parts
+from pipelines.cast.request import EVALUATOR, evaluator_parts, limits_of, reward_parts
 from pipelines.config.run import RunConfig
 from pipelines.data import Prompt
 from pipelines.evaluation.estimates import PerPrompt
@@ -117,7 +117,7 @@ async def _score(
     asked, responses = [prompt for prompt, _ in texts], [response for _, response in texts]
     prefixes = {REWARD: "", HELD_OUT: EVALUATOR, CLEAN: f"{CLEAN}.{EVALUATOR}"}
     with spawn(CastRequest(rewards=parts, timeout_s=config.placement.timeout_s)) as cast:
-        lane = Lane(cast, key=KEY, scorers=list(parts), deadline_s=config.placement.deadline_s)
+        lane = Lane(cast, key=KEY, scorers=list(parts), limits=limits_of(config))
         return {
             scorer: {name: await lane.score_texts(f"{prefix}{name}", asked, responses) for name in config.properties}
             for scorer, prefix in prefixes.items()

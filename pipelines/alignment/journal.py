@@ -39,8 +39,8 @@ class AlignJournal:
             self._tracker.log_row(row)
             self._tracker.records("samples", samples.get(row["step"], []))
 
-    def write(self, step: Step) -> None:
-        """Log a finished step, and the sample rows of its evaluation."""
+    def write(self, step: Step, operation: Mapping[str, float]) -> None:
+        """Log a finished step, how it went (`ops.*`), and the sample rows of its evaluation."""
         whole = sum(step.seconds[phase] for phase in ("experience", "update", "publish"))
         row: dict[str, Any] = {
             "step": step.state.step,
@@ -49,6 +49,7 @@ class AlignJournal:
             **{f"{SECONDS}{phase}": seconds for phase, seconds in step.seconds.items()},
             f"{SECONDS}step": whole,
             "tokens_per_second": step.metrics["num_tokens"] / whole,
+            **operation,
         }
         if step.validation is not None:
             row |= {f"{VALIDATION}{name}": value for name, value in step.validation.metrics.items()}

@@ -28,7 +28,7 @@ from allgood.errors import DataError
 from pipelines.answers.reading import Answered, flat
 from pipelines.cast.actors import Actors, cast_for
 from pipelines.cast.lane import PROBE, Lane
-from pipelines.cast.request import reward_parts
+from pipelines.cast.request import limits_of, reward_parts
 from pipelines.config.references import canned_key
 from pipelines.config.run import RunConfig
 from pipelines.output.files import atomic_path, write_json
@@ -120,7 +120,7 @@ def _tasks(config: RunConfig, parts: Sequence[Part], replies: Mapping[str, Seque
 
 async def _score_missing(config: RunConfig, cast: Actors, prompt: str, missing: Sequence[_Task], finished: int) -> None:
     """Score what is missing; `finished` texts have scores already, and `prompt` serves to try the scorers."""
-    lane = Lane(cast, key="answers", scorers=list(config.properties), deadline_s=config.placement.deadline_s)
+    lane = Lane(cast, key="answers", scorers=list(config.properties), limits=limits_of(config))
     await lane.check_scores([prompt] * len(PROBE), PROBE)
     # Parts go round in order, few more than there are replicas: a kill then costs a few parts, not a little of each.
     in_flight = asyncio.Semaphore(1 + max(len(cast.handles(f"reward.{name}")) for name in config.properties))

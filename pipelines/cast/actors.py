@@ -10,6 +10,7 @@ from typing import Any
 from actors.cluster.cast import Cast, CastRequest, spawn
 from actors.cluster.pool import Actors
 from actors.cluster.recipe import Recipe
+from actors.cluster.recovery import Loss
 from actors.cluster.supervision import Who
 from pipelines.output.progress import say
 from pipelines.run.session import ray_session
@@ -41,9 +42,9 @@ class SharedActors:
         """Note what the replicas of a role are told, with whoever owns them."""
         self._owner(role).change_recipe(role, change)
 
-    def restart(self, role: str, replica: int = 0) -> None:
+    def restart(self, role: str, replica: int = 0, loss: Loss | None = None) -> bool:
         """Have the owner of one replica start it anew."""
-        self._owner(role).restart(role, replica)
+        return self._owner(role).restart(role, replica, loss)
 
     def close(self) -> None:
         """End the lane's own actors; the shared ones belong to another cast."""

@@ -16,14 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.cluster.gather import gather
+from actors.cluster.limits import Limits
 from actors.cluster.pool import Actors, Pool
 from actors.cluster.recipe import Recipe
+from actors.cluster.recovery import Fault, Recovery
 from actors.learning.group import merge, shard
 from actors.learning.specs import ArmSpec, OptimizerSpec, Rloo
 from actors.messages import Batch, Chunk, FloatRow, LogProbs, Rollout, Scores, UpdateResult
 from allgood.errors import RoleError
 from allgood.treatment import Treatment
 from pipelines.cast.collect import Crew
+from pipelines.cast.faults import say_fault
 from pipelines.cast.publishing import WeightPublishing
 
 TEXTS_PER_CALL = 512
@@ -36,11 +39,21 @@ _UNTRAINED = ArmSpec(optimizer=OptimizerSpec(), algorithm=Rloo(), total_steps=1,
 class Lane:
     """The actors of a cast under one key. Lives inside one event loop."""
 
-    def __init__(self, cast: Actors, *, key: str, scorers: Sequence[str], deadline_s: float) -> None:
-        pool = partial(Pool, cast, deadline_s=deadline_s)
+    def __init__(
+        self,
+        cast: Actors,
+        *,
+        key: str,
+        scorers: Sequence[str],
+        limits: Limits,
+        tell: Callable[[Fault], None] = say_fault,
+    ) -> None:
+        def pool(role: str, renew: Callable[[], object] | None = None) -> Pool:
+            return Pool(cast, role, limits, Recovery(cast, role, limits, tell, renew))
+
         self._cast = cast
         self._key = key
-        self._rollouts = pool("rollout")
+        self._rollouts = pool("rollout", lambda: self._publishing.announce(is_broadcast=False))
         self._learners = pool("learner")
         self._publishing = WeightPublishing(cast, self._learners, self._rollouts)
         self._references = pool("reference_policy")

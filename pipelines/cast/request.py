@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from actors.cluster.cast import CastRequest, Part
+from actors.cluster.limits import Limits
 from actors.cluster.placement import Resources
 from actors.learning.specs import ArmSpec, Kl, LearnerSpec
 from actors.reference_policy import ReferencePolicySpec
@@ -71,6 +72,12 @@ def weight_transport(config: RunConfig) -> WeightTransport:
     if isinstance(transport, SharedFiles):
         return SharedFiles(folder=str(Path(transport.folder or RunFolder(config.folder).weights).absolute()))
     return transport
+
+
+def limits_of(config: RunConfig) -> Limits:
+    """How long answers of actors may take, and how often lost ones are replaced."""
+    placement = config.placement
+    return Limits(placement.deadline_s, placement.max_retries, placement.max_restarts)
 
 
 def reference_request(config: RunConfig) -> CastRequest:

@@ -6,13 +6,16 @@ from typing import Annotated
 
 from pydantic import Field
 
+from actors.cluster.limits import Limits
 from actors.cluster.placement import Resources
 from actors.weights.transports import ObjectStore, WeightTransport
 from pipelines.config.base import StrictModel
 
 
 class PlacementConfig(StrictModel):
-    """Placement of every role that is not a reward model (those carry their own), and how long to wait for actors."""
+    """Placement of every role that is not a reward model (those carry their own), how long to wait for actors, and what
+    is done about one that is lost. A run may be resumed with other values.
+    """
 
     rollout: Resources = Resources()
     reference_policy: Resources = Resources()
@@ -23,3 +26,9 @@ class PlacementConfig(StrictModel):
     ] = ObjectStore()
     deadline_s: float = Field(1800.0, gt=0, description="longest wait for one answer of one actor, in seconds")
     timeout_s: float = Field(180.0, gt=0, description="longest wait for the admitted actors to start, in seconds")
+    max_retries: int = Field(
+        Limits.max_retries, ge=0, description="times that a call is made again whose actor died or did not answer"
+    )
+    max_restarts: int = Field(
+        Limits.max_restarts, ge=0, description="times that actors of one role are started anew in one command"
+    )

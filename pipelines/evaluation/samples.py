@@ -24,7 +24,7 @@ from pipelines.cast.actors import Actors, SharedActors
 from pipelines.cast.collect import collect_all, make_chunks, purpose_seed
 from pipelines.cast.experience import texts
 from pipelines.cast.lane import Lane
-from pipelines.cast.request import EVALUATOR, align_request, evaluator_parts, reward_parts, rollout_part
+from pipelines.cast.request import EVALUATOR, align_request, evaluator_parts, limits_of, reward_parts, rollout_part
 from pipelines.cast.sample_rows import of_property, sample_rows, score_columns
 from pipelines.config.properties import ClassifierProperty
 from pipelines.config.run import RunConfig
@@ -125,7 +125,7 @@ def _sft_of_base(config: RunConfig, cast: Actors, prompts: Sequence[Prompt], pat
 
 
 async def _draw(config: RunConfig, cast: Actors, prompts: Sequence[Prompt], *, is_reference: bool) -> ScoredSamples:
-    lane = Lane(cast, key=_KEY, scorers=cast.scorers, deadline_s=config.placement.deadline_s)
+    lane = Lane(cast, key=_KEY, scorers=cast.scorers, limits=limits_of(config))
     await lane.treat({name: Treatment(_KEY, _transform(config, name), 0.0) for name in cast.scorers})
     chunks = evaluation_chunks(config, prompts, policy_version=0, is_reference=is_reference)
     crew = await lane.crew_of_reference_policy() if is_reference else lane.crew()
@@ -151,7 +151,7 @@ def evaluation_chunks(
 
 async def _canned(config: RunConfig, cast: Actors, prompts: Sequence[Prompt]) -> dict[str, PerPrompt]:
     """Mean rewards of the texts that a property's reference names, canned or from the data, [prompts]; NaN = none."""
-    lane = Lane(cast, key=_KEY, scorers=cast.scorers, deadline_s=config.placement.deadline_s)
+    lane = Lane(cast, key=_KEY, scorers=cast.scorers, limits=limits_of(config))
     canned: dict[str, PerPrompt] = {}
     for name, setting in config.properties.items():
         if setting.reference.column is not None:

@@ -28,7 +28,7 @@ from pipelines.cast.collect import collect_all, make_chunks, purpose_seed
 from pipelines.cast.experience import rewards_of
 from pipelines.cast.finished_models import refuse_unfit_models
 from pipelines.cast.lane import PROBE, Lane
-from pipelines.cast.request import EVALUATOR, reference_request
+from pipelines.cast.request import EVALUATOR, limits_of, reference_request
 from pipelines.cast.sample_rows import of_property, rollout_columns, sample_rows, score_columns
 from pipelines.config.references import QUANTILES, Reference, quantile_column
 from pipelines.config.run import RunConfig
@@ -102,7 +102,7 @@ async def _measure(
 ) -> tuple[list[dict[str, Any]], dict[str, dict[str, dict[str, float]]], Predicted]:
     """Sample rows; per property and column of fixed texts the mean reward per prompt; predicted references."""
     scorers = [name for name in cast.scorers if name in config.properties or name.startswith(EVALUATOR)]
-    lane = Lane(cast, key=KEY, scorers=scorers, deadline_s=config.placement.deadline_s)
+    lane = Lane(cast, key=KEY, scorers=scorers, limits=limits_of(config))
     await lane.treat({name: Treatment(KEY, "identity", 0.0) for name in scorers})
     await lane.check_scores([prompts[0].text] * len(PROBE), PROBE)
     await lane.hold_reference_policy()

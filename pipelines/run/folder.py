@@ -30,6 +30,11 @@ class RunFolder:
         return self.path / "metrics.jsonl"
 
     @property
+    def faults(self) -> Path:
+        """One JSON line per failure of an actor that the run got over."""
+        return self.path / "faults.jsonl"
+
+    @property
     def samples(self) -> Path:
         """Sample rows of every evaluation while training."""
         return self.path / "samples.parquet"

@@ -13,9 +13,10 @@ from actors.cluster.cast import spawn_in_group
 from actors.cluster.named_actors import attach
 from allgood.errors import CheckpointError
 from allgood.winrate import win_rate_by_prompt
-from pipelines.alignment.align import Watch, resume, run_align
+from pipelines.alignment.align import resume, run_align
 from pipelines.alignment.checkpoints import TABLE_HASH, latest, newest
 from pipelines.alignment.loop import Step
+from pipelines.alignment.watching import Watch
 from pipelines.cast.actors import Actors, SharedActors
 from pipelines.cast.request import lane_request
 from pipelines.comparison.arms import sample_policy

@@ -20,7 +20,7 @@ from pipelines.alignment.validation import Judge
 from pipelines.cast.actors import Actors
 from pipelines.cast.experience import texts
 from pipelines.cast.lane import Lane
-from pipelines.cast.request import EVALUATOR, evaluators_of
+from pipelines.cast.request import EVALUATOR, evaluators_of, limits_of
 from pipelines.config.run import RunConfig
 from pipelines.evaluation.estimates import PerPrompt
 from pipelines.evaluation.measure import FloatGrid
@@ -125,7 +125,7 @@ async def scored(
         assert gold is not None
         return {name: np.asarray(values, dtype=np.float64) for name, values in gold.score(prompts, responses).items()}
     names = [name for name in cast.scorers if name.startswith(EVALUATOR) == (source == "evaluator")]
-    lane = Lane(cast, key="judge", scorers=names, deadline_s=config.placement.deadline_s)
+    lane = Lane(cast, key="judge", scorers=names, limits=limits_of(config))
     return {
         name.removeprefix(EVALUATOR): (await lane.score_texts(name, prompts, responses)).astype(np.float64)
         for name in names

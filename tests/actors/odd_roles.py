@@ -15,6 +15,9 @@ class Odd:
     def echo(self, value: int) -> int:
         return value
 
+    def location(self) -> dict[str, int]:
+        return {"pid": os.getpid()}
+
     def refuse(self) -> None:
         raise RoleError("chunk 3 needs policy version 7, but this worker holds version 6")
 

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 
 from actors.cluster.cast import Cast, spawn
 from allgood.conversations import prompt_id
+from pipelines.cast.faults import OPS
 from pipelines.cast.request import align_request
 from pipelines.config.run import RunConfig
 from pipelines.data.prepared import PreparedData, Prompt, Split, save_prepared
@@ -138,5 +139,8 @@ def assert_same_run(first: RunConfig, second: RunConfig) -> None:
 
 
 def without_wall_clock(config: RunConfig) -> list[dict[str, Any]]:
-    """The rows of metrics.jsonl without seconds and speeds."""
-    return [{name: value for name, value in row.items() if "second" not in name} for row in logged_rows(config)]
+    """The rows of metrics.jsonl without seconds, speeds and what went wrong and was got over."""
+    return [
+        {name: value for name, value in row.items() if "second" not in name and not name.startswith(OPS)}
+        for row in logged_rows(config)
+    ]

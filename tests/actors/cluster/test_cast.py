@@ -16,14 +16,17 @@ import ray
 from actors.cluster.admission import cluster_capacity, cluster_nodes
 from actors.cluster.cast import Cast, CastRequest, Part, spawn
 from actors.cluster.placement import Resources
+from actors.cluster.recovery import Loss
 from actors.cluster.supervision import Who, ask
 from actors.learner import ArmSpec, OptimizerSpec, Rloo
+from actors.learning.group import shard
 from actors.messages import Chunk
 from actors.reward import RewardSpec
 from actors.weights.publication import Notice
 from allgood.errors import ModelError, PlacementError, RoleError
 from allgood.scorers.spec import FunctionSpec
 from tests.actors import tiny_models
+from tests.actors.batches import ragged_batch
 from tests.actors.specs import learner_spec, reference_policy_spec
 
 ROOT = Path(__file__).parents[3]
@@ -71,9 +74,18 @@ def test_spawned_learners_have_met(cast: Cast) -> None:
     assert ray.get([rollout.set_weights.remote(notice) for rollout in cast.handles("rollout")]) == [0]
 
 
-def test_one_of_several_learners_cannot_start_anew_alone(cast: Cast) -> None:
-    with pytest.raises(RoleError, match="resume the run from its last checkpoint"):
-        cast.restart("learner", 1)
+def test_learners_start_anew_together_and_meet_again(cast: Cast) -> None:
+    before = cast.handles("learner")
+    assert cast.restart("learner", 1, Loss(before[1], is_hung=False))
+    assert not set(before) & set(cast.handles("learner"))
+    assert not cast.restart("learner", 0, Loss(before[0], is_hung=False))  # somebody else was quicker
+    arm = ArmSpec(OptimizerSpec(), Rloo(), total_steps=1, seed=0)
+    ray.get([learner.start.remote(arm) for learner in cast.handles("learner")])
+    batch = ragged_batch(tiny_models.policy())
+    updates = [
+        learner.update.remote(part) for learner, part in zip(cast.handles("learner"), shard(batch, 2), strict=True)
+    ]
+    assert [result.policy_version for result in ray.get(updates)] == [1, 1]
 
 
 def free_cpus() -> float:

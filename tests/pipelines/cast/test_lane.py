@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pytest
 import ray
 
+from actors.cluster.cast import CastRequest, Part, spawn
+from actors.cluster.limits import Limits
+from actors.cluster.named_actors import attach, names_of
+from actors.cluster.placement import Resources
 from actors.cluster.recipe import Recipe
+from actors.cluster.recovery import Fault, Loss
 from actors.cluster.supervision import Who
-from actors.messages import Chunk, Experience
+from actors.messages import Chunk, Experience, Rollout, Scores
+from actors.reward import RewardSpec
 from allgood.errors import RoleError
+from allgood.scorers.spec import FunctionSpec
+from allgood.treatment import Treatment
 from pipelines.cast.collect import collect
 from pipelines.cast.lane import Lane
 from tests.actors import tiny_models
@@ -38,7 +49,7 @@ class Given:
     def change_recipe(self, role: str, change: Callable[[Recipe], Recipe]) -> None:
         raise NotImplementedError
 
-    def restart(self, role: str, replica: int = 0) -> None:
+    def restart(self, role: str, replica: int = 0, loss: Loss | None = None) -> bool:
         raise NotImplementedError
 
     def close(self) -> None:
@@ -69,5 +80,26 @@ def test_an_inexact_engine_without_a_reference_policy_is_refused() -> None:
 
 
 async def _experience(cast: Given) -> Experience:
-    lane = Lane(cast, key="one", scorers=[], deadline_s=240)
+    lane = Lane(cast, key="one", scorers=[], limits=Limits(240))
     return await collect(CHUNK, await lane.crew_of_reference_policy())
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_scorer_that_ray_started_anew_is_told_its_treatment_again() -> None:
+    spec = RewardSpec("short", FunctionSpec("tests.actors.functions:shortness"))
+    rollout = Rollout(CHUNK, (), (), (), (), ("a", "bb", "ccc", "d", "ee", "fff"), (), 0, 0.0)
+    with spawn(CastRequest(rewards={"short": Part(spec, Resources(cpus=0.1))}, timeout_s=240), name="shared") as cast:
+        told: list[Fault] = []
+        lane = Lane(
+            attach(names_of(cast, "shared")), key="trial", scorers=["short"], limits=Limits(240), tell=told.append
+        )
+        before, after = asyncio.run(_scores_around_a_death(lane, rollout, cast.places()["reward.short", 0]["pid"]))
+    np.testing.assert_array_equal(before.view.utilities, after.view.utilities)
+    assert told  # of the death, or of the lost treatment where Ray was quicker than we
+
+
+async def _scores_around_a_death(lane: Lane, rollout: Rollout, pid: int) -> tuple[Scores, Scores]:
+    await lane.treat({"short": Treatment("trial", "log_sigmoid", {"a": 0.0, "b": 1.0, "c": 2.0})})
+    before = await lane.crew().score["short"](rollout)
+    os.kill(pid, signal.SIGKILL)
+    return before, await lane.crew().score["short"](rollout)

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 import ray
 
+from actors.cluster.limits import Limits
 from actors.cluster.pool import Pool
 from actors.cluster.recipe import Recipe
+from actors.cluster.recovery import Loss, Recovery
 from actors.cluster.supervision import Who
 from actors.learner import Learner
 from actors.learning.specs import ArmSpec, OptimizerSpec, Rloo
@@ -20,6 +22,7 @@ from actors.messages import Chunk, Rollout
 from actors.rollout import RolloutWorker
 from actors.weights.transports import Broadcast, SharedFiles, WeightTransport
 from allgood.errors import RoleError
+from pipelines.cast.faults import say_fault
 from pipelines.cast.publishing import WeightPublishing
 from tests.actors import tiny_models
 from tests.actors.batches import ragged_batch
@@ -46,7 +49,7 @@ class Given:
         assert role == "rollout"
         self.recipe = change(self.recipe)
 
-    def restart(self, role: str, replica: int = 0) -> None:
+    def restart(self, role: str, replica: int = 0, loss: Loss | None = None) -> bool:
         raise NotImplementedError
 
     def close(self) -> None:
@@ -77,7 +80,11 @@ def given(folder: str, rollouts: Sequence[Any], transport: WeightTransport) -> G
 
 
 def publishing(cast: Given) -> WeightPublishing:
-    return WeightPublishing(cast, *(Pool(cast, role, deadline_s=120) for role in ("learner", "rollout")))
+    def pool(role: str) -> Pool:
+        limits = Limits(deadline_s=120)
+        return Pool(cast, role, limits, Recovery(cast, role, limits, say_fault))
+
+    return WeightPublishing(cast, pool("learner"), pool("rollout"))
 
 
 def take_a_step(cast: Given, version: int) -> None:

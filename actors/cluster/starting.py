@@ -1,0 +1,62 @@
+"""What a replica that starts anew has to hear before it is like the one before it."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import ray
+
+from actors.cluster.recipe import Recipe
+from actors.cluster.supervision import Who, ask_blocking
+from allgood.errors import RoleError
+
+_POLL_S = 0.1
+
+
+def instruct(actor: Any, recipe: Recipe, who: Who, *, deadline_s: float) -> None:
+    """Tell a fresh actor everything that its role was told.
+
+    Raises:
+        RoleError: It died again, did not answer, or what it is told of is lost.
+    """
+    for method, argument, phase in recipe.instructions(actor):
+        ask_blocking(method, argument, who=who, phase=phase, deadline_s=deadline_s)
+
+
+def end_for_restart(actor: Any, who: Who, *, timeout_s: float) -> None:
+    """End an actor that Ray starts anew, and wait until Ray knows of it: what answers afterwards is the new process.
+
+    Raises:
+        RoleError: It does not end.
+    """
+    before, deadline = _num_restarts(actor), time.monotonic() + timeout_s
+    ray.kill(actor, no_restart=False)
+    while _num_restarts(actor) == before:
+        if time.monotonic() > deadline:
+            raise RoleError(f"{who} does not end: Ray could not kill it within {timeout_s:g} s; look at its node")
+        time.sleep(_POLL_S)
+
+
+def _num_restarts(actor: Any) -> int:
+    # Ray's public state API asks the dashboard, which need not be there.
+    return int(ray._private.state.actors(actor._actor_id.hex())["NumRestarts"])
+
+
+def answer_after_restart(actor: Any, who: Who, *, timeout_s: float) -> dict[str, Any]:
+    """Wait until Ray has started a dead actor anew; what it says about its place.
+
+    Raises:
+        RoleError: It did not come back in time.
+    """
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            place: dict[str, Any] = ask_blocking(
+                actor.location, who=who, phase="restart", deadline_s=max(0.01, deadline - time.monotonic())
+            )
+            return place
+        except RoleError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_POLL_S)  # a call while Ray starts it anew raises at once

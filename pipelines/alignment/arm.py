@@ -1,0 +1,127 @@
+"""One alignment on one lane, from pi_0 or a checkpoint to the exported policy and its summary.
+
+A lost learner ends it; whoever made it may have it go on from the last checkpoint.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pipelines.alignment import checkpoints
+from pipelines.alignment.checkpoints import Checkpoint
+from pipelines.alignment.journal import AlignJournal
+from pipelines.alignment.loop import Roles, State, Step, align
+from pipelines.alignment.model_card import write_model_card
+from pipelines.alignment.setup import Setup, initial_state
+from pipelines.alignment.validation import Validator
+from pipelines.alignment.watching import Watch
+from pipelines.cast.actors import Actors
+from pipelines.cast.collect import Crew
+from pipelines.cast.faults import FaultLog
+from pipelines.cast.lane import PROBE, Lane
+from pipelines.cast.request import arm_spec, limits_of
+from pipelines.output.files import atomic_path, write_json
+from pipelines.output.hashes import copy_tokenizer
+from pipelines.output.progress import say, track
+from pipelines.output.stamp import stamped
+from pipelines.run.folder import RunFolder
+from pipelines.run.start_policy import start_policy
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One alignment on one lane."""
+
+    setup: Setup
+    folder: RunFolder
+    faults: FaultLog
+    cast: Actors
+    is_own_cast: bool
+    watch: Watch | None
+
+    def conclude(self, checkpoint: Checkpoint | None) -> dict[str, Any]:
+        """Run to the end, from a checkpoint or from pi_0; the run's summary."""
+        after_step = checkpoint.state.step if checkpoint else 0
+        with AlignJournal(self.folder, self.setup.config, after_step=after_step) as journal:
+            state = asyncio.run(self._run(checkpoint, journal))
+            return _summarise(self.setup, self.folder, journal, state)
+
+    async def _run(self, checkpoint: Checkpoint | None, journal: AlignJournal) -> State:
+        setup, config = self.setup, self.setup.config
+        key = str(self.folder.path)
+        lane = Lane(self.cast, key=key, scorers=list(config.properties), limits=limits_of(config), tell=self.faults)
+        await lane.treat(setup.treatments(key))
+        if self.is_own_cast:  # kept actors were checked by whoever made them
+            await lane.check_scores([setup.prompts[0].text] * len(PROBE), PROBE)
+        state = initial_state(config) if checkpoint is None else checkpoint.state
+        if checkpoint is None:
+            await lane.start(arm_spec(config))
+        else:
+            await lane.load(checkpoint.learner.absolute(), state.policy_version)
+        plan = setup.plan(has_float32_logprobs=await lane.has_float32_logprobs())
+        with track(f"aligning {config.name}", config.align.steps - state.step) as bar:
+
+            def observe(step: Step) -> None:
+                journal.write(step, self.faults.counts())
+                if self.watch is not None:
+                    self.watch.observe(step)
+                bar.advance(status=f"KL {step.metrics['kl_k1_sum']:.2f} utility {step.metrics['utility.mean']:.2f}")
+
+            state = await align(plan, self._roles(lane), state, observe)
+        await self._export(lane, state, journal.last_validation())
+        return state
+
+    def _roles(self, lane: Lane) -> Roles:
+        crew = lane.crew()
+        return Roles(crew, lane.update, lane.publish, self._validator(crew), lambda state: self._commit(lane, state))
+
+    def _validator(self, crew: Crew) -> Validator:
+        config = self.setup.config
+        return Validator(
+            crew=crew,
+            prompts=self.setup.validation_prompts,
+            all_good=self.setup.all_good,
+            gold=self.setup.gold,
+            seed=self.setup.validation_seed,
+            samples_per_prompt=config.align.evaluation_samples,
+            prompts_per_chunk=config.sampling.prompts_per_chunk,
+            judge=self.watch.judge if self.watch else None,
+        )
+
+    async def _commit(self, lane: Lane, state: State) -> None:
+        await checkpoints.commit(self.folder.checkpoints, state, self.setup.hashes, lane.save)
+        checkpoints.prune(self.folder.checkpoints, state, keep=self.setup.config.align.keep_checkpoints)
+
+    async def _export(self, lane: Lane, state: State, validation: Mapping[str, float]) -> None:
+        """The aligned policy as a folder that `from_pretrained` loads: the weights of the last step."""
+        with atomic_path(self.folder.model) as temporary:
+            temporary.mkdir()
+            await lane.save_pretrained(temporary.absolute())
+            copy_tokenizer(start_policy(self.setup.config).source, temporary)
+            write_model_card(temporary / "README.md", self.setup.config, state, validation)
+
+
+def _summarise(setup: Setup, folder: RunFolder, journal: AlignJournal, state: State) -> dict[str, Any]:
+    validation = journal.last_validation()
+    summary = stamped(
+        {
+            "name": setup.config.name,
+            "objective": setup.config.objective.model_dump(mode="json"),
+            "steps": state.step,
+            "stopped": state.stopped,
+            "policy_version": state.policy_version,
+            "gamma": state.kl_coefficient,
+            "kl": validation["kl_k1_mean"],
+            "validation": validation,
+            "best": {"step": state.best.step, "score": state.best.score} if state.best else None,
+            "seconds": journal.total_seconds(),
+            "model": str(folder.model),
+        }
+    )
+    write_json(folder.summary, summary)
+    journal.conclude(summary)
+    say(f"aligned policy after {state.step} steps (KL {validation['kl_k1_mean']:.2f} nats): {folder.model}")
+    return summary

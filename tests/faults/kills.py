@@ -1,0 +1,72 @@
+"""Ending processes of actors at chosen moments of a run that this process drives."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from actors.cluster.cast import Cast
+from pipelines.alignment.loop import Step
+from pipelines.alignment.watching import Watch
+
+HELD_S = 1.0  # how long a process is kept from answering, so that a call of the driver is waiting for it when it dies
+
+
+@dataclass(frozen=True)
+class Kill:
+    """Kill a replica of `role` after step `step`: idle, or stopped first and killed when a call waits for it."""
+
+    step: int
+    role: str
+    when: Literal["idle", "busy"]
+
+
+def watch(cast: Cast, kills: Sequence[Kill]) -> Watch:
+    """Ends what `kills` say while the run goes on."""
+
+    def observe(step: Step) -> None:
+        for kill in kills:
+            if kill.step == step.state.step:
+                end(pid_of(cast, kill.role), kill.when)
+
+    return Watch(None, observe)
+
+
+def pid_of(cast: Cast, role: str, replica: int = 0) -> int:
+    pid: int = cast.places()[role, replica]["pid"]
+    return pid
+
+
+def end(pid: int, when: Literal["idle", "busy"]) -> None:
+    if when == "idle":
+        os.kill(pid, signal.SIGKILL)
+    else:
+        os.kill(pid, signal.SIGSTOP)
+        later(HELD_S, lambda: os.kill(pid, signal.SIGKILL))
+
+
+def later(seconds: float, act: Callable[[], None]) -> None:
+    timer = threading.Timer(seconds, act)
+    timer.daemon = True
+    timer.start()
+
+
+def is_alive(pid: int) -> bool:
+    """Whether the process is there and no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def wait_until_gone(pids: Sequence[int], limit_s: float) -> None:
+    deadline = time.monotonic() + limit_s
+    while any(is_alive(pid) for pid in pids):
+        assert time.monotonic() < deadline, f"{[pid for pid in pids if is_alive(pid)]} live on"
+        time.sleep(0.05)

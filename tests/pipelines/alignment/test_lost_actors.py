@@ -1,0 +1,75 @@
+"""Actors that die while a run needs them: it goes on without an operator, to the same bits."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from actors.cluster.cast import Cast
+from pipelines.alignment.align import run_align
+from pipelines.alignment.loop import Step
+from pipelines.alignment.watching import Watch
+from pipelines.config.run import RunConfig
+from pipelines.references.build import build_references
+from tests.faults.kills import Kill, pid_of, watch
+from tests.pipelines.tiny_run import assert_same_run, logged_rows, make_base, tiny_config
+
+ROLES = ("rollout", "reward.short", "reference_policy")
+
+
+def faults_of(config: RunConfig) -> list[dict[str, object]]:
+    return [json.loads(line) for line in (config.folder / "faults.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def whole(tiny_cast: Cast, tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
+    """The run that nothing happens to."""
+    folder = tmp_path_factory.mktemp("lost")
+    build_references(make_base(folder), tiny_cast)
+    config = tiny_config(folder, "whole")
+    run_align(config, tiny_cast)
+    return config
+
+
+def beside(whole: RunConfig, name: str) -> RunConfig:
+    return whole.model_copy(update={"name": name})
+
+
+def test_a_run_whose_actors_are_killed_ends_with_the_same_bits(
+    whole: RunConfig, tiny_cast: Cast, capsys: pytest.CaptureFixture[str]
+) -> None:
+    killed = beside(whole, "killed")
+    victims = {role: pid_of(tiny_cast, role) for role in ROLES}
+    kills = [Kill(1, "rollout", "busy"), Kill(1, "reward.short", "idle"), Kill(1, "reference_policy", "busy")]
+    run_align(killed, tiny_cast, watch=watch(tiny_cast, kills))
+    assert_same_run(killed, whole)
+    assert all(pid_of(tiny_cast, role) != pid for role, pid in victims.items())
+    faults = faults_of(killed)
+    assert sorted({fault["role"] for fault in faults}) == sorted(ROLES)
+    assert sum(bool(fault["restarted"]) for fault in faults) == 3
+    assert [row["ops.restarts"] for row in logged_rows(killed)] == [0, 3, 0, 0, 0, 0]
+    assert logged_rows(killed)[1]["ops.retries"] == len(faults) >= 3
+    assert [row["ops.retries"] for row in logged_rows(whole)] == [0] * 6
+    said = capsys.readouterr().out
+    assert re.search(r"rollout 0 on [\d.]+ died in generate: .*; started anew after [\d.]+ s, and its work", said)
+
+
+def test_a_run_whose_learner_is_killed_while_it_saves_goes_back_and_ends_with_the_same_bits(
+    whole: RunConfig, tiny_cast: Cast, capsys: pytest.CaptureFixture[str]
+) -> None:
+    killed, seen = beside(whole, "killed-learner"), list[int]()
+    kill = watch(tiny_cast, [Kill(4, "learner", "busy")]).observe  # a checkpoint is taken after every second step
+
+    def observe(step: Step) -> None:
+        seen.append(step.state.step)
+        kill(step)
+
+    run_align(killed, tiny_cast, watch=Watch(None, observe))
+    assert_same_run(killed, whole)
+    assert seen == [1, 2, 3, 4, 5, 6]
+    assert [row["ops.restarts"] for row in logged_rows(killed)] == [0, 0, 0, 1, 0, 0]
+    said = capsys.readouterr().out
+    assert re.search(r"learner 0 on [\d.]+ died in save: .*; started anew after", said)
+    assert re.search(r"going back to step [23], the last whole checkpoint", said)
