@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 
 from actors.cluster.cast import spawn
 from pipelines.alignment.align import run_align
+from pipelines.cast.faults import OPS
 from pipelines.cast.request import align_request
 from pipelines.config.loading import load_config
 from pipelines.sweep.run import run_sweep
@@ -77,4 +78,5 @@ def assert_same_as_alone(trial: Path, folder: Path) -> None:
 
 def rows(folder: Path) -> list[dict[str, Any]]:
     logged = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [{n: v for n, v in row.items() if "second" not in n and "win_rate" not in n} for row in logged]
+    ignored = ("second", "win_rate", OPS)
+    return [{name: v for name, v in row.items() if not any(part in name for part in ignored)} for row in logged]

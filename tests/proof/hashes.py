@@ -16,10 +16,10 @@ import numpy as np
 import pyarrow.parquet as pq
 from safetensors import safe_open
 
-# Fields that time, place or the files' own hashes decide; `made_by` is the version of allgood.
-_NOT_CONTENT = re.compile(r"second|_s$|time|folder|path|^model$|^files$|sha256|version|made_by|^git|per_hour")
+# Fields that time, place or the files' own hashes decide; `made_by` is the version of allgood, `ops.` what went wrong.
+_NOT_CONTENT = re.compile(r"second|_s$|time|folder|path|^model$|^files$|sha256|version|made_by|^git|per_hour|^ops\.")
 
-_NOT_RESULTS = frozenset({"checkpoints", "tune"})  # the latter is Ray Tune's own state
+_NOT_RESULTS = frozenset({"checkpoints", "tune", "faults.jsonl"})  # `tune` is Ray Tune's own state
 
 
 def folder_hashes(folder: Path) -> dict[str, str]:

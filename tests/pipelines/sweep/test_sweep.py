@@ -16,6 +16,7 @@ from actors.cluster.cast import spawn
 from allgood.errors import ConfigError, PlacementError
 from allgood.scorers import yaml12
 from pipelines.alignment.align import run_align
+from pipelines.cast.faults import OPS
 from pipelines.cast.request import align_request
 from pipelines.config.earlier import first_form, first_names
 from pipelines.config.loading import load_config
@@ -58,10 +59,8 @@ def trial(sweep: SweepConfig, arm: str) -> Path:
 
 def rows(folder: Path) -> list[dict[str, Any]]:
     logged = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [
-        {name: value for name, value in row.items() if "second" not in name and "win_rate" not in name}
-        for row in logged
-    ]
+    ignored = ("second", "win_rate", OPS)
+    return [{name: v for name, v in row.items() if not any(part in name for part in ignored)} for row in logged]
 
 
 @pytest.mark.slow
