@@ -62,8 +62,10 @@ def make_material(data: Path, folder: Path, *, seed: int) -> list[CandidatePromp
     return prompts
 
 
-def split_questions(questions: Sequence[str], *, seed: int) -> dict[str, Split]:
-    """Near-duplicates together: a third test, a fifth of the others validation, the rest reward."""
+def split_questions(
+    questions: Sequence[str], *, seed: int, held_out: float = HELD_OUT, validation: float = VALIDATION
+) -> dict[str, Split]:
+    """Near-duplicates together: `held_out` of them test, a share `validation` of the others, the rest reward."""
     distinct = sorted(set(questions))
     groups: dict[int, list[str]] = {}
     for question, group in zip(distinct, group_near_duplicates(distinct), strict=True):
@@ -73,8 +75,8 @@ def split_questions(questions: Sequence[str], *, seed: int) -> dict[str, Split]:
     splits: dict[str, Split] = {}
     for members in order:
         share = len(splits) / len(distinct)
-        first_training = HELD_OUT + VALIDATION * (1 - HELD_OUT)
-        split: Split = "test" if share < HELD_OUT else "validation" if share < first_training else "reward"
+        first_training = held_out + validation * (1 - held_out)
+        split: Split = "test" if share < held_out else "validation" if share < first_training else "reward"
         splits |= dict.fromkeys(members, split)
     return splits
 

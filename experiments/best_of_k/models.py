@@ -41,7 +41,7 @@ class Scored:
 
 def study_config(folder: Path, encoder: str | None) -> RunConfig:
     """The run file of the study on the material in `folder`; the encoder is the installed package, if there is one."""
-    source = encoder or _installed_encoder()
+    source = encoder or installed_encoder()
     backbones = [f"properties.{name}.train.backbone={source}" for name in ("helpful", "concise")] if source else []
     pairs = {"helpful": HELPFUL_PAIRS, "concise": CONCISE_PAIRS}
     paths = [f"data.pairs.{name}.path={(folder / file).absolute()}" for name, file in pairs.items()]
@@ -59,17 +59,18 @@ def trained(config: RunConfig) -> dict[str, dict[str, Any]]:
     for name in config.properties:
         folder = reward_folder(config, name, held_out=False)
         if (folder / REPORT).is_file():
-            _refuse_other_training(folder, _made_from(config, name))
+            _refuse_other_training(folder, made_from(config, name))
             say(f"reward model {name} is there: {folder}")
         else:
             folder.mkdir(parents=True, exist_ok=True)
-            write_json(folder / MADE_FROM, _made_from(config, name))
+            write_json(folder / MADE_FROM, made_from(config, name))
             train_reward(config, name)
         reports[name] = json.loads((folder / REPORT).read_text(encoding="utf-8"))
     return reports
 
 
-def _made_from(config: RunConfig, name: str) -> dict[str, Any]:
+def made_from(config: RunConfig, name: str) -> dict[str, Any]:
+    """What a property's reward model depends on: its pairs, its settings and the seed."""
     return {
         "pairs": sha256_of(Path(str(config.data.pairs[name].path))),
         "property": config.properties[name].model_dump(mode="json"),
@@ -99,7 +100,8 @@ def scored(config: RunConfig, folder: Path) -> Scored:
     return Scored(config, answers, raw, own_table(config, answers, raw, folder / "own_references"))
 
 
-def _installed_encoder() -> str | None:
+def installed_encoder() -> str | None:
+    """The folder of the encoder's package, if it is installed."""
     found = importlib.util.find_spec(ENCODER)
     if found is None or found.origin is None:
         return None

@@ -11,6 +11,7 @@ import argparse
 from pathlib import Path
 
 from experiments.map.page import write_page
+from experiments.map.real import load_real
 from experiments.map.run import run_map
 from experiments.map.stored import load_map, load_sampled
 from experiments.script import experiment
@@ -26,7 +27,7 @@ def main() -> None:
     stored = RESULTS / "data" / "map"
     if not arguments.only_write:
         run_map(stored)
-    write_page(load_map(stored), load_sampled(stored), RESULTS)
+    write_page(load_map(stored), load_sampled(stored), load_real(RESULTS / "data" / "real_data"), RESULTS)
 
 
 if __name__ == "__main__":

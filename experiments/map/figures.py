@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,6 +16,7 @@ from allgood.idealised.cells import BARS, TARGET_KLS, Cell, ErrorKind, Errors, a
 from allgood.idealised.measures import best_rate
 from allgood.idealised.objectives import CANDIDATES, CAPPED, LSC, MINIMUM, PAR, RAW, Z_SCORE
 from experiments.map import groups
+from experiments.map.real import SMALL, Mark
 from experiments.map.stored import Map, at_kl
 from pipelines.output.drawing import GREY, MARKERS, PALETTE, plain_axes, png_bytes
 
@@ -33,6 +34,8 @@ class Slice:
     title: str
     names: tuple[str, ...]
     cells: tuple[Cell, ...]
+    values: tuple[float, ...] = ()
+    """Of the coordinate, where it is a number; measured ones can be marked there."""
 
 
 def curves_figure(found: Map) -> bytes:
@@ -76,8 +79,10 @@ def properties_figure(found: Map) -> bytes:
     return _rates_png(figure, panels, columns=8, fontsize=8)
 
 
-def slices_figure(found: Map, first: str, second: Sequence[str], title: str) -> bytes:
-    """All-good rate of `first` minus the best of `second`, over KL and one coordinate per panel."""
+def slices_figure(
+    found: Map, first: str, second: Sequence[str], title: str, marks: Mapping[str, Sequence[Mark]]
+) -> bytes:
+    """All-good rate of `first` minus the best of `second`, over KL and one coordinate per panel; `marks` by panel."""
     panels, columns = slices(), 4
     rows = -(-len(panels) // columns)
     figure = Figure(figsize=(3.4 * columns, 2.5 * rows), layout="constrained")
@@ -88,8 +93,21 @@ def slices_figure(found: Map, first: str, second: Sequence[str], title: str) -> 
         axes.set_xticks(range(len(TARGET_KLS)), [f"{kl:g}" for kl in TARGET_KLS], fontsize=7.5)
         axes.set_yticks(range(len(panel.names)), panel.names, fontsize=7.5)
         axes.set_title(panel.title, fontsize=8.5)
+        for place, mark in enumerate(marks.get(panel.title, ())):
+            _draw_mark(axes, panel.values, mark, place)
     figure.supxlabel("KL, nats", fontsize=9)
     figure.suptitle(title, fontsize=11)
+    measured = {
+        label: line for axes in grid_of_axes.flat for line, label in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
+    if measured:
+        figure.legend(
+            measured.values(),
+            [f"measured: {label}" for label in measured],
+            loc="outside lower left",
+            ncols=2,
+            fontsize=8,
+        )
     figure.colorbar(image, ax=grid_of_axes, shrink=0.3, aspect=30, pad=0.01, label="difference of all-good rates")
     return png_bytes(figure, dpi=_DPI)
 
@@ -130,7 +148,8 @@ def slices() -> tuple[Slice, ...]:
 
     def through(title: str, world: Cell, coordinate: str, values: Sequence[float | None]) -> Slice:
         names = tuple("none" if value is None else f"{value:g}" for value in values)
-        return Slice(title, names, along(world, coordinate, values))
+        numbers = tuple(value for value in values if value is not None)
+        return Slice(title, names, along(world, coordinate, values), numbers if len(numbers) == len(values) else ())
 
     def by_error(title: str, world: Cell, errors: Sequence[Errors], names: Sequence[str]) -> Slice:
         return Slice(title, tuple(names), tuple(replace(world, errors=error) for error in errors))
@@ -157,7 +176,7 @@ def slices() -> tuple[Slice, ...]:
         through("spread of rewards, 1 % overrated", rare, "spread", groups.SPREADS),
         wrong_scale("one reward model of two scaled", Errors()),
         wrong_scale("the same, 1 % overrated", groups.OVERRATED),
-        by_error("normal error (spreads)", plain, normal, sizes),
+        replace(by_error("normal error (spreads)", plain, normal, sizes), values=groups.NORMAL_SIZES),
         by_error("normal error, shared", plain, shared, sizes),
         by_error("Laplace error (spreads)", plain, laplace, [f"{size:g}" for size in groups.LAPLACE_SIZES]),
         by_error("share overrated by 2 to 6 spreads", plain, overrated, shares),
@@ -175,6 +194,13 @@ def slices() -> tuple[Slice, ...]:
         through("number of properties", plain, "properties", groups.PROPERTIES),
         through("number of properties, 1 % overrated", rare, "properties", groups.PROPERTIES),
     )
+
+
+def _draw_mark(axes: Axes, values: Sequence[float], mark: Mark, place: int) -> None:
+    """A bar at the left of the panel, over the rows of what was measured; ends beyond the panel are cut."""
+    rows = np.interp([mark.low, mark.high], values, np.arange(len(values)))
+    colour = PALETTE[4] if mark.label == SMALL else "black"
+    axes.plot([-0.42 + 0.12 * place] * 2, rows, color=colour, linewidth=3, marker="_", markersize=5, label=mark.label)
 
 
 def _rates_png(figure: Figure, panels: Sequence[Axes], *, columns: int, fontsize: float) -> bytes:

@@ -19,6 +19,7 @@ from experiments.map.page_tables import (
     shares,
     turning_points,
 )
+from experiments.map.real import Real
 from experiments.map.rules import EQUAL_WITHIN, Found, Rule, bars_in_words, bars_that_hold, check
 from experiments.map.rules_of_thumb import RULES
 from experiments.map.stored import Map
@@ -27,13 +28,14 @@ from pipelines.output.files import atomic_path
 PAGE = "map.md"
 
 
-def write_page(found: Map, samples: Sequence[Mapping[str, Any]], folder: Path) -> None:
-    """Write map.md and its figures into `folder`."""
+def write_page(found: Map, samples: Sequence[Mapping[str, Any]], real: Real | None, folder: Path) -> None:
+    """Write map.md and its figures into `folder`; `real` is what was measured of real reward models, if anything."""
+    marks = real.marks() if real else {}
     drawn = {
         "map_curves.png": figures.curves_figure(found),
-        "map_raw.png": figures.slices_figure(found, LSC, [RAW], "LSC sum minus raw sum"),
+        "map_raw.png": figures.slices_figure(found, LSC, [RAW], "LSC sum minus raw sum", marks),
         "map_rivals.png": figures.slices_figure(
-            found, TUNED_LSC, RIVALS, "LSC sum, tuned reference, minus the best of its rivals, tuned alike"
+            found, TUNED_LSC, RIVALS, "LSC sum, tuned reference, minus the best of its rivals, tuned alike", marks
         ),
         "map_bars.png": figures.bars_figure(found),
         "map_properties.png": figures.properties_figure(found),
@@ -46,6 +48,7 @@ def write_page(found: Map, samples: Sequence[Mapping[str, Any]], folder: Path) -
         _rules(found),
         SHARES.strip() + "\n\n" + "\n".join(shares(found)),
         SLICES.strip(),
+        *([real.section()] if real else []),
         BARS_SECTION.strip(),
         ABSOLUTE.strip() + "\n\n" + "\n".join(absolute(found)),
         TURNING.strip() + "\n\n" + "\n".join(turning_points(found)),
