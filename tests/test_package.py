@@ -13,6 +13,7 @@ from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parent.parent
 HEAVY = ("torch", "ray", "transformers", "pydantic", "typer")
+TRAINERS = {"trl": {"trl"}}
 FOREIGN = ("ray", "pydantic", "actors", "pipelines", "experiments")
 
 
@@ -46,13 +47,15 @@ def test_the_mathematics_never_imports_ray_or_the_other_packages() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_the_mathematics_imports_only_what_it_declares_and_models_only_in_scorers() -> None:
+def test_the_mathematics_imports_only_what_it_declares_and_models_only_where_they_are_used() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     plain = {"allgood", *names(project["dependencies"])}
     with_models = plain | names(project["optional-dependencies"]["scorers"])
     for path in (ROOT / "allgood").rglob("*.py"):
         if path.name != "__main__.py":
-            allowed = with_models if "scorers" in path.parts else plain
+            allowed = with_models if {"scorers", "integrations"} & set(path.parts) else plain
+            if "integrations" in path.parts:  # besides, the trainer that the module is for
+                allowed = allowed | TRAINERS.get(path.stem, set())
             assert imported(path) - set(sys.stdlib_module_names) <= allowed, path
 
 
