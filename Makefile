@@ -73,9 +73,11 @@ paper: setup
 
 map: setup
 	$(BIN)/python -m experiments.map $(ARGS)
+	$(BIN)/python -m experiments.headline
 
 open-world: setup
 	$(BIN)/python -m experiments.open_world $(ARGS)
+	$(BIN)/python -m experiments.headline
 
 # A fresh sweep each time, in a folder of its own.
 sweep-smoke: setup

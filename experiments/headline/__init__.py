@@ -1,0 +1,1 @@
+"""The figure of the README: where the choice of objective matters, and where it hardly does."""
