@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -85,6 +85,12 @@ class Section:
 def paragraph(text: str) -> Markup:
     """A paragraph of plain text; what stands in `backticks` is set as code."""
     return Markup(f"<p>{_prose(text)}</p>")
+
+
+def links(targets: Mapping[str, str]) -> Markup:
+    """A list of links by their texts; what they lead to stands outside the page and is not loaded."""
+    rows = (f'<li><a href="{escape(target)}">{escape(text)}</a></li>' for text, target in targets.items())
+    return Markup(f"<ul>{''.join(rows)}</ul>")
 
 
 def heading(text: str) -> Markup:

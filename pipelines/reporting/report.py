@@ -12,6 +12,7 @@ from pipelines.output.progress import say
 from pipelines.output.typed_json import as_json, read_json
 from pipelines.reporting import inputs, judgements, results, training
 from pipelines.reporting.content import Content, group_content, read_summary, run_content
+from pipelines.reporting.elsewhere import where_objectives_matter
 from pipelines.reporting.html import Picture, Section, items, page, paragraph
 from pipelines.run.folder import RunFolder
 from pipelines.run.locks import writing_pages
@@ -66,6 +67,8 @@ def _write(folder: RunFolder, content: Content) -> Path:
 
 def _written(folder: RunFolder, content: Content) -> Path:
     parts = sections(content)
+    if len(content.policies) > 1:
+        parts += where_objectives_matter(folder.path)
     plots = {part.name: folder.plots / f"{part.name}.png" for part in _pictures(parts)}
     for picture in _pictures(parts):
         with atomic_path(plots[picture.name]) as temporary:

@@ -208,6 +208,7 @@ def test_several_arms_share_a_page_with_a_frontier_and_the_chosen_one_marked(run
     assert re.search(r"class=chosen><td>lsc_sum_0.2", text)
     assert "The closest KLs of two objectives: raw_sum_1.0 (1.00 nats) and lsc_sum_0.2 (1.10 nats)" in text
     assert "Measured by gold alone" in text
+    assert "where_it_matters.png" in text
 
 
 def test_a_comparison_is_tracked_with_its_table_and_plots(run: RunConfig) -> None:
