@@ -377,6 +377,29 @@ def export_rewards(
 
 
 @command(LOOK)
+def serve(
+    target: Annotated[
+        Path,
+        typer.Argument(
+            metavar="REWARDS", help="rewards.yaml, exported folder, or run folder with one", show_default=False
+        ),
+    ],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="settings, such as port=8001", show_default=False),
+    ] = None,
+    settings: Annotated[Path | None, typer.Option(help="settings file (YAML)")] = None,
+) -> None:
+    """Answer over HTTP what the rewards of a run say of responses, for other trainers and for people (a page at /)."""
+    from pipelines.serve.settings import load_settings
+
+    loaded = load_settings(settings, overrides or [])
+    from pipelines.serve.run import serve_rewards
+
+    serve_rewards(target, loaded)
+
+
+@command(LOOK)
 def generate(
     run: Run,
     prompt: Annotated[list[str] | None, typer.Option(help="A prompt; give it several times for several.")] = None,

@@ -25,7 +25,7 @@ HOUSE = (
     ("references",),
     ("alignment", "evaluation"),
     ("reporting", "answers"),
-    ("preview", "best_of_k", "comparison", "inspection", "export"),
+    ("preview", "best_of_k", "comparison", "inspection", "export", "serve"),
     ("chain", "sweep", "new_run"),
     ("cli",),
     ("experiments",),  # everything is below it, and nothing imports it

@@ -25,6 +25,7 @@ from allgood.scorers.all_good_scores import AllGoodScores
 from allgood.scorers.loading import load_scorer
 from allgood.scorers.models import load_tokenizer
 from allgood.scorers.policy_texts import PolicyTexts, Text
+from allgood.scorers.prompt_features import Features
 from allgood.scorers.read_rows import ReadRows, read_rows
 from allgood.scorers.reference_files import References
 from allgood.scorers.reference_sources import ReferenceSource, find_references, sources_of
@@ -48,6 +49,23 @@ class _Parts:
     texts: PolicyTexts
 
 
+@dataclass(frozen=True)
+class Asked:
+    """A call before anything is scored.
+
+    Attributes:
+        rows: What was asked, row by row.
+        references: Per property those of the distinct prompts, by id.
+        reference_from: Per property and prompt id, where they came from.
+        share_in_table: Share of the distinct prompts that every table knows; None where no property has a table.
+    """
+
+    rows: ReadRows
+    references: Mapping[str, References]
+    reference_from: Mapping[str, Mapping[str, ReferenceFrom]]
+    share_in_table: float | None
+
+
 class AllGoodScorer:
     """Scorers, references, transforms and objective of a `RewardsSpec`, loaded at the first call.
 
@@ -59,6 +77,7 @@ class AllGoodScorer:
         scorers: Ready-made scorers of some properties, in place of those that the spec describes, such as actors.
         samples: Per property a source of references from fresh samples of pi_0, asked where neither the table nor a
             predictor knows a prompt.
+        features: Per property who computes the features of prompts that its predictor reads; absent: loaded here.
     """
 
     def __init__(
@@ -67,8 +86,10 @@ class AllGoodScorer:
         *,
         scorers: Mapping[str, Scorer] | None = None,
         samples: Mapping[str, ReferenceSource] | None = None,
+        features: Mapping[str, Features] | None = None,
     ) -> None:
-        self.__setstate__({"spec": spec, "_given": dict(scorers or {}), "_samples": dict(samples or {})})
+        given = {"_given": dict(scorers or {}), "_samples": dict(samples or {}), "_features": dict(features or {})}
+        self.__setstate__({"spec": spec, **given})
 
     @staticmethod
     def from_config(path: str | Path) -> AllGoodScorer:
@@ -98,22 +119,54 @@ class AllGoodScorer:
             ReferenceTableError: Fewer prompts than the spec's minimum are in the reference tables.
             RoleError: A scorer failed as a whole, or a transform refuses the rewards.
         """
+        asked = self.read(prompts, responses)
+        scorers = self._loaded().scorers
+        scored = {name: asked.rows.scored(scorer) for name, scorer in scorers.items()}
+        return self.judge(asked, scored, was_cut=was_cut)
+
+    def read(self, prompts: Sequence[Text], responses: Sequence[Text]) -> Asked:
+        """The first half of `score`: what is asked, as a run would hold it, and the references; nothing is scored.
+
+        For whoever asks the scorers in a way of their own, and then calls `judge`.
+
+        Raises:
+            ValueError, ReferenceTableError: As in `score`.
+        """
         if len(prompts) != len(responses):
             raise ValueError(f"there are {len(prompts)} prompts, but {len(responses)} responses")
         parts = self._loaded()
         rows = read_rows(parts.texts, prompts, responses)
         found = {name: find_references(sources, rows.prompts) for name, sources in parts.sources.items()}
         found_by = {name: by for name, (_, by) in found.items()}
-        share = self._share_in_table(rows, found_by)
-        scored = {name: rows.scored(scorer) for name, scorer in parts.scorers.items()}
-        judged = self._judged(rows, scored, {name: references for name, (references, _) in found.items()}, was_cut)
-        ids = rows.prompt_ids
+        references = {name: references for name, (references, _) in found.items()}
+        return Asked(rows, references, found_by, self._share_in_table(rows, found_by))
+
+    def parted(self, conversation: str) -> tuple[str, str]:
+        """Prompt and response of a whole conversation in one text, for `score`.
+
+        Raises:
+            ValueError: Where the response begins cannot be told for certain.
+        """
+        return self._loaded().texts.parted(conversation)
+
+    def judge(
+        self, asked: Asked, scored: Mapping[str, Scored], *, was_cut: NDArray[np.bool_] | None = None
+    ) -> AllGoodScores:
+        """The second half of `score`: what is made of each property's rewards, one per row of `asked`.
+
+        Raises:
+            ValueError, RoleError: As in `score`.
+        """
+        judged = self._judged(asked, scored, was_cut)
+        ids = asked.rows.prompt_ids
         return AllGoodScores(
             judged=judged,
             prompt_ids=ids,
-            reference_from={name: tuple(by.get(key or "", "nowhere") for key in ids) for name, by in found_by.items()},
-            reasons=tuple(self._reason(judged, scored, rows, row) for row in range(len(ids))),
-            share_in_table=share,
+            reference_from={
+                name: tuple(by.get(key or "", "nowhere") for key in ids) for name, by in asked.reference_from.items()
+            },
+            reasons=tuple(self._reason(judged, scored, asked.rows, row) for row in range(len(ids))),
+            share_in_table=asked.share_in_table,
         )
 
     async def score_async(
@@ -123,12 +176,13 @@ class AllGoodScorer:
         return await asyncio.to_thread(self.score, prompts, responses, was_cut=was_cut)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: self.__dict__[name] for name in ("spec", "_given", "_samples")}
+        return {name: self.__dict__[name] for name in ("spec", "_given", "_samples", "_features")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.spec: RewardsSpec = state["spec"]
         self._given: dict[str, Scorer] = state["_given"]
         self._samples: dict[str, ReferenceSource] = state["_samples"]
+        self._features: dict[str, Features] = state["_features"]
         self._share = TableShare(self.spec.min_share_in_table)
         self._parts: _Parts | None = None
         self._lock = threading.Lock()
@@ -145,7 +199,9 @@ class AllGoodScorer:
         for name, setting in self.spec.properties.items():
             with naming(f"property {name!r}"):
                 scorers[name] = self._given.get(name) or _OneAtATime(load_scorer(setting.scorer))
-                sources[name] = sources_of(setting, scorers[name], self._samples.get(name))
+                sources[name] = sources_of(
+                    setting, scorers[name], samples=self._samples.get(name), features=self._features.get(name)
+                )
         template = self.spec.policy_template
         return _Parts(scorers, sources, PolicyTexts(None if template is None else load_tokenizer(template)))
 
@@ -157,24 +213,19 @@ class AllGoodScorer:
         num_found = sum(all(found_by[name][key] == "table" for name in tabled) for key in rows.prompts)
         return self._share.add(num_found=num_found, num_asked=len(rows.prompts) + rows.num_unread_prompts)
 
-    def _judged(
-        self,
-        rows: ReadRows,
-        scored: Mapping[str, Scored],
-        references: Mapping[str, References],
-        was_cut: NDArray[np.bool_] | None,
-    ) -> Judged:
+    def _judged(self, asked: Asked, scored: Mapping[str, Scored], was_cut: NDArray[np.bool_] | None) -> Judged:
         """The central act; a prompt that could not be read has no reference."""
         treatments = {}
         for name, setting in self.spec.properties.items():
-            values = {**references[name].values, _UNREAD: float("nan")}
+            references = asked.references[name]
+            values = {**references.values, _UNREAD: float("nan")}
             constant = setting.reference.constant
             treatment = setting.treatment(values if constant is None else constant)
-            draws = references[name].draws
+            draws = references.draws
             treatments[name] = replace(treatment, draws=draws) if treatment.facts.needs == "draws" else treatment
         all_good = AllGood(treatments, self.spec.objective, self.spec.missing_eos_penalty)
         rewards = {name: part.rewards for name, part in scored.items()}
-        return all_good.of_rewards(rewards, [key or _UNREAD for key in rows.prompt_ids], was_cut=was_cut)
+        return all_good.of_rewards(rewards, [key or _UNREAD for key in asked.rows.prompt_ids], was_cut=was_cut)
 
     def _reason(self, judged: Judged, scored: Mapping[str, Scored], rows: ReadRows, row: int) -> str | None:
         """Why a row has no utility, the first cause there is."""

@@ -35,6 +35,7 @@ _MARKUP = re.compile(
     r"^\s*###\s*(?:Instruction|Human|User|System)\b|\b(?:ASSISTANT|Assistant):\s*\Z|\n\n(?:Human|Assistant|System):"
 )
 _END = re.compile(r"(?:<\|[^|<>\s]{1,40}\|>|<｜[^｜<>]{1,40}｜>|<end_of_turn>|<eos>|</s>)\s*\Z")
+_REPLY = "\n\nAssistant:"
 _REMEMBERED = 16_384  # prompts; each is rendered to be read, and comes with every response to it
 
 
@@ -76,6 +77,28 @@ class PolicyTexts:
                 )
             return text.strip()
         return self._form.text(self._ends.sub("", text))
+
+    def parted(self, text: str) -> tuple[str, str]:
+        """Prompt and response of a whole conversation in one text, with labels or by the declared policy template.
+
+        Raises:
+            ValueError: Where the response begins cannot be told for certain.
+        """
+        if is_labelled(text):
+            prompt, label, response = text.rpartition(_REPLY)
+            if not label:
+                raise ValueError(f"the conversation {text[:60]!r} has no turn of the assistant")
+            prompt += label
+        elif self._template is not None:
+            prompt, response = self._template.parted(text)
+        else:
+            raise ValueError(
+                f"the text {text[:60]!r} has no Human: and Assistant: labels; send messages, or declare as "
+                "policy_template the tokenizer whose chat template rendered it"
+            )
+        if (found := _MARKUP.search(self.response(response))) is not None:
+            raise ValueError(f"the last turn of the conversation has markup in it: {found[0].strip()!r}")
+        return prompt, response
 
     def _prompt_of_text(self, text: str) -> str:
         if is_labelled(text):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -14,6 +14,9 @@ from allgood.scorers.encoding import encode_all_for_scoring
 from allgood.scorers.lengths import usable_length
 from allgood.scorers.models import load_encoder, load_reward_model, resolve_device
 from allgood.scorers.spec import ModelSpec, Reading, ScorerSpec
+
+Features = Callable[[Sequence[str]], NDArray[np.float32]]
+"""Features of prompts, [prompts, features]; a prompt of which nothing fits is a `ModelError`."""
 
 
 class PromptFeatures:

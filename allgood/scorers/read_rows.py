@@ -11,6 +11,9 @@ from allgood.conversations import prompt_id
 from allgood.scorers.policy_texts import PolicyTexts, Text
 from allgood.scorers.scorer import Scored, Scorer
 
+NOTHING = Scored(np.zeros(0, dtype=np.float32))
+"""What a scorer finds for no rows."""
+
 
 @dataclass(frozen=True)
 class ReadRow:
@@ -43,17 +46,24 @@ class ReadRows:
         """The distinct prompts that could be read, text by id."""
         return {prompt_id(row.prompt): row.prompt for row in self.rows if row.prompt is not None}
 
-    def scored(self, scorer: Scorer) -> Scored:
-        """One reward per row; the rows that could not be read have none, and the scorer does not see them."""
+    @property
+    def readable(self) -> tuple[list[str], list[str]]:
+        """Prompts and responses of the rows that could be read, as many."""
+        texts = [(row.prompt or "", row.response or "") for row in self.rows if row.reason is None]
+        return [prompt for prompt, _ in texts], [response for _, response in texts]
+
+    def spread(self, found: Scored) -> Scored:
+        """One reward per row from what a scorer found for the readable ones; the others have none."""
         readable = [index for index, row in enumerate(self.rows) if row.reason is None]
         rewards = np.full(len(self.rows), np.nan, dtype=np.float32)
-        if not readable:
-            return Scored(rewards)
-        texts = [(row.prompt or "", row.response or "") for row in self.rows if row.reason is None]
-        found = scorer.score([prompt for prompt, _ in texts], [response for _, response in texts])
         rewards[readable] = found.rewards
         reasons = {readable[index]: reason for index, reason in found.reasons.items()}
         return Scored(rewards, found.num_prompts_cut, reasons)
+
+    def scored(self, scorer: Scorer) -> Scored:
+        """One reward per row; the rows that could not be read have none, and the scorer does not see them."""
+        prompts, responses = self.readable
+        return self.spread(scorer.score(prompts, responses) if prompts else NOTHING)
 
 
 def read_rows(texts: PolicyTexts, prompts: Sequence[Text], responses: Sequence[Text]) -> ReadRows:

@@ -17,7 +17,7 @@ import torch
 
 from allgood.errors import ModelError, ReferenceTableError
 from allgood.reference_head import ReferenceHead
-from allgood.scorers.prompt_features import PromptFeatures, load_features
+from allgood.scorers.prompt_features import Features, load_features
 from allgood.scorers.reference_files import References, load_head, load_references
 from allgood.scorers.rewards_spec import PropertySpec, ReferenceFrom
 from allgood.scorers.scorer import Scorer
@@ -39,8 +39,17 @@ class ReferenceSource(Protocol):
         ...
 
 
-def sources_of(setting: PropertySpec, scorer: Scorer, samples: ReferenceSource | None) -> list[ReferenceSource]:
-    """The sources of a property's references in the order of asking; `samples` is somebody's source of fresh ones.
+def sources_of(
+    setting: PropertySpec,
+    scorer: Scorer,
+    *,
+    samples: ReferenceSource | None = None,
+    features: Features | None = None,
+) -> list[ReferenceSource]:
+    """The sources of a property's references in the order of asking.
+
+    `samples` is somebody's source of fresh ones, and `features` who computes what a predictor reads of prompts; absent,
+    its model is loaded.
 
     Raises:
         ReferenceTableError: A file is missing or damaged, or its table lacks what the transform needs.
@@ -61,7 +70,8 @@ def sources_of(setting: PropertySpec, scorer: Scorer, samples: ReferenceSource |
     if reference.replies:
         sources.append(FromReplies(scorer, reference.replies))
     if reference.predictor is not None:
-        features = load_features(setting.scorer, reference.predictor.encoder)
+        if features is None:
+            features = load_features(setting.scorer, reference.predictor.encoder)
         sources.append(FromPredictor(features, load_head(reference.predictor.file), reference.predictor.quantile))
     if samples is not None:
         sources.append(samples)
@@ -131,7 +141,7 @@ class FromPredictor:
 
     name: ClassVar[ReferenceFrom] = "predictor"
 
-    def __init__(self, features: PromptFeatures, head: ReferenceHead, quantile: float) -> None:
+    def __init__(self, features: Features, head: ReferenceHead, quantile: float) -> None:
         self._features = features
         self._head = head
         self._quantile = quantile

@@ -75,6 +75,26 @@ class TemplateText:
             f"asks for a reply: {text[:60]!r}; send messages, or declare the tokenizer that rendered it"
         )
 
+    def parted(self, text: str) -> tuple[str, str]:
+        """A whole conversation as its prompt, a rendering that asks for a reply, and the reply that follows.
+
+        Raises:
+            ValueError: No prompt can be told for certain, or turns follow the reply.
+        """
+        end = len(text)
+        while self._request and (start := text.rfind(self._request, 0, end)) >= 0:
+            prompt, reply = text[: start + len(self._request)], text[start + len(self._request) :]
+            try:
+                self.turns(prompt)
+            except ValueError:
+                end = start + len(self._request) - 1
+                continue
+            return prompt, reply
+        raise ValueError(
+            "the text is not what the declared policy_template writes for a conversation that ends in a reply: "
+            f"{text[:60]!r}; send prompt and response apart, or messages"
+        )
+
     def _candidates(self, text: str) -> Iterator[Turns]:
         end = text.rstrip()
         request = self._request.rstrip()

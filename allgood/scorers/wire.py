@@ -8,7 +8,7 @@ and `reason` says why. A number never stands in for a failure.
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing_extensions import TypedDict  # pydantic, which a service checks answers with, reads no other before 3.12
 
 
 class ScoredProperty(TypedDict):
