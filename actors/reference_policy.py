@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 
 import torch
 
-from actors.learning.token_logprobs import ragged_logprobs
+from actors.learning.token_logprobs import rollout_logprobs
 from actors.location import location
 from actors.messages import LogProbs, Rollout
 from allgood.scorers.models import load_policy, resolve_device, resolve_dtype
@@ -40,13 +39,7 @@ class ReferencePolicyWorker:
 
     def logprobs(self, rollout: Rollout) -> LogProbs:
         """Log pi_0 at temperature 1 of every response token id of the rollout."""
-        started = time.perf_counter()
-        samples = rollout.chunk.samples_per_prompt
-        prompts = [rollout.prompt_tokens[row // samples] for row in range(len(rollout.response_tokens))]
-        rows = ragged_logprobs(
-            self._model, prompts, rollout.response_tokens, micro_batch_tokens=self._micro_batch_tokens
-        )
-        return LogProbs(rows=rows, seconds=time.perf_counter() - started)
+        return rollout_logprobs(self._model, rollout, micro_batch_tokens=self._micro_batch_tokens)
 
     def location(self) -> dict[str, str | int]:
         """Where this worker runs."""

@@ -12,8 +12,11 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from actors.generation.engine import Engine, EngineKind
 from actors.generation.stopping import response_texts
 from actors.generation.torch_engine import TorchEngine
+from actors.learning.adapters import add_adapters, without_adapters
+from actors.learning.specs import Lora
+from actors.learning.token_logprobs import rollout_logprobs
 from actors.location import location
-from actors.messages import Chunk, Rollout, Weights
+from actors.messages import Chunk, LogProbs, Rollout, Weights
 from actors.weights.broadcasting import receive
 from actors.weights.channel import Channel
 from actors.weights.layout import WeightLayout
@@ -27,10 +30,19 @@ from allgood.scorers.token_ids import check_token_ids
 
 
 @dataclass(frozen=True)
+class Adapters:
+    """What is trained instead of the policy's weights, and the padded tokens per forward pass of pi_0."""
+
+    lora: Lora
+    micro_batch_tokens: int
+
+
+@dataclass(frozen=True)
 class RolloutSpec:
     """What a rollout actor is made of. Version 0 is the policy called `model`, the start policy.
 
-    Without `stop` responses end where the policy's format ends them.
+    Without `stop` responses end where the policy's format ends them. With `adapters` it receives those only, and the
+    policy without them is pi_0.
     """
 
     model: str
@@ -41,6 +53,7 @@ class RolloutSpec:
     dtype: str
     threads: int
     engine: EngineKind
+    adapters: Adapters | None = None
 
 
 class RolloutWorker:
@@ -52,7 +65,8 @@ class RolloutWorker:
         self._tokenizer = load_tokenizer(spec.model)
         check_policy_tokenizer(self._tokenizer)
         self._stop = response_form(self._tokenizer).stop if spec.stop is None else spec.stop
-        self._engine = _engine(spec, self._tokenizer, self._stop)
+        self._model = _policy(spec, self._tokenizer)
+        self._engine = _engine(spec, self._model, self._tokenizer, self._stop)
         self._channel = Channel()
         self._policy_version, self._training = 0, ""
 
@@ -120,18 +134,40 @@ class RolloutWorker:
             seconds=time.perf_counter() - started,
         )
 
+    def reference_logprobs(self, rollout: Rollout) -> LogProbs:
+        """Log pi_0 of every response token id of the rollout, by the policy without its adapters.
+
+        Raises:
+            RoleError: The policy has none.
+        """
+        if self._spec.adapters is None:
+            raise RoleError(
+                "nobody here knows pi_0: there is no reference_policy actor, and the rollout worker has no adapters"
+            )
+        with without_adapters(self._model):
+            tokens = self._spec.adapters.micro_batch_tokens
+            return rollout_logprobs(self._model, rollout, micro_batch_tokens=tokens)
+
     def location(self) -> dict[str, str | int]:
         """Where this worker runs."""
         return location()
 
 
-def _engine(spec: RolloutSpec, tokenizer: PreTrainedTokenizerBase, stop: tuple[str, ...]) -> Engine:
+def _policy(spec: RolloutSpec, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
+    model = load_policy(spec.model, dtype=_dtype(spec), device=resolve_device(spec.device))
+    if spec.adapters is not None:
+        add_adapters(model, spec.adapters.lora)
+    model.requires_grad_(False)
+    check_token_ids(model, tokenizer, spec.model)
+    _check_context(model, spec)
+    return model
+
+
+def _engine(
+    spec: RolloutSpec, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, stop: tuple[str, ...]
+) -> Engine:
     match spec.engine:
         case "torch":
-            model = load_policy(spec.model, dtype=_dtype(spec), device=resolve_device(spec.device))
-            model.requires_grad_(False)
-            check_token_ids(model, tokenizer, spec.model)
-            _check_context(model, spec)
             return TorchEngine(model, tokenizer, max_new_tokens=spec.max_new_tokens, stop=stop)
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 
 import numpy as np
@@ -71,6 +72,7 @@ class Peers:
         self.rank = 0
         self.size = 1
         self._store: TCPStore | None = None
+        self._device = torch.device("cpu")
 
     def open(self, host: str) -> str:
         """Open the meeting point on rank 0, bound to `host` only; returns "host:port" for everybody's `join`."""
@@ -89,13 +91,43 @@ class Peers:
             raise RoleError(
                 f"learner {rank} could not meet the other {size - 1} learners at {address}: {error}"
             ) from error
-        self.rank, self.size = rank, size
+        self.rank, self.size, self._device = rank, size, device
 
     def leave(self) -> None:
         """Back to being alone."""
         if dist.is_initialized():
             dist.destroy_process_group()
         self.rank, self.size = 0, 1
+
+    def largest(self, number: int) -> int:
+        """The largest of the learners' numbers.
+
+        Raises:
+            LearnerLostError: A peer died, or did not come within the group's timeout.
+        """
+        if self.size == 1:
+            return number
+        largest = torch.tensor([number], device=self._device)
+        with self.watched("passes were counted"):
+            dist.all_reduce(largest, dist.ReduceOp.MAX)
+        return int(largest.item())
+
+    @contextmanager
+    def watched(self, doing: str) -> Iterator[None]:
+        """Inside this context, a collective operation that fails is the loss of a peer, and said so.
+
+        Raises:
+            LearnerLostError: A peer died, or did not come within the group's timeout.
+        """
+        try:
+            yield
+        except RuntimeError as error:
+            if self.size == 1 or not _is_of_group(error):
+                raise
+            raise LearnerLostError(
+                f"learner {self.rank} lost a peer while {doing} ({str(error).splitlines()[0]}); "
+                "resume from the last checkpoint"
+            ) from error
 
     def sum_(self, tensor: Tensor) -> None:
         """Replace a flat tensor by its sum over the learners; every learner ends with the same bits.
@@ -105,14 +137,14 @@ class Peers:
         """
         if self.size == 1:
             return
-        try:
+        with self.watched("gradients were summed"):
             for part in tensor.split(_BUCKET):
                 dist.all_reduce(part)
-        except RuntimeError as error:
-            raise LearnerLostError(
-                f"learner {self.rank} lost a peer while gradients were summed ({str(error).splitlines()[0]}); "
-                "resume from the last checkpoint"
-            ) from error
+
+
+def _is_of_group(error: RuntimeError) -> bool:
+    """Whether an error comes from a backend of torch.distributed."""
+    return isinstance(error, dist.DistError) or any(name in str(error) for name in ("gloo", "NCCL"))
 
 
 def _rows(batch: Batch, rows: Sequence[int]) -> Batch:

@@ -18,12 +18,27 @@ _SECTION = ConfigDict(extra="forbid", allow_inf_nan=False)  # where pydantic bui
 
 
 @dataclass(frozen=True)
+class Lora:
+    """Low-rank adapters, W x + (alpha / rank) B A x, W frozen and B = 0 at first (Hu et al. 2021, arXiv:2106.09685)."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _SECTION
+
+    rank: Annotated[int, Field(ge=1, description="of the adapters")] = 8
+    alpha: Annotated[float, Field(gt=0, description="adapters are scaled by alpha / rank")] = 16.0
+    target_modules: Annotated[
+        tuple[str, ...] | Literal["all-linear"],
+        Field(description="names of the adapted linear layers; all-linear: all but the output layer"),
+    ] = "all-linear"
+
+
+@dataclass(frozen=True)
 class LearnerSpec:
     """Where the learner's weights come from and how it computes.
 
     `micro_batch_tokens` bounds the padded tokens of one forward and backward pass; it changes memory and speed, not the
     update. `timeout_s` bounds every collective operation of a learner group; `transport` is how weights reach the
-    rollout actors.
+    rollout actors. With `lora` only adapters are trained. With `is_sharded` several learners hold the policy once
+    between them, instead of once each. With `gradient_checkpointing` blocks are computed again in the backward pass.
     """
 
     model: str
@@ -33,6 +48,9 @@ class LearnerSpec:
     micro_batch_tokens: int
     timeout_s: float = 300.0
     transport: WeightTransport = field(default_factory=ObjectStore)
+    lora: Lora | None = None
+    is_sharded: bool = False
+    gradient_checkpointing: bool = False
 
 
 @dataclass(frozen=True)

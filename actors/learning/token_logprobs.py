@@ -6,15 +6,17 @@ on the right, where causal attention never looks, so no attention mask is needed
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from actors.messages import FloatRow, TokenRow
+from actors.messages import FloatRow, LogProbs, Rollout, TokenRow
 from allgood.batching import token_budget_batches
 from allgood.kl import full
 
@@ -45,7 +47,7 @@ def response_logprobs(
     prompts: Sequence[TokenRow],
     responses: Sequence[TokenRow],
     *,
-    pi_0: PreTrainedModel | None = None,
+    pi_0: Callable[..., Any] | None = None,
 ) -> ResponseLogProbs:
     """Log pi of every response token, for the rows of one micro-batch, with gradients if they are enabled.
 
@@ -53,7 +55,7 @@ def response_logprobs(
         model: A causal language model; its mode (dropout) is the caller's business.
         prompts: Token ids of the prompt, one array per row, none empty.
         responses: Token ids of the response, one array per row, none empty.
-        pi_0: The model that `full_kl` is measured to; it gets no gradient.
+        pi_0: The model that `full_kl` is measured to, or its forward pass; it gets no gradient.
     """
     prompt_lengths = np.array([len(row) for row in prompts])
     response_lengths = np.array([len(row) for row in responses])
@@ -67,7 +69,7 @@ def response_logprobs(
 
     first = int(prompt_lengths.min()) - 1  # logits before this position belong to prompts only
 
-    def distribution(of: PreTrainedModel) -> Tensor:  # [tokens of all responses, vocabulary], in float32
+    def distribution(of: Callable[..., Any]) -> Tensor:  # [tokens of all responses, vocabulary], in float32
         kept = ids.shape[1] - 1 - first
         # Models without that argument may swallow it, and give the logits of all positions.
         logits = of(input_ids=ids[:, :-1], use_cache=False, logits_to_keep=kept).logits[:, -kept:]
@@ -78,10 +80,11 @@ def response_logprobs(
         empty = torch.zeros((len(responses), int(response_lengths.max())), dtype=flat.dtype, device=device)
         return empty.index_put((rows, columns), flat)
 
-    own, reference = distribution(model), None
-    if pi_0 is not None:
+    reference = None
+    if pi_0 is not None:  # first, so that what the model's layers keep for the backward pass is the policy's own
         with torch.no_grad():
             reference = distribution(pi_0)
+    own = distribution(model)
     return ResponseLogProbs(
         logprobs=padded(own.gather(-1, ids[rows, starts][:, None]).squeeze(-1)),
         entropies=padded(_entropies(own)),
@@ -102,6 +105,15 @@ def ragged_logprobs(
             for position, row in enumerate(batch):
                 result[row] = values[position, : len(responses[row])].copy()
     return tuple(result)
+
+
+def rollout_logprobs(model: PreTrainedModel, rollout: Rollout, *, micro_batch_tokens: int) -> LogProbs:
+    """Log-probs at temperature 1, under `model`, of every response token id of a rollout."""
+    started = time.perf_counter()
+    samples = rollout.chunk.samples_per_prompt
+    prompts = [rollout.prompt_tokens[row // samples] for row in range(len(rollout.response_tokens))]
+    rows = ragged_logprobs(model, prompts, rollout.response_tokens, micro_batch_tokens=micro_batch_tokens)
+    return LogProbs(rows=rows, seconds=time.perf_counter() - started)
 
 
 @torch.no_grad()

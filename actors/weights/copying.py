@@ -8,14 +8,15 @@ from torch import nn
 
 from actors.messages import Weights
 from actors.weights.arrays import tensor_view
+from actors.weights.published import published_parameters
 from allgood.errors import RoleError
 
 
 def copy_weights(weights: Weights, model: nn.Module) -> None:
     """Copy `weights` into `model`, which keeps no view of the arrays (they may live in an object store).
 
-    Every parameter must be there; tied parameters may come under any of their names. Nothing is copied unless
-    everything fits.
+    Every parameter must be there, or every one of the adapters that the model has; tied parameters may come under any
+    of their names. Nothing is copied unless everything fits.
 
     Raises:
         RoleError: A name is unknown or missing, or a shape differs.
@@ -23,7 +24,7 @@ def copy_weights(weights: Weights, model: nn.Module) -> None:
     targets = model.state_dict()
     unknown = sorted(weights.arrays.keys() - targets.keys())
     given = {targets[name].data_ptr() for name in weights.arrays.keys() & targets.keys()}
-    missing = sorted(name for name, value in model.named_parameters() if value.data_ptr() not in given)
+    missing = sorted(name for name, value in published_parameters(model).items() if value.data_ptr() not in given)
     if unknown or missing:
         raise RoleError(
             f"weight version {weights.policy_version} does not fit this policy: "

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-PART_BYTES = 256 * 2**20
+PART_BYTES = 64 * 2**20
 """A part is closed before it would exceed this; a larger tensor is a part of its own."""
 
 

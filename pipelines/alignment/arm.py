@@ -22,7 +22,7 @@ from pipelines.cast.actors import Actors
 from pipelines.cast.collect import Crew
 from pipelines.cast.faults import FaultLog
 from pipelines.cast.lane import PROBE, Lane
-from pipelines.cast.request import arm_spec, limits_of
+from pipelines.cast.request import arm_spec, limits_of, reference_role
 from pipelines.output.files import atomic_path, write_json
 from pipelines.output.hashes import copy_tokenizer
 from pipelines.output.progress import say, track
@@ -52,7 +52,14 @@ class Arm:
     async def _run(self, checkpoint: Checkpoint | None, journal: AlignJournal) -> State:
         setup, config = self.setup, self.setup.config
         key = str(self.folder.path)
-        lane = Lane(self.cast, key=key, scorers=list(config.properties), limits=limits_of(config), tell=self.faults)
+        lane = Lane(
+            self.cast,
+            key=key,
+            scorers=list(config.properties),
+            limits=limits_of(config),
+            tell=self.faults,
+            knows_pi_0=reference_role(config),
+        )
         await lane.treat(setup.treatments(key))
         if self.is_own_cast:  # kept actors were checked by whoever made them
             await lane.check_scores([setup.prompts[0].text] * len(PROBE), PROBE)

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,8 @@ from pipelines.cast.collect import Crew
 from pipelines.cast.faults import say_fault
 from pipelines.cast.publishing import WeightPublishing
 
+ReferenceRole = Literal["reference_policy", "rollout"]
+
 TEXTS_PER_CALL = 512
 PROBE = ("Yes.", "I am not sure about all of it, but here is what I would try first, and what I would ask.")
 
@@ -37,7 +40,10 @@ _UNTRAINED = ArmSpec(optimizer=OptimizerSpec(), algorithm=Rloo(), total_steps=1,
 
 
 class Lane:
-    """The actors of a cast under one key. Lives inside one event loop."""
+    """The actors of a cast under one key. Lives inside one event loop.
+
+    `knows_pi_0` is the role that is asked for log pi_0: actors of its own, or rollout actors whose policy has adapters.
+    """
 
     def __init__(
         self,
@@ -47,6 +53,7 @@ class Lane:
         scorers: Sequence[str],
         limits: Limits,
         tell: Callable[[Fault], None] = say_fault,
+        knows_pi_0: ReferenceRole = "reference_policy",
     ) -> None:
         def pool(role: str, renew: Callable[[], object] | None = None) -> Pool:
             return Pool(cast, role, limits, Recovery(cast, role, limits, tell, renew))
@@ -56,11 +63,11 @@ class Lane:
         self._rollouts = pool("rollout", lambda: self._publishing.announce(is_broadcast=False))
         self._learners = pool("learner")
         self._publishing = WeightPublishing(cast, self._learners, self._rollouts)
-        self._references = pool("reference_policy")
+        self._references = self._rollouts if knows_pi_0 == "rollout" else pool(knows_pi_0)
         self._rewards = {name: pool(_reward(name)) for name in scorers}
 
     def crew(self) -> Crew:
-        """Rollout, reward and reference actors; log pi_0 comes from the reference actors."""
+        """Rollout, reward and reference actors; log pi_0 comes from the last."""
         return Crew(self._generate, {name: self._scorer(name) for name in self._rewards}, self._reference)
 
     async def crew_of_reference_policy(self) -> Crew:
@@ -161,20 +168,23 @@ class Lane:
 
     async def save(self, folder: Path) -> None:
         """The learner's checkpoint files."""
-        await self._learners.call_first(lambda actor: actor.save, str(folder), phase="save")
+        await self._learners.call_all(lambda actor: actor.save, str(folder), phase="save")
 
     async def save_pretrained(self, folder: Path) -> None:
         """The policy as a model folder."""
-        await self._learners.call_first(lambda actor: actor.save_pretrained, str(folder), phase="save the model")
+        await self._learners.call_all(lambda actor: actor.save_pretrained, str(folder), phase="save the model")
 
     async def _generate(self, chunk: Chunk) -> Rollout:
         rollout: Rollout = await self._rollouts.call(lambda actor: actor.generate, chunk, phase="generate")
         return rollout
 
     async def _reference(self, rollout: Rollout) -> LogProbs:
-        logprobs: LogProbs = await self._references.call(
-            lambda actor: actor.logprobs, rollout, phase="reference log-probs"
-        )
+        phase = "reference log-probs"
+        logprobs: LogProbs
+        if self._references is self._rollouts:
+            logprobs = await self._rollouts.call(lambda actor: actor.reference_logprobs, rollout, phase=phase)
+        else:
+            logprobs = await self._references.call(lambda actor: actor.logprobs, rollout, phase=phase)
         return logprobs
 
     def _scorer(self, name: str) -> Callable[[Rollout], Awaitable[Scores]]:

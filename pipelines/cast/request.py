@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from actors.cluster.cast import CastRequest, Part
@@ -10,9 +11,10 @@ from actors.cluster.placement import Resources
 from actors.learning.specs import ArmSpec, Kl, LearnerSpec
 from actors.reference_policy import ReferencePolicySpec
 from actors.reward import RewardSpec
-from actors.rollout import RolloutSpec
+from actors.rollout import Adapters, RolloutSpec
 from actors.weights.transports import SharedFiles, WeightTransport
 from allgood.scorers.spec import ClassifierSpec, EnsembleSpec, FunctionSpec, ModelSpec, ScorerSpec
+from pipelines.cast.lane import ReferenceRole
 from pipelines.config.properties import (
     ClassifierProperty,
     EnsembleProperty,
@@ -29,24 +31,32 @@ EVALUATOR = "evaluator."  # prefix of scorers that are held-out preference model
 
 
 def align_request(config: RunConfig) -> CastRequest:
-    """Every role of an alignment."""
+    """Every role of an alignment. Rollout actors whose policy has adapters are its reference policy too."""
     lane = lane_request(config)
     return CastRequest(
         rollout=lane.rollout,
         rewards=reward_parts(config),
-        reference_policy=Part(
-            ReferencePolicySpec(
-                model=start_policy(config).source,
-                device=role_device(config, config.placement.reference_policy),
-                dtype=config.dtype,
-                threads=config.threads,
-                micro_batch_tokens=config.align.micro_batch_tokens,
-            ),
-            config.placement.reference_policy,
-        ),
+        reference_policy=None if config.align.lora else reference_policy_part(config),
         learner=lane.learner,
         timeout_s=config.placement.timeout_s,
     )
+
+
+def reference_policy_part(config: RunConfig) -> Part:
+    """The reference-policy role."""
+    spec = ReferencePolicySpec(
+        model=start_policy(config).source,
+        device=role_device(config, config.placement.reference_policy),
+        dtype=config.dtype,
+        threads=config.threads,
+        micro_batch_tokens=config.align.micro_batch_tokens,
+    )
+    return Part(spec, config.placement.reference_policy)
+
+
+def reference_role(config: RunConfig) -> ReferenceRole:
+    """Who knows pi_0 while the run is aligned: with adapters the rollout actors, which switch them off for it."""
+    return "rollout" if config.align.lora else "reference_policy"
 
 
 def lane_request(config: RunConfig) -> CastRequest:
@@ -58,9 +68,12 @@ def lane_request(config: RunConfig) -> CastRequest:
         threads=config.threads,
         micro_batch_tokens=config.align.micro_batch_tokens,
         transport=weight_transport(config),
+        lora=config.align.lora,
+        is_sharded=config.placement.learners == "shard",
+        gradient_checkpointing=config.align.gradient_checkpointing,
     )
     return CastRequest(
-        rollout=rollout_part(config),
+        rollout=_trained_rollout_part(config),
         learner=Part(learner, config.placement.learner),
         timeout_s=config.placement.timeout_s,
     )
@@ -90,8 +103,16 @@ def reference_request(config: RunConfig) -> CastRequest:
 
 
 def rollout_part(config: RunConfig) -> Part:
-    """The rollout role."""
+    """The rollout role, for a policy that is not trained."""
     return Part(rollout_spec(config), config.placement.rollout)
+
+
+def _trained_rollout_part(config: RunConfig) -> Part:
+    """The rollout role, for what the learners publish."""
+    if config.align.lora is None:
+        return rollout_part(config)
+    adapters = Adapters(config.align.lora, config.align.micro_batch_tokens)
+    return Part(replace(rollout_spec(config), adapters=adapters), config.placement.rollout)
 
 
 def rollout_spec(config: RunConfig) -> RolloutSpec:

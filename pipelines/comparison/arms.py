@@ -20,7 +20,7 @@ from pipelines.alignment.align import run_align
 from pipelines.cast.actors import Actors, SharedActors
 from pipelines.cast.collect import Crew, collect_all
 from pipelines.cast.lane import Lane
-from pipelines.cast.request import align_request, lane_request, limits_of
+from pipelines.cast.request import align_request, lane_request, limits_of, reference_role
 from pipelines.config.properties import IdentityTransform, LogSigmoidTransform, ModelProperty
 from pipelines.config.rl import FormulaObjective, WeightedSumObjective
 from pipelines.config.run import RunConfig
@@ -134,7 +134,8 @@ def sample_policy(
 async def _sample_policy(
     config: RunConfig, actors: Actors, prompts: Sequence[Prompt], *, policy_version: int, is_reference: bool
 ) -> PolicySamples:
-    lane = Lane(actors, key="evaluation", scorers=(), limits=limits_of(config))
+    knows_pi_0 = reference_role(config)
+    lane = Lane(actors, key="evaluation", scorers=(), limits=limits_of(config), knows_pi_0=knows_pi_0)
     if is_reference:
         await lane.hold_reference_policy()
     crew: Crew = await lane.crew_of_reference_policy() if is_reference else lane.crew()

@@ -35,6 +35,9 @@ LATER = (
     "data.demonstrations.columns",
     "world.kind",
     "placement.weights",
+    "placement.learners",
+    "align.lora",
+    "align.gradient_checkpointing",
 )
 
 _FIRST_STOP = ["\n\nHuman:"]  # the default of `sampling.stop` before it depended on the policy's format

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -20,6 +20,11 @@ class PlacementConfig(StrictModel):
     rollout: Resources = Resources()
     reference_policy: Resources = Resources()
     learner: Resources = Resources()
+    learners: Literal["replicate", "shard"] = Field(
+        "replicate",
+        description="what each of several learners holds: everything, or its rows of every parameter (FSDP2), for a "
+        "policy that is too large for one",
+    )
     weights: Annotated[
         WeightTransport,
         Field(discriminator="kind", description="how a new version gets from the learner to the rollout actors"),

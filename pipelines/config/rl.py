@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from actors.learning.specs import Grpo, Kl, OptimizerSpec, Ppo, Reinforce, Rloo
+from actors.learning.specs import Grpo, Kl, Lora, OptimizerSpec, Ppo, Reinforce, Rloo
 from allgood import kl_controllers
 from pipelines.config.base import StrictModel
 from pipelines.config.objectives import FormulaObjective as FormulaObjective
@@ -134,6 +134,14 @@ class AlignConfig(StrictModel):
     samples_per_prompt: int = Field(4, ge=2, description="responses per prompt")
     micro_batch_tokens: int = Field(
         16_384, ge=64, description="padded tokens per forward and backward pass of the learner"
+    )
+    lora: Lora | None = Field(
+        None, description="train low-rank adapters instead of all weights; they are merged into the finished model"
+    )
+    gradient_checkpointing: bool = Field(
+        False,
+        description="the learner keeps the input of each block only, and computes the rest again in the backward pass: "
+        "less memory, one more forward pass, the same result",
     )
     optimizer: OptimizerSpec = OptimizerSpec(learning_rate=1e-4, weight_decay=0.0, schedule="constant")
     algorithm: Algorithm = Rloo()

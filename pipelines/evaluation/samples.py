@@ -24,7 +24,14 @@ from pipelines.cast.actors import Actors, SharedActors
 from pipelines.cast.collect import collect_all, make_chunks, purpose_seed
 from pipelines.cast.experience import texts
 from pipelines.cast.lane import Lane
-from pipelines.cast.request import EVALUATOR, align_request, evaluator_parts, limits_of, reward_parts, rollout_part
+from pipelines.cast.request import (
+    EVALUATOR,
+    evaluator_parts,
+    limits_of,
+    reference_policy_part,
+    reward_parts,
+    rollout_part,
+)
 from pipelines.cast.sample_rows import of_property, sample_rows, score_columns
 from pipelines.config.properties import ClassifierProperty
 from pipelines.config.run import RunConfig
@@ -72,7 +79,7 @@ def evaluation_request(config: RunConfig) -> CastRequest:
     return CastRequest(
         rollout=Part(aligned, rollout.resources),
         rewards=reward_parts(config) | evaluator_parts(config),
-        reference_policy=align_request(config).reference_policy,
+        reference_policy=reference_policy_part(config),
         timeout_s=config.placement.timeout_s,
     )
 

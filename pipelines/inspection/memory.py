@@ -8,6 +8,8 @@ float32 and 2 in bfloat16. Weights that are trained are float32 always; with bfl
   keeps T (10 h + 4 i) numbers in float32, which is what transformers' models with a gated inner part keep; under
   autocast 32 h + 8 i bytes per token, as norms stay in float32, and 2 P for the weights cast to bfloat16. At the head
   four float32 arrays of T V numbers are alive at once.
+  With gradient checkpointing a layer keeps T h numbers, and one layer at a time all of the above.
+* Training over N learners that hold the model between them: a share 1 / N of parameters, gradients and moments.
 * Only reading: b P, and while a layer works about T (2 h + 3 i) numbers; with the head 16 T V bytes.
 * Generating: b P; keys and values, 2 d L b per token, of prompts and of new tokens; 24 + b bytes per row and token of
   the vocabulary at each step. Samples share their prompt's keys and values where all layers attend to the whole past.
@@ -18,7 +20,7 @@ keep a square of scores, and the state of recurrent layers. It is meant to lie a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 _FLOAT = 4
 _LOGITS = 16  # bytes per token and word: four float32 arrays at once
@@ -66,7 +68,9 @@ class Memory:
         return self.parameters + self.gradients + self.optimizer + self.activations + self.cache
 
 
-def training(shape: Shape, *, num_trained: int, tokens: int, predicted: int, width: int) -> Memory:
+def training(
+    shape: Shape, *, num_trained: int, tokens: int, predicted: int, width: int, recomputes: bool = False
+) -> Memory:
     """A role that trains.
 
     Args:
@@ -75,15 +79,27 @@ def training(shape: Shape, *, num_trained: int, tokens: int, predicted: int, wid
         tokens: T, tokens of a forward and backward pass.
         predicted: Tokens among them at which the head computes the whole vocabulary.
         width: b, bytes of a number in the forward pass.
+        recomputes: Each layer keeps its input only, and one at a time is computed again (gradient checkpointing).
     """
     h, i = shape.hidden_size, shape.inner_size
     per_token = _FLOAT * (10 * h + 4 * i) if width == _FLOAT else 32 * h + 8 * i
+    kept = shape.num_layers * _FLOAT * h + per_token if recomputes else shape.num_layers * per_token
     cast = 0 if width == _FLOAT else width * shape.num_parameters
     return Memory(
         parameters=_FLOAT * shape.num_parameters,
         gradients=_FLOAT * num_trained,
         optimizer=2 * _FLOAT * num_trained,
-        activations=shape.num_layers * tokens * per_token + cast + _LOGITS * predicted * shape.vocab_size,
+        activations=tokens * kept + cast + _LOGITS * predicted * shape.vocab_size,
+    )
+
+
+def spread(memory: Memory, num_learners: int) -> Memory:
+    """One of several learners that hold a model between them; what passes keep stays, as each makes its own."""
+    return replace(
+        memory,
+        parameters=-(-memory.parameters // num_learners),
+        gradients=-(-memory.gradients // num_learners),
+        optimizer=-(-memory.optimizer // num_learners),
     )
 
 

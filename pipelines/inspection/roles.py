@@ -13,11 +13,11 @@ from actors.cluster.placement import Resources
 from actors.learning.specs import Ppo
 from allgood.scorers.models import resolve_dtype
 from allgood.scorers.spec import Reading
-from pipelines.cast.request import EVALUATOR, evaluators_of, role_device
+from pipelines.cast.request import EVALUATOR, evaluators_of, reference_role, role_device
 from pipelines.config.properties import ModelProperty
 from pipelines.config.run import RunConfig
 from pipelines.config.training import RewardTrainingConfig, TrainingConfig
-from pipelines.inspection.memory import Memory, Shape, generating, reading, training
+from pipelines.inspection.memory import Memory, Shape, generating, reading, spread, training
 from pipelines.inspection.models import ScorerModel
 from pipelines.inspection.shapes import num_adapter_parameters, shape_of
 
@@ -70,8 +70,8 @@ def roles(
         ),
         _rollout(config, shape),
         *(_scorer(config, scorer, models) for scorer, models in scorers),
-        _reference_policy(config, shape),
-        _learner(config, shape),
+        *([_reference_policy(config, shape)] if reference_role(config) == "reference_policy" else []),
+        _learner(config, policy),
     ]
 
 
@@ -164,16 +164,31 @@ def _reference_policy(config: RunConfig, shape: Shape) -> Role:
     return Role("reference policy", device, placement.replicas, memory, f"{tokens} tokens per pass", operations)
 
 
-def _learner(config: RunConfig, shape: Shape) -> Role:
-    placement, tokens = config.placement.learner, config.align.micro_batch_tokens
-    device = _device(config, placement)
-    width = _width(config, device)
-    memory = training(shape, num_trained=shape.num_parameters, tokens=tokens, predicted=tokens, width=width)
-    if config.kl.estimator == "full":  # a pi_0 of its own
+def _learner(config: RunConfig, policy: PreTrainedModel) -> Role:
+    align, placement, shape = config.align, config.placement.learner, shape_of(policy)
+    device, tokens = _device(config, placement), align.micro_batch_tokens
+    width, num_trained = _width(config, device), shape.num_parameters
+    if align.lora is not None:
+        num_trained = num_adapter_parameters(policy, align.lora.rank, align.lora.target_modules)
+        shape = replace(shape, num_parameters=shape.num_parameters + num_trained)
+    memory = training(
+        shape,
+        num_trained=num_trained,
+        tokens=tokens,
+        predicted=tokens,
+        width=width,
+        recomputes=align.gradient_checkpointing,
+    )
+    if config.kl.estimator == "full" and align.lora is None:  # a pi_0 of its own
         memory = replace(memory, parameters=memory.parameters + width * shape.num_parameters)
-    memory = replace(memory, copies=(4 + width) * shape.num_parameters)  # pi_0 to start from, and what it publishes
-    epochs = config.align.algorithm.epochs if isinstance(config.align.algorithm, Ppo) else 1
-    operations = 6.0 * epochs * shape.num_parameters * _tokens_of_a_step(config)
+    num_shares = placement.replicas if config.placement.learners == "shard" else 1
+    # What it starts anew from, which adapters do not need, and what it publishes.
+    initial = 0 if align.lora is not None else -(-4 * shape.num_parameters // num_shares)
+    memory = replace(spread(memory, num_shares), copies=initial + width * num_trained)
+    epochs = align.algorithm.epochs if isinstance(align.algorithm, Ppo) else 1
+    # 2 forward, 2 backward for what enters a layer, 2 for its weights where they are trained, 2 to compute it again.
+    per_parameter = 4.0 + 2.0 * (align.lora is None) + 2.0 * align.gradient_checkpointing
+    operations = per_parameter * epochs * shape.num_parameters * _tokens_of_a_step(config)
     return Role("learner", device, placement.replicas, memory, f"{tokens} tokens per pass", operations)
 
 

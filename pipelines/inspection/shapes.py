@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -51,7 +52,7 @@ def shape_of(model: PreTrainedModel) -> Shape:
     )
 
 
-def num_adapter_parameters(model: PreTrainedModel, rank: int, target_modules: list[str] | str) -> int:
+def num_adapter_parameters(model: PreTrainedModel, rank: int, target_modules: Sequence[str] | str) -> int:
     """Parameters of low-rank adapters: rank * (inputs + outputs) of every linear layer that is adapted."""
     head = model.get_output_embeddings()
     return sum(

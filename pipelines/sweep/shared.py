@@ -20,7 +20,7 @@ from actors.cluster.named_actors import attach, names_of
 from actors.cluster.supervision import ActorNames
 from allgood.errors import ConfigError, RoleError
 from pipelines.cast.actors import Actors, SharedActors
-from pipelines.cast.request import EVALUATOR, align_request, evaluator_parts, reward_parts, rollout_part
+from pipelines.cast.request import EVALUATOR, evaluator_parts, reference_policy_part, reward_parts, rollout_part
 from pipelines.comparison.arms import sample_policy
 from pipelines.config.loading import load_config, save_config
 from pipelines.config.run import RunConfig
@@ -145,7 +145,7 @@ def frozen_actors(config: RunConfig, source: Source, *, name: str) -> Iterator[S
     """Reward and reference-policy actors for all trials, and the held-out models where they judge."""
     request = CastRequest(
         rewards=reward_parts(config) | (evaluator_parts(config) if source == "evaluator" else {}),
-        reference_policy=align_request(config).reference_policy,
+        reference_policy=reference_policy_part(config),
         timeout_s=config.placement.timeout_s,
     )
     with spawn(request, name=name) as cast:

@@ -1,18 +1,23 @@
 """The rollout worker: versions, texts, token bookkeeping; through Ray too."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import ray
 import torch
 
-from actors.messages import Chunk
+from actors.learner import Learner
+from actors.learning.specs import ArmSpec, Lora, OptimizerSpec, Rloo
+from actors.messages import Chunk, Weights
 from actors.reference_policy import ReferencePolicyWorker
-from actors.rollout import RolloutWorker
+from actors.rollout import Adapters, RolloutWorker
 from actors.weights.publication import Notice
 from allgood.errors import ModelError, RoleError
 from tests.actors import tiny_models
+from tests.actors.batches import ragged_batch
 from tests.actors.snapshots import snapshot
-from tests.actors.specs import reference_policy_spec, rollout_spec
+from tests.actors.specs import learner_spec, reference_policy_spec, rollout_spec
 from tests.templates import template_tokenizer
 
 
@@ -78,6 +83,50 @@ def test_new_weights_give_the_samples_of_a_worker_that_loaded_them(spec, tmp_pat
     updated.set_weights(Notice((snapshot(tiny_models.policy(seed=5), policy_version=0, dtype=torch.float32),)))
     loaded = RolloutWorker(rollout_spec(**vars(spec) | {"model": tiny_models.save_policy(tmp_path, seed=5)}))
     assert_same(updated.generate(chunk()), loaded.generate(chunk()))
+
+
+def test_a_policy_with_adapters_takes_those_only_and_without_them_is_pi_0(spec, tmp_path):
+    """What it samples is the merged policy; log pi_0 has the bits of a reference-policy actor."""
+    lora = Lora(rank=2)
+    worker = RolloutWorker(dataclasses.replace(spec, adapters=Adapters(lora, 16_384)))
+    assert_same(worker.generate(chunk()), RolloutWorker(spec).generate(chunk()))
+    learner = Learner(learner_spec(spec.model, lora=lora))
+    learner.start(ArmSpec(OptimizerSpec(learning_rate=0.05, schedule="constant"), Rloo(), 9, 0))
+    learner.update(ragged_batch(tiny_models.policy()))
+    learner.update(ragged_batch(tiny_models.policy(), policy_version=1))
+    part = learner.publish(0)
+    assert sum(array.nbytes for array in part.arrays.values()) < 0.2 * tiny_models.policy().num_parameters() * 4
+    assert worker.set_weights(Notice((part,))) == 2
+
+    rollout = worker.generate(chunk(version=2))
+    learner.save_pretrained(str(tmp_path))
+    tiny_models.tokenizer().save_pretrained(tmp_path)
+    merged = ReferencePolicyWorker(reference_policy_spec(str(tmp_path))).logprobs(rollout)
+    pi_0 = ReferencePolicyWorker(reference_policy_spec(spec.model)).logprobs(rollout)
+    own = worker.reference_logprobs(rollout)
+    for sampled, right, base, same in zip(rollout.logprobs, merged.rows, pi_0.rows, own.rows, strict=True):
+        np.testing.assert_allclose(sampled, right, atol=2e-4)
+        np.testing.assert_array_equal(same, base)
+    assert max(np.abs(a - b).max() for a, b in zip(merged.rows, pi_0.rows, strict=True)) > 0.1
+
+
+def test_without_adapters_a_rollout_worker_knows_no_pi_0(spec):
+    worker = RolloutWorker(spec)
+    with pytest.raises(RoleError, match="nobody here knows pi_0"):
+        worker.reference_logprobs(worker.generate(chunk()))
+
+
+def test_an_older_version_of_the_same_training_is_refused_and_another_training_begins_at_0(spec):
+    def version(number, training):
+        weights = snapshot(tiny_models.policy(), policy_version=number, dtype=torch.float32)
+        return Notice((Weights(number, weights.arrays, weights.dtypes, training),))
+
+    worker = RolloutWorker(spec)
+    assert [worker.set_weights(version(number, "a")) for number in (2, 2, 3)] == [2, 2, 3]
+    with pytest.raises(RoleError, match="weight version 2 is older than version 3"):
+        worker.set_weights(version(2, "a"))
+    assert worker.generate(chunk(version=3)).chunk.policy_version == 3
+    assert worker.set_weights(version(0, "b")) == 0
 
 
 def test_our_engine_is_the_default_and_reports_the_policys_own_logprobs(spec):

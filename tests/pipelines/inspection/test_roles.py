@@ -71,3 +71,25 @@ def test_a_reward_model_that_is_trained_with_adapters_has_few_gradients(tmp_path
     assert found.work == "800 tokens per pass"  # a worker's four pairs, both responses
     assert found.memory.gradients == 4 * 2 * 2 * (32 + 32)  # two layers, rank 2
     assert found.memory.parameters == 4 * S + found.memory.gradients
+
+
+def test_learners_that_share_a_policy_hold_a_part_each_and_recomputed_blocks_keep_less(
+    tmp_path: Path, usual: dict[str, Role]
+) -> None:
+    placement = {"learner": {"replicas": 2}, "learners": "shard"}
+    align = {"micro_batch_tokens": 1000, "gradient_checkpointing": True}
+    found, whole = of_run(tmp_path, placement=placement, align=align)["learner"], usual["learner"].memory
+    assert found.memory.parameters == found.memory.gradients == 2 * P
+    assert found.memory.optimizer == 4 * P
+    assert found.memory.copies == 2 * P + 4 * P  # its rows to start anew from, and what is published
+    layers, h, i = 2, 32, 64
+    assert whole.activations - found.memory.activations == 1000 * 4 * ((layers - 1) * (10 * h + 4 * i) - layers * h)
+
+
+def test_with_adapters_there_is_no_reference_policy_and_little_is_trained(tmp_path: Path) -> None:
+    found = of_run(tmp_path, align={"lora": {"rank": 2, "target_modules": ["q_proj"]}})
+    adapters = 2 * 2 * (32 + 32)  # of two layers
+    assert "reference policy" not in found
+    memory = found["learner"].memory
+    assert (memory.parameters, memory.gradients, memory.optimizer) == (4 * (P + adapters), 4 * adapters, 8 * adapters)
+    assert memory.copies == 4 * adapters
