@@ -26,6 +26,7 @@ _MODULES = frozenset(
         "formula_syntax",
         "guards",
         "idealised",
+        "integrations",
         "intervals",
         "kl",
         "kl_controllers",

@@ -7,7 +7,7 @@ from allgood.scorers.ensemble import EnsembleScorer
 from allgood.scorers.function_scorer import FunctionScorer, load_function
 from allgood.scorers.model_scorer import ModelScorer
 from allgood.scorers.scorer import Scorer
-from allgood.scorers.spec import ClassifierSpec, EnsembleSpec, FunctionSpec, ModelSpec, ScorerSpec
+from allgood.scorers.spec import ClassifierSpec, EnsembleSpec, FunctionSpec, HttpSpec, ModelSpec, ScorerSpec
 
 
 def load_scorer(spec: ScorerSpec) -> Scorer:
@@ -15,15 +15,27 @@ def load_scorer(spec: ScorerSpec) -> Scorer:
 
     Raises:
         ModelError: A model cannot be loaded or does not fit the spec, or transformers is not installed.
-        ConfigError: There is no such function.
+        ConfigError: There is no such function, or a server's address or token is wrong.
     """
     match spec:
+        case HttpSpec():
+            return _load_http_scorer(spec)
         case FunctionSpec():
             return FunctionScorer(load_function(spec.source), name=spec.source)
         case EnsembleSpec():
             return EnsembleScorer([load_model_scorer(member) for member in members_of(spec)], spec.combination)
         case ModelSpec() | ClassifierSpec():
             return load_model_scorer(spec)
+
+
+def _load_http_scorer(spec: HttpSpec) -> Scorer:
+    try:
+        from allgood.scorers.http_scorer import HttpScorer  # the mathematics and functions need no HTTP
+    except ModuleNotFoundError as error:
+        raise ModelError(
+            f"the served model {spec.source!r} needs {error.name}, which is not installed; install allgood[scorers]"
+        ) from error
+    return HttpScorer(spec)
 
 
 def members_of(spec: EnsembleSpec) -> list[ModelSpec]:

@@ -26,7 +26,7 @@ class Section:
         if not isinstance(raw, Mapping):
             raise ConfigError(f"{where} must be a section of `key: value` lines, not {raw!r:.60}")
         self._raw = raw
-        self._where = where
+        self.where = where
         self._read: set[str] = set()
 
     def has(self, key: str) -> bool:
@@ -96,7 +96,7 @@ class Section:
 
     def section(self, key: str) -> Section:
         """A section below this one; an absent one has no keys."""
-        return Section(self._value(key, {}), f"{self._where}, `{key}`")
+        return Section(self._value(key, {}), f"{self.where}, `{key}`")
 
     @property
     def keys(self) -> list[str]:
@@ -105,7 +105,7 @@ class Section:
 
     def wrong(self, key: str, wanted: str) -> ConfigError:
         """The error for a value that is not what is wanted."""
-        return ConfigError(f"{self._where}: `{key}` is {self._raw.get(key)!r:.60}, and must be {wanted}")
+        return ConfigError(f"{self.where}: `{key}` is {self._raw.get(key)!r:.60}, and must be {wanted}")
 
     def end(self) -> None:
         """Refuse keys that nobody has read."""
@@ -113,7 +113,7 @@ class Section:
             if key not in self._read:
                 near = get_close_matches(key, self._read, n=1)
                 hint = f"; did you mean `{near[0]}`?" if near else f"; known are: {', '.join(sorted(self._read))}"
-                raise ConfigError(f"{self._where}: there is no key `{key}`{hint}")
+                raise ConfigError(f"{self.where}: there is no key `{key}`{hint}")
 
     def _value(self, key: str, default: Any) -> Any:
         self._read.add(key)
@@ -121,5 +121,5 @@ class Section:
         if value is not None:
             return value
         if default is _REQUIRED:
-            raise ConfigError(f"{self._where}: the key `{key}` is missing")
+            raise ConfigError(f"{self.where}: the key `{key}` is missing")
         return default

@@ -187,4 +187,5 @@ def first_hash(config: RunConfig) -> str:
     content = {name: section for name, section in content.items() if name not in _NOT_THE_RESULT}
     for setting in content["properties"].values():
         del setting["placement"]
+        setting.pop("server", None)  # where a served reward model answers, and how it is asked
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

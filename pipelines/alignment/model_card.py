@@ -9,7 +9,7 @@ from actors.tables import markdown_table
 from allgood.scorers.hub_names import is_hub_name
 from pipelines.alignment.loop import State
 from pipelines.config.objectives import FormulaObjective, WeightedSumObjective
-from pipelines.config.properties import EnsembleProperty, FunctionProperty
+from pipelines.config.properties import EnsembleProperty, FunctionProperty, HttpProperty
 from pipelines.config.run import RunConfig
 from pipelines.run.start_policy import start_in_words
 
@@ -80,6 +80,8 @@ def _property_row(name: str, config: RunConfig) -> tuple[str, ...]:
     setting = config.properties[name]
     if isinstance(setting, FunctionProperty):
         scorer = setting.function
+    elif isinstance(setting, HttpProperty):
+        scorer = setting.source
     elif isinstance(setting, EnsembleProperty):
         scorer = f"{setting.combine.kind} of {', '.join(setting.members)}"
     else:

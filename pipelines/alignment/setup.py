@@ -17,6 +17,7 @@ from pipelines.alignment.loop import Assembled, Plan, State
 from pipelines.alignment.normalised_batch import assemble_normalised
 from pipelines.cast.collect import make_chunks, purpose_seed
 from pipelines.cast.experience import rewards_of
+from pipelines.cast.served_models import check_served_models
 from pipelines.config.contradictions import refuse_contradictions
 from pipelines.config.objectives import NormaliseThenSumObjective
 from pipelines.config.run import RunConfig
@@ -98,8 +99,10 @@ def set_up(config: RunConfig) -> Setup:
 
     Raises:
         ConfigError, DataError, ModelError, ReferenceTableError: What is missing or belongs to another run, by name.
+        RoleError: A server of rewards refuses to answer.
     """
     refuse_contradictions(config)
+    check_served_models(config)
     all_prompts = load_prepared(RunFolder(config.base_folder).data).prompts
     prompts = run_prompts(config, all_prompts, "alignment")
     validation = run_prompts(config, all_prompts, "validation")[: config.align.max_evaluation_prompts]

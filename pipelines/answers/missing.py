@@ -17,7 +17,7 @@ from allgood.scorers.models import load_tokenizer
 from allgood.views import PropertyView
 from pipelines.answers.reading import Answered, flat
 from pipelines.cast.request import scorer_source
-from pipelines.config.properties import EnsembleProperty, FunctionProperty, Property
+from pipelines.config.properties import EnsembleProperty, FunctionProperty, HttpProperty, Property
 from pipelines.config.run import RunConfig
 
 
@@ -75,7 +75,7 @@ def missing_lines(config: RunConfig, missing: Mapping[str, Missing]) -> list[str
 
 
 def _num_too_long(config: RunConfig, name: str, examples: Sequence[Example]) -> int:
-    """How many of these one of the property's models cannot read whole; functions have no limit."""
+    """How many of these one of the property's models cannot read whole; functions and servers state no limit."""
     limit = _max_tokens(config.properties[name])
     if limit is None:
         return 0
@@ -87,7 +87,7 @@ def _num_too_long(config: RunConfig, name: str, examples: Sequence[Example]) -> 
 
 
 def _max_tokens(setting: Property) -> int | None:
-    return None if isinstance(setting, FunctionProperty) else setting.max_tokens
+    return None if isinstance(setting, FunctionProperty | HttpProperty) else setting.max_tokens
 
 
 def _models(config: RunConfig, name: str) -> Sequence[str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from allgood.errors import ConfigError, naming
 from allgood.scorers.models import check_classifier, check_reward_model, check_trained
 from pipelines.cast.request import evaluators_of, scorer_source
+from pipelines.cast.served_models import check_served_models
 from pipelines.config.properties import ClassifierProperty, EnsembleProperty, ModelProperty
 from pipelines.config.run import RunConfig
 from pipelines.output.hashes import model_hash
@@ -18,11 +19,12 @@ from pipelines.run.folder import RunFolder
 
 
 def refuse_unfit_models(config: RunConfig) -> None:
-    """Look at every model that a property names, and at every `properties.X.evaluator.model`.
+    """Look at every model that a property names, and at every `properties.X.evaluator.model`; ask those served.
 
     Raises:
         ModelError: There is no such model, its head is untrained, or it has other labels than its property needs.
         ConfigError: A judge has the weights of the property's reward model, wherever the two lie.
+        ModelError, RoleError, ConfigError: As `check_served_models`.
     """
     for name in config.properties:
         with naming(f"properties.{name}"):
@@ -32,6 +34,7 @@ def refuse_unfit_models(config: RunConfig) -> None:
             with naming(f"properties.{name}.evaluator"):
                 _check_reward_model(evaluator.named_model)
             _refuse_judging_itself(config, name, evaluator.named_model)
+    check_served_models(config)
 
 
 def _check_scorer(config: RunConfig, name: str) -> None:

@@ -19,6 +19,7 @@ from pipelines.config.properties import (
     ClassifierProperty,
     EnsembleProperty,
     FunctionProperty,
+    HttpProperty,
     ModelProperty,
     Property,
 )
@@ -172,6 +173,8 @@ def scorer_spec(config: RunConfig, name: str) -> ScorerSpec:
     setting: Property = config.properties[name]
     if isinstance(setting, FunctionProperty):
         return FunctionSpec(setting.function)
+    if isinstance(setting, HttpProperty):
+        return setting.spec(None if setting.tokenizer is None else absolute_source(setting.tokenizer))
     device = role_device(config, setting.placement)
     if isinstance(setting, EnsembleProperty):
         members = tuple(map(absolute_source, setting.members))
@@ -199,11 +202,14 @@ def arm_spec(config: RunConfig) -> ArmSpec:
 
 
 def scorer_source(config: RunConfig, name: str) -> str:
-    """What scores a property: a model's name or folder, "module:function", or an ensemble's members joined by +."""
+    """What scores a property: a model's name or folder, "module:function", or an ensemble's members joined by +.
+
+    Of a served model it is the name that its server knows.
+    """
     setting: Property = config.properties[name]
     if isinstance(setting, FunctionProperty):
         return setting.function
-    if isinstance(setting, ClassifierProperty):
+    if isinstance(setting, ClassifierProperty | HttpProperty):
         return setting.source
     if isinstance(setting, EnsembleProperty):
         return " + ".join(setting.members)

@@ -6,12 +6,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from actors.cluster.placement import Resources
 from allgood.scorers.combination import LowerBound, Mean, Median, Min
 from allgood.scorers.hub_names import at_revision
 from allgood.scorers.spec import ClassifierSpec, EnsembleSpec, ModelSpec
 from allgood.views import GoodFrom
-from pipelines.config.base import REVISION, StrictModel
+from pipelines.config.base import REVISION
+from pipelines.config.property_base import PropertyBase, refuse_mismatch, refuse_without_features
 from pipelines.config.references import (
     CannedReference,
     ConstantReference,
@@ -24,6 +24,7 @@ from pipelines.config.references import (
     QuantileReference,
     Reference,
 )
+from pipelines.config.served import HttpProperty
 from pipelines.config.training import EvaluatorConfig, RewardTrainingConfig
 from pipelines.config.transforms import (
     CalibratedTransform,
@@ -56,6 +57,7 @@ __all__ = [
     "DrawsReference",
     "EnsembleProperty",
     "FunctionProperty",
+    "HttpProperty",
     "IdentityTransform",
     "LogMeanSigmoidTransform",
     "LogProbTransform",
@@ -76,46 +78,6 @@ __all__ = [
     "Transform",
     "ZScoreTransform",
 ]
-
-
-class PropertyBase(StrictModel):
-    """What every property has, whoever scores it."""
-
-    placement: Resources = Resources()
-
-
-def _refuse_without_features(reference: Reference, why: str) -> None:
-    if None in reference.encoders:
-        raise ValueError(
-            f"reference predicted stands on the features of one reward model, and {why}; name an `encoder` in it, or "
-            "set reference to {kind: quantile}"
-        )
-
-
-def _refuse_mismatch(transform: Transform, reference: Reference) -> None:
-    """ValueError when a transform cannot work with a reference."""
-    takes_draws = transform.facts.needs == "draws"
-    if takes_draws and reference.num_draws is None:
-        raise ValueError(
-            f"transform {transform.kind} compares with random samples of the start policy, but reference is "
-            f"{reference.kind}; set reference to {{kind: draws, num: 16}}"
-        )
-    if reference.num_draws is not None and reference.num_draws > 1 and not takes_draws:
-        raise ValueError(
-            f"transform {transform.kind} takes one r_ref per prompt, but reference draws gives {reference.num_draws}; "
-            "set num: 1, or reference mean, or a transform that averages (mean_sigmoid, log_mean_sigmoid, calibrated, "
-            "prompt_z_score)"
-        )
-    if isinstance(transform, PromptZScoreTransform) and reference.num_draws == 1:
-        raise ValueError(
-            f"transform {transform.kind} divides by the standard deviation of the draws, and reference draws gives 1; "
-            "set its num to 16 or more"
-        )
-    if transform.facts.needs == "nothing" and reference.kind != "none":
-        raise ValueError(
-            f"transform {transform.kind} is a probability already and takes no reference, but reference is "
-            f"{reference.kind}; set reference to {{kind: none}}"
-        )
 
 
 class ModelProperty(PropertyBase):
@@ -145,7 +107,7 @@ class ModelProperty(PropertyBase):
 
     @model_validator(mode="after")
     def _transform_fits_reference(self) -> ModelProperty:
-        _refuse_mismatch(self.transform, self.reference)
+        refuse_mismatch(self.transform, self.reference)
         return self
 
     @model_validator(mode="after")
@@ -209,8 +171,8 @@ class FunctionProperty(PropertyBase):
 
     @model_validator(mode="after")
     def _transform_fits_reference(self) -> FunctionProperty:
-        _refuse_mismatch(self.transform, self.reference)
-        _refuse_without_features(self.reference, "a function has none")
+        refuse_mismatch(self.transform, self.reference)
+        refuse_without_features(self.reference, "a function has none")
         return self
 
 
@@ -232,13 +194,14 @@ class EnsembleProperty(PropertyBase):
 
     @model_validator(mode="after")
     def _transform_fits_reference(self) -> EnsembleProperty:
-        _refuse_mismatch(self.transform, self.reference)
-        _refuse_without_features(self.reference, "an ensemble has several")
+        refuse_mismatch(self.transform, self.reference)
+        refuse_without_features(self.reference, "an ensemble has several")
         return self
 
 
 Property = Annotated[
-    ModelProperty | ClassifierProperty | FunctionProperty | EnsembleProperty, Field(discriminator="kind")
+    ModelProperty | ClassifierProperty | FunctionProperty | EnsembleProperty | HttpProperty,
+    Field(discriminator="kind"),
 ]
 
 

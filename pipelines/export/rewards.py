@@ -23,7 +23,7 @@ from allgood.scorers.models import load_tokenizer
 from allgood.scorers.reference_files import References, save_head, save_references
 from allgood.scorers.rewards_file import EXPORT, MANIFEST, REWARDS, read_rewards, rewards_yaml
 from allgood.scorers.rewards_spec import PredictorSpec, PropertySpec, ReferenceSpec, RewardsSpec
-from allgood.scorers.spec import ClassifierSpec, EnsembleSpec, FunctionSpec, ModelSpec, ScorerSpec
+from allgood.scorers.spec import ClassifierSpec, EnsembleSpec, FunctionSpec, HttpSpec, ModelSpec, ScorerSpec
 from pipelines.alignment import checkpoints
 from pipelines.answers.judged import objective_of_responses
 from pipelines.cast.finished_models import refuse_unfit_models
@@ -123,6 +123,8 @@ class _Export:
         match spec:
             case FunctionSpec():
                 return spec
+            case HttpSpec():
+                return self._served(spec, f"tokenizers/{_file_name(name)}")
             case EnsembleSpec():
                 members = [
                     self._model(member, f"models/{_file_name(name)}.{number}")
@@ -132,6 +134,13 @@ class _Export:
             case ModelSpec() | ClassifierSpec():
                 source = self._model(spec.source, f"models/{_file_name(name)}")
                 return replace(spec, source=source, device=_ANY_DEVICE)
+
+    def _served(self, spec: HttpSpec, target: str) -> HttpSpec:
+        """The model stays at its server; a tokenizer in a folder, which writes texts for it, is copied."""
+        if spec.tokenizer is None or not Path(spec.tokenizer).is_dir():
+            return spec
+        copy_tokenizer(spec.tokenizer, self.new_folder(target))
+        return replace(spec, tokenizer=target)
 
     def _model(self, source: str, target: str) -> str:
         """A copy of a model's folder; a name on the hub stays one."""

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from actors.cluster.placement import Resources
 from allgood.scorers.loading import members_of
-from allgood.scorers.spec import ClassifierSpec, EnsembleSpec, FunctionSpec, ModelSpec, ScorerSpec
+from allgood.scorers.spec import ClassifierSpec, EnsembleSpec, FunctionSpec, HttpSpec, ModelSpec, ScorerSpec
 from pipelines.cast.request import EVALUATOR, evaluator_scorers, evaluators_of, scorer_spec
-from pipelines.config.properties import FunctionProperty, ModelProperty
+from pipelines.config.properties import FunctionProperty, HttpProperty, ModelProperty
 from pipelines.config.run import RunConfig
 from pipelines.config.training import RewardTrainingConfig
 from pipelines.run.folder import RunFolder
@@ -36,7 +36,7 @@ class ScorerModel:
         name: "helpful"; "evaluator.helpful" for a held-out model.
         spec: What loads it; None before its training.
         sources: Models whose tokenizers and configurations it has, one per member of an ensemble; None is the policy's
-            own. Empty for a function.
+            own. Empty for a function or a served model.
         max_tokens: How much it reads.
         placement: Where it runs.
         stage: The command that has still to make it, after `allgood`; None where it exists.
@@ -79,7 +79,7 @@ def _scorer(config: RunConfig, name: str) -> ScorerModel:
         if not folder.is_dir():
             return _untrained(config, name, setting.train, setting.max_tokens, stage=f"reward RUN.yaml {name}")
     spec = scorer_spec(config, name)
-    max_tokens = 0 if isinstance(setting, FunctionProperty) else setting.max_tokens
+    max_tokens = 0 if isinstance(setting, FunctionProperty | HttpProperty) else setting.max_tokens
     return ScorerModel(name, spec, _sources(spec), max_tokens, setting.placement)
 
 
@@ -104,7 +104,7 @@ def _untrained(
 
 def _sources(spec: ScorerSpec) -> tuple[str | None, ...]:
     match spec:
-        case FunctionSpec():
+        case FunctionSpec() | HttpSpec():
             return ()
         case EnsembleSpec():
             return tuple(member.source for member in members_of(spec))

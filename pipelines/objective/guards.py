@@ -15,7 +15,7 @@ from allgood.errors import RoleError, TrainingError
 from allgood.guards import refuse_default_rewards, refuse_squashed_rewards
 from allgood.kl import choice
 from pipelines.config.objectives import LagrangianObjective
-from pipelines.config.properties import FunctionProperty, Property
+from pipelines.config.properties import FunctionProperty, HttpProperty, Property
 from pipelines.config.rl import FixedController
 from pipelines.config.run import RunConfig
 
@@ -78,15 +78,16 @@ def refuse_other_sampler(experience: Sequence[Experience], *, in_float32: bool) 
 
 
 def refuse_unfit_rewards(properties: Mapping[str, Property], rewards: Mapping[str, FloatRow]) -> None:
-    """Refuse what a function gives where its transform would make nonsense of it: probabilities, or zeros for failures.
+    """Refuse what a function or server gives where its transform would make nonsense of it: probabilities, or zeros for
+    failures.
 
     Models are not judged: they are scored here, by their logits, which may well all lie in [0, 1].
 
     Raises:
         RoleError: Names the property and what to do.
     """
-    functions = {name: setting for name, setting in properties.items() if isinstance(setting, FunctionProperty)}
-    for name, setting in functions.items():
+    foreign = {n: setting for n, setting in properties.items() if isinstance(setting, FunctionProperty | HttpProperty)}
+    for name, setting in foreign.items():
         values = torch.from_numpy(rewards[name])
         try:
             refuse_squashed_rewards(values, transform=setting.transform.facts.name)
@@ -107,8 +108,8 @@ def refuse_too_many_failures(scores: Mapping[str, Scores], *, max_nan_share: flo
             )
 
 
-def _zeros_are_suspect(setting: FunctionProperty) -> bool:
+def _zeros_are_suspect(setting: FunctionProperty | HttpProperty) -> bool:
     """Not where only order or differences count, nor where the user says that 0 is a score like any other."""
-    if setting.zero_is_a_score:
+    if isinstance(setting, FunctionProperty) and setting.zero_is_a_score:
         return False
     return setting.transform.facts.expects != "anything"

@@ -17,6 +17,7 @@ from pipelines.config.properties import (
     ClassifierProperty,
     EnsembleProperty,
     FunctionProperty,
+    HttpProperty,
     ModelProperty,
     Reference,
 )
@@ -68,6 +69,8 @@ def _property_keys(config: RunConfig, name: str) -> dict[str, Any]:
     source = scorer_source(config, name)
     if isinstance(setting, FunctionProperty):
         return {f"reward_model.{name}": function_hash(source)}
+    if isinstance(setting, HttpProperty):
+        return {f"reward_model.{name}": setting.served_key}
     if isinstance(setting, EnsembleProperty):
         return {
             f"reward_model.{name}": [model_hash(member) for member in setting.members],

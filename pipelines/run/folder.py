@@ -90,6 +90,11 @@ class RunFolder:
         return self.path / "sft"
 
     @property
+    def served(self) -> Path:
+        """What reward models that others serve gave to fixed texts, by property."""
+        return self.path / "served"
+
+    @property
     def references(self) -> Path:
         """Reference table, its manifest, and the cached samples of the start policy."""
         return self.path / "references"

@@ -80,6 +80,8 @@ def _models(raw: Raw) -> Iterator[tuple[Raw, str, str | None]]:
     if raw["policy"]["model"] is not None:
         yield raw["policy"], "model", None if raw["sft"] is None else "sft/best"
     for name, setting in raw["properties"].items():
+        if setting["kind"] == "http":  # a name at its server, and no name on the hub
+            continue
         if setting.get("model") is not None:
             yield setting, "model", None
         elif setting["kind"] == "model" and setting["train"]["backbone"] != _START:

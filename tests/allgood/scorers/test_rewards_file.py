@@ -11,7 +11,7 @@ from allgood.errors import ConfigError
 from allgood.scorers.combination import LowerBound
 from allgood.scorers.rewards_file import parse_rewards, read_rewards, rewards_yaml
 from allgood.scorers.rewards_spec import PredictorSpec, PropertySpec, ReferenceSpec, RewardsSpec
-from allgood.scorers.spec import ClassifierSpec, EnsembleSpec, FunctionSpec, ModelSpec
+from allgood.scorers.spec import ClassifierSpec, EnsembleSpec, FunctionSpec, HttpSpec, ModelSpec, Server
 from allgood.scorers.yaml12 import parse
 
 PROPERTIES = {
@@ -32,6 +32,10 @@ PROPERTIES = {
         "z_score",
         moments=(0.5, 2.0),
     ),
+    "served": PropertySpec(
+        HttpSpec("judge", Server("http://host/classify", "TOKEN", 5.0, 16, 2), "vllm_classify", revision="v2"),
+        ReferenceSpec(constant=0.0),
+    ),
 }
 
 
@@ -44,7 +48,7 @@ def written(tmp_path: Path, text: str) -> Path:
 @pytest.mark.parametrize(
     "objective",
     [
-        objectives.WeightedSum({"helpful": 1.0, "harmless": 0.0, "brief": 2.0, "sure": 1.0}),
+        objectives.WeightedSum({"helpful": 1.0, "harmless": 0.0, "brief": 2.0, "sure": 1.0, "served": 1.0}),
         objectives.Minimum(tuple(PROPERTIES), "margin"),
         objectives.SoftMinimum(tuple(PROPERTIES), temperature=0.5),
         objectives.Lagrangian("helpful", {"brief": -1.0}, {"brief": 0.25}),

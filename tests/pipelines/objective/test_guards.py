@@ -13,7 +13,7 @@ from allgood.errors import ConfigError, RoleError, TrainingError
 from allgood.views import PropertyView
 from pipelines.alignment.align import run_align
 from pipelines.config.contradictions import refuse_destructive
-from pipelines.config.properties import FunctionProperty, ModelProperty
+from pipelines.config.properties import FunctionProperty, HttpProperty, ModelProperty
 from pipelines.config.run import RunConfig
 from pipelines.objective.guards import (
     kl_notice,
@@ -98,6 +98,11 @@ def test_rewards_that_do_not_fit_their_transform_are_refused_by_property() -> No
     with pytest.raises(RoleError, match=r"property f: rewards are exactly 0 for 16 of 64 .*zero_is_a_score"):
         refuse_unfit_rewards({"f": setting("log_sigmoid")}, {"f": -9 * shares})
     refuse_unfit_rewards({"f": setting("log_sigmoid", zero_is_a_score=True)}, {"f": -9 * shares})
+    served = HttpProperty.model_validate(
+        {"kind": "http", "model": "judge", "dialect": "vllm_classify", "server": {"url": "http://host"}}
+    )
+    with pytest.raises(RoleError, match=r"property s: rewards all lie in \[0, 1\]"):
+        refuse_unfit_rewards({"s": served}, {"s": shares})
     refuse_unfit_rewards({"m": ModelProperty(model="some/model")}, {"m": shares})  # its logits are known to be such
 
 
