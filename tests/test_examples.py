@@ -18,9 +18,12 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 def test_every_example_is_tested() -> None:
     assert {path.name for path in EXAMPLES.glob("*.py")} == {
         "combine_rewards.py",
+        "nemo_rl_environment.py",  # needs NeMo-RL
+        "openrlhf_reward.py",  # each adapter's with its other tests
         "score_exported.py",
         "score_texts.py",
-        "trl_rloo.py",  # with TRL's other tests
+        "skyrl_train.py",
+        "trl_rloo.py",
     }
 
 

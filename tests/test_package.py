@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parent.parent
 HEAVY = ("torch", "ray", "transformers", "pydantic", "typer")
-TRAINERS = {"trl": {"trl"}}
+TRAINERS = {"skyrl": {"skyrl_gym"}, "trl": {"trl"}}
 FOREIGN = ("ray", "pydantic", "actors", "pipelines", "experiments")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from textwrap import dedent
@@ -13,6 +14,7 @@ from tests.pages import python_of_pages, source_of
 from tests.unused import Module, Package
 
 ROOT = Path(__file__).resolve().parent.parent
+ENTRY_POINT = re.compile(r"\b(allgood\.integrations\.\w+)[.:](\w+)")
 PROGRAMS = ("actors", "pipelines", "experiments", "examples")
 
 
@@ -27,10 +29,24 @@ def allgood() -> Package:
 
 
 def programs() -> Iterator[str]:
-    """Sources of the product, its examples, and the Python of the documentation's pages."""
+    """Sources of the product, its examples, the Python of the documentation's pages, and what trainers call."""
     for folder in PROGRAMS:
         yield from (path.read_text(encoding="utf-8") for path in sorted((ROOT / folder).rglob("*.py")))
     yield from (source_of(block) for _, block in python_of_pages())
+    yield from entry_points()
+
+
+def entry_points() -> Iterator[str]:
+    """Trainers import an adapter by the name that their configuration has, and call all methods that it shows."""
+    texts = [(ROOT / "docs" / "how-to" / "trainers.md").read_text(encoding="utf-8")]
+    texts += [path.read_text(encoding="utf-8") for path in sorted((ROOT / "examples").glob("*.py"))]
+    modules = allgood().modules
+    for module, name in {found for text in texts for found in ENTRY_POINT.findall(text)}:
+        yield f"from {module} import {name}\n{name}"
+        definition = modules[module].definitions.get(name)
+        for part in definition.body if isinstance(definition, ast.ClassDef) else []:
+            if isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef):
+                yield f"from {module} import {name}\n{name}.{part.name}"
 
 
 def test_every_public_function_of_the_mathematics_is_used() -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import logging
+import math
+from collections.abc import Collection, Iterable, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from allgood.errors import ConfigError, DataError
+from allgood.guards import refuse_group_std
 from allgood.scorers.all_good_scorer import AllGoodScorer
 from allgood.scorers.all_good_scores import AllGoodScores
 
@@ -25,6 +29,12 @@ def open_rewards(source: Source) -> AllGoodScorer:
     return source if isinstance(source, AllGoodScorer) else AllGoodScorer.from_config(source)
 
 
+@lru_cache
+def opened(folder: str) -> AllGoodScorer:
+    """The scorer of a folder or file, loaded once per process: some trainers make an environment for each response."""
+    return AllGoodScorer.from_config(folder)
+
+
 def rewards_or_none(scores: AllGoodScores) -> list[float | None]:
     """The utility of each row in nats, without KL; None where it failed.
 
@@ -37,26 +47,76 @@ def rewards_or_none(scores: AllGoodScores) -> list[float | None]:
     return [total if known else None for total, known in zip(scores.total.tolist(), scores.ok, strict=True)]
 
 
-def logged_means(scores: AllGoodScores) -> dict[str, float]:
-    """Means over the rows that have a value, under the names that every adapter logs.
+def refuse_failed(scores: AllGoodScores, *, trainer: str) -> None:
+    """For a trainer that knows no row without a reward.
+
+    Raises:
+        DataError: A row failed. The training stops: whatever number stood for it would be learned from.
+    """
+    reasons = [reason for reason in scores.reasons if reason is not None]
+    if reasons:
+        raise DataError(f"a response has no reward, and {trainer} cannot leave it out: {reasons[0]}")
+
+
+def logged_rows(scores: AllGoodScores) -> list[dict[str, float]]:
+    """What every adapter logs of each row, the same names for all; NaN where a value is missing.
 
     Per property `allgood/NAME/reward`, `.../margin`, `.../utility` and `.../p_good`, and of the whole
-    `allgood/utility`, `allgood/p_all_good` (with a formula) and the share of failed rows, `allgood/failed`.
+    `allgood/utility`, `allgood/p_all_good` (with a formula), and `allgood/failed`, 0 or 1.
     """
-    columns: dict[str, NDArray[np.floating] | None] = {
-        "utility": scores.total,
-        "p_all_good": scores.judged.p_all_good,
-        "failed": (~scores.ok).astype(np.float32),
-    }
+    columns = {name: column.tolist() for name, column in _columns(scores).items()}
+    return [{name: float(column[row]) for name, column in columns.items()} for row in range(len(scores.ok))]
+
+
+def logged_means(scores: AllGoodScores) -> dict[str, float]:
+    """Means of `logged_rows` over the rows that have a value, NaN where none has."""
+    return {name: _mean(column[np.isfinite(column)]) for name, column in _columns(scores).items()}
+
+
+def _columns(scores: AllGoodScores) -> dict[str, NDArray[np.floating]]:
+    columns: dict[str, NDArray[np.floating]] = {"utility": scores.total, "failed": (~scores.ok).astype(np.float32)}
+    if scores.judged.p_all_good is not None:
+        columns["p_all_good"] = scores.judged.p_all_good
     for name, view in scores.properties.items():
         columns |= {f"{name}/reward": view.rewards, f"{name}/margin": view.margins}
         columns |= {f"{name}/utility": view.utilities, f"{name}/p_good": view.p_good}
-    means = {}
-    for name, column in columns.items():
-        known = column[np.isfinite(column)] if column is not None else np.empty(0)
-        if known.size:
-            means[f"allgood/{name}"] = float(known.mean())
-    return means
+    return {f"allgood/{name}": column for name, column in columns.items()}
+
+
+def _mean(values: NDArray[np.floating]) -> float:
+    return float(values.mean()) if values.size else math.nan
+
+
+def refuse_scale(scorer: AllGoodScorer, scale: str, *, kl_in_reward: bool, switch: str) -> None:
+    """`guards.refuse_group_std` for these rewards.
+
+    Raises:
+        ConfigError: Begins with `switch`, the trainer's name for it and what to set instead.
+    """
+    try:
+        transforms = [setting.transform for setting in scorer.spec.properties.values()]
+        refuse_group_std(scale, transforms, kl_in_reward=kl_in_reward)
+    except ValueError as error:
+        raise ConfigError(f"{switch}: {error}") from None
+
+
+def warn_of(cautions: Iterable[str]) -> None:
+    """Log what changes the meaning of gamma without breaking the method."""
+    for caution in cautions:
+        logging.getLogger("allgood.integrations").warning(caution)
+
+
+def refuse_penalty(scorer: AllGoodScorer, *, trainer: str) -> None:
+    """Refuse a penalty for cut answers in a trainer that does not say which answers were cut.
+
+    Raises:
+        ConfigError: There is a penalty.
+    """
+    if scorer.spec.missing_eos_penalty:
+        raise ConfigError(
+            f"missing_eos_penalty of the rewards needs to know which answers were cut, and {trainer} does not tell; "
+            "set it to 0 in rewards.yaml"
+        )
 
 
 def ends_cut(token_ids: Sequence[Sequence[int]], end_token_ids: Collection[int]) -> NDArray[np.bool_]:

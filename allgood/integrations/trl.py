@@ -12,21 +12,22 @@ number: its `beta` weighs k3 per token in the loss.
 from __future__ import annotations
 
 import asyncio
-import logging
+import math
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 
 from allgood.errors import ConfigError
-from allgood.guards import refuse_group_std
 from allgood.integrations.sharing import (
     Source,
     ends_cut,
     logged_means,
     open_rewards,
+    refuse_scale,
     require_end_tokens,
     rewards_or_none,
+    warn_of,
 )
 from allgood.scorers.policy_texts import Text
 
@@ -68,7 +69,8 @@ class AllGoodReward:
         scores = self.scorer.score(prompts, completions, was_cut=was_cut)
         if log_metric is not None:
             for name, mean in logged_means(scores).items():
-                log_metric(name, mean)
+                if not math.isnan(mean):  # would make the mean of the whole log NaN
+                    log_metric(name, mean)
         if log_extra is not None:
             log_extra("allgood/failed because", list(scores.reasons))
         return rewards_or_none(scores)
@@ -104,12 +106,16 @@ def check(trainer: GRPOTrainer | RLOOTrainer) -> None:
             f"end_token_ids of the reward are {sorted(ours.end_token_ids)}, but the trainer ends responses at "
             f"{sorted(trainer.eos_token_ids)}; a finished answer would be taken for a cut one"
         )
-    transforms = [setting.transform for setting in ours.scorer.spec.properties.values()]
     if isinstance(args, GRPOConfig):
-        _refuse_scaled_groups(args, transforms)
-    cautions = [*_cautions_of_both(args), *(_of_grpo(args) if isinstance(args, GRPOConfig) else _of_rloo(args))]
-    for caution in cautions:
-        logging.getLogger(__name__).warning(caution)
+        gdpo = args.multi_objective_aggregation == "normalize_then_sum"
+        refuse_scale(
+            ours.scorer,
+            "normalise_then_sum" if gdpo else _SCALES[args.scale_rewards],
+            kl_in_reward=False,
+            switch=f"set scale_rewards='none', not {args.scale_rewards!r}, and leave multi_objective_aggregation out",
+        )
+    warn_of(_cautions_of_both(args))
+    warn_of(_of_grpo(args) if isinstance(args, GRPOConfig) else _of_rloo(args))
 
 
 def _reward_of(trainer: GRPOTrainer | RLOOTrainer) -> AllGoodReward:
@@ -125,20 +131,6 @@ def _reward_of(trainer: GRPOTrainer | RLOOTrainer) -> AllGoodReward:
     if not isinstance(found, AllGoodReward):
         raise ConfigError(f"the trainer's reward function is {found!r}; give AllGoodReward or AllGoodRewardAsync")
     return found
-
-
-def _refuse_scaled_groups(args: GRPOConfig, transforms: Sequence[str]) -> None:
-    scale = _SCALES[args.scale_rewards]
-    if args.multi_objective_aggregation == "normalize_then_sum":
-        scale = "normalise_then_sum"
-    try:
-        refuse_group_std(scale, transforms, kl_in_reward=False)
-    except ValueError as error:
-        raise ConfigError(
-            f"scale_rewards {args.scale_rewards!r} with multi_objective_aggregation "
-            f"{args.multi_objective_aggregation!r} does not go with these rewards; set scale_rewards='none' and leave "
-            f"the aggregation out: {error}"
-        ) from None
 
 
 def _cautions_of_both(args: GRPOConfig | RLOOConfig) -> Iterator[str]:

@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from allgood.conversations import prompt_id
 from allgood.formula import Formula
 from allgood.objectives import FormulaUtility
 from allgood.scorers.all_good_scorer import AllGoodScorer
 from allgood.scorers.reference_files import References, save_references
+from allgood.scorers.rewards_file import rewards_yaml
 from allgood.scorers.rewards_spec import PropertySpec, ReferenceSpec, RewardsSpec
 from allgood.scorers.spec import FunctionSpec, ModelSpec
 from tests.actors.tiny_models import save_scorer
+from tests.templates import template_tokenizer
 
 QUESTIONS = ["How do I bake bread?", "Name a river."]
 CANONICAL = [f"\n\nHuman: {question}\n\nAssistant:" for question in QUESTIONS]
@@ -27,6 +31,22 @@ RUN_IDS = [prompt_id(text) for text in CANONICAL]
 def even(prompts: Sequence[str], responses: Sequence[str]) -> list[float]:
     """A tenth of the letters; fails on an odd number of them."""
     return [math.nan if len(response) % 2 else len(response) / 10 for response in responses]
+
+
+@cache
+def template_of_a_run(folder: Path) -> Any:
+    """The policy's tokenizer with its chat template, saved where `name_or_path` says."""
+    found = template_tokenizer("chatml")
+    found.save_pretrained(folder / "template")
+    found.name_or_path = str(folder / "template")
+    return found
+
+
+def folder_of_a_run(folder: Path, **settings: Any) -> str:
+    """The same as a folder with `rewards.yaml`."""
+    folder.mkdir(exist_ok=True)
+    (folder / "rewards.yaml").write_text(rewards_yaml(scorer_of_a_run(folder, **settings).spec))
+    return str(folder)
 
 
 def scorer_of_a_run(

@@ -192,7 +192,7 @@ def changed(trainer: Any, **settings: Any) -> Any:
     [
         ("grpo", {"scale_rewards": "group"}, "set scale_rewards='none'"),
         ("grpo", {"scale_rewards": "batch"}, "gamma silently changes with every batch"),
-        ("grpo", {"multi_objective_aggregation": "normalize_then_sum"}, "leave the aggregation out"),
+        ("grpo", {"multi_objective_aggregation": "normalize_then_sum"}, "leave multi_objective_aggregation out"),
         ("grpo", {"reward_weights": [0.5]}, "divides gamma by as much"),
         ("rloo", {"reward_weights": [2.0]}, "divides gamma by as much"),
     ],
