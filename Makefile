@@ -78,6 +78,7 @@ map: setup
 open-world: setup
 	$(BIN)/python -m experiments.open_world $(ARGS)
 	$(BIN)/python -m experiments.headline
+	$(BIN)/python -m experiments.paper --only-write
 
 # A fresh sweep each time, in a folder of its own.
 sweep-smoke: setup

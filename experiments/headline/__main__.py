@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from experiments.headline.figure import headline_figure
-from experiments.headline.shown import Numbers, open_world_seeds, panels
+from experiments.headline.shown import Numbers, panels
 from experiments.map.real import load_real
 from experiments.map.stored import load_map
+from experiments.open_world.stored import Stored
 from experiments.paper.stored import load_results
 from experiments.script import experiment
 from pipelines.output.files import atomic_path
@@ -24,7 +25,7 @@ def main() -> None:
         load_map(stored / "map"),
         load_real(stored / "real_data"),
         load_results(stored / "study", "seed_*_on.json"),
-        open_world_seeds(stored / "open_world"),
+        Stored(stored / "open_world").points(),
     )
     with atomic_path(FIGURE) as temporary:
         temporary.write_bytes(headline_figure(panels(numbers)))

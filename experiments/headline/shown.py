@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from allgood.idealised.cells import TARGET_KLS, Cell, Errors
 from allgood.idealised.objectives import CAPPED_Z, LSC, RAW
@@ -18,7 +17,7 @@ from experiments.map.real import Real
 from experiments.map.stored import Map
 from experiments.open_world import design
 from experiments.open_world.analysis import Contrast, lsc_minus
-from experiments.open_world.stored import Seed, Stored
+from experiments.open_world.stored import Seed
 from experiments.paper.section import both_good
 from experiments.paper.stored import Result, difference_at
 from experiments.paper.tables import MATCHED_KLS
@@ -85,11 +84,6 @@ def panels(numbers: Numbers) -> tuple[Panel, Panel]:
         (*_embedded(numbers.embedded), *_open_world(numbers, "weak")),
     )
     return matters, hardly
-
-
-def open_world_seeds(stored: Path) -> Mapping[design.Point, Sequence[Seed]]:
-    """Every stored seed of both points."""
-    return {point: Stored(stored).seeds(point) for point in design.POINTS}
 
 
 def _line(found: Map, label: str, cell: Cell, objective: str = LSC) -> Line:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from allgood.errors import DataError
-from experiments.open_world.design import POINTS, Point, planned_arms
+from experiments.open_world.design import Point, planned_arms
 from experiments.open_world.figures import curves_figure
 from experiments.open_world.page_contrasts import primary_section, secondary_section, surprises
 from experiments.open_world.page_levels import convergence_section, levels_section, more_section, worlds_section
@@ -26,7 +26,7 @@ def write_page(stored: Stored, folder: Path) -> None:
     Raises:
         DataError: Nothing is stored.
     """
-    points: Points = {point: stored.seeds(point) for point in POINTS}
+    points = stored.points()
     if not any(points.values()):
         raise DataError("there are no stored numbers of the open world yet; run `make open-world ARGS=--predict` first")
     with atomic_path(folder / FIGURE) as temporary:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from experiments.open_world.design import Point
+from experiments.open_world.design import POINTS, Point
 from pipelines.output.files import atomic_path
 from pipelines.output.stamp import refuse_mixed
 
@@ -67,6 +67,10 @@ class Stored:
         folders = (self.folder / point).glob("seed_*/predictions.json")
         found = [self._seed(point, int(path.parent.name.removeprefix("seed_"))) for path in folders]
         return sorted(found, key=lambda seed: seed.seed)
+
+    def points(self) -> dict[Point, list[Seed]]:
+        """The seeds of both points."""
+        return {point: self.seeds(point) for point in POINTS}
 
     def _seed(self, point: Point, seed: int) -> Seed:
         start = self.start(point, seed)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from experiments.map.stored import Map
+from experiments.open_world.design import Point
+from experiments.open_world.stored import Seed
 from experiments.paper.ablation_sections import aggregation, best_of_k, reference_points
+from experiments.paper.claims import claims_table
 from experiments.paper.parts import PARTS
 from experiments.paper.stored import load_results
 from experiments.paper.trained_sections import both_properties, kl_coefficient, shortcuts, single_property, underfitting
@@ -26,7 +31,15 @@ where it does not.
 """
 
 
-def write_page(study: Path, stored: Path, folder: Path) -> None:
+@dataclass(frozen=True)
+class Elsewhere:
+    """What the table of claims shows besides: the map, and the stored seeds of the open world."""
+
+    map: Map
+    open_world: Mapping[Point, Sequence[Seed]]
+
+
+def write_page(study: Path, stored: Path, elsewhere: Elsewhere, folder: Path) -> None:
     """Write paper.md and its figures into `folder` from the numbers in `study` and `stored`. A part not run is said."""
     both = load_results(study, "seed_*_on.json")
     parts = {name: load_results(stored / name) for name in PARTS}
@@ -43,15 +56,16 @@ def write_page(study: Path, stored: Path, folder: Path) -> None:
         best_of_k(parts["aggregation"], folder),
         reference_points(parts["reference"], folder),
     ]
+    claims = "\n".join(claims_table(_findings(sections), elsewhere.map, elsewhere.open_world))
     with atomic_path(folder / "paper.md") as temporary:
-        temporary.write_text("\n\n".join([HEAD.strip(), _in_short(sections), *sections]) + "\n", encoding="utf-8")
+        temporary.write_text("\n\n".join([HEAD.strip(), claims, *sections]) + "\n", encoding="utf-8")
 
 
-def _in_short(sections: Sequence[str]) -> str:
-    """The first finding of every section, under its title."""
-    lines = ["## In short", ""]
+def _findings(sections: Sequence[str]) -> dict[str, str]:
+    """The first finding of every section, by its title."""
+    found = {}
     for section in sections:
         title, *rest = section.splitlines()
-        found = next((line[line.index(FOUND) :] for line in rest if FOUND in line), "Not run yet.")
-        lines.append(f"* **{title.removeprefix('## ')}**: {found}")
-    return "\n".join(lines)
+        finding = next((line[line.index(FOUND) :] for line in rest if FOUND in line), "Not run yet.")
+        found[title.removeprefix("## ")] = finding
+    return found

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from experiments.headline.figure import headline_figure
-from experiments.headline.shown import Numbers, Panel, open_world_seeds, panels
+from experiments.headline.shown import Numbers, Panel, panels
 from experiments.map.real import load_real
 from experiments.map.stored import load_map
 from experiments.open_world.stored import Stored
@@ -61,7 +61,7 @@ def test_seeds_of_the_open_world_join_where_they_are_stored(numbers: Numbers, tm
     for seed, ahead in ((1, 0.1), (2, 0.2)):
         stored.write(stored.predictions("strong", seed), predictions("strong", seed))
         store_arms(stored, "strong", seed, ahead=ahead)
-    found = Numbers(numbers.map, None, [], open_world_seeds(tmp_path))
+    found = Numbers(numbers.map, None, [], stored.points())
     matters, hardly = panels(found)
     [trained] = matters.trained
     assert trained.label == "trained: open world, strong, 2 seeds"
@@ -77,7 +77,7 @@ def test_one_seed_has_the_interval_of_its_prompts(numbers: Numbers, tmp_path: Pa
     stored = Stored(tmp_path)
     stored.write(stored.predictions("weak", 1), predictions("weak", 1))
     store_arms(stored, "weak", 1, ahead=0.05)
-    [trained] = panels(Numbers(numbers.map, None, [], open_world_seeds(tmp_path)))[1].trained
+    [trained] = panels(Numbers(numbers.map, None, [], stored.points()))[1].trained
     # Arms lie at 2.2 and 4.4 nats: at 2 on the way to the first, at 4 between two of one lead.
     assert trained.label == "trained: open world, weak, 1 seed"
     assert [point[1] for point in trained.points] == pytest.approx([0.05 * 2 / 2.2, 0.05])

@@ -10,8 +10,10 @@ import pytest
 
 from allgood.diagnostics import CURVE_PERCENTILES
 from allgood.errors import DataError
+from experiments.map.stored import load_map
+from experiments.open_world.stored import Stored
 from experiments.paper.__main__ import _fast
-from experiments.paper.page import write_page
+from experiments.paper.page import Elsewhere, write_page
 from experiments.paper.parts import PARTS, Part
 from experiments.paper.stored import near_target
 
@@ -84,6 +86,11 @@ def store(folder: Path, name: str, labels: list[str], targets: Sequence[float] =
         (folder / name.format(seed=seed)).write_text(numbers, encoding="utf-8")
 
 
+def elsewhere(folder: Path) -> Elsewhere:
+    """The map of the repository, and an open world without seeds."""
+    return Elsewhere(load_map(Path("docs/results/data/map")), Stored(folder / "open_world").points())
+
+
 def labels_of(part: Part) -> list[str]:
     return [setting.label for setting in part.settings]
 
@@ -92,7 +99,7 @@ def test_differences_are_those_of_the_stored_numbers(tmp_path: Path) -> None:
     store(tmp_path / "study", "seed_{seed}_on.json", BOTH)
     for part in PARTS.values():
         store(tmp_path / "paper" / part.name, "seed_{seed}.json", labels_of(part))
-    write_page(tmp_path / "study", tmp_path / "paper", tmp_path)
+    write_page(tmp_path / "study", tmp_path / "paper", elsewhere(tmp_path), tmp_path)
     page = (tmp_path / "paper.md").read_text(encoding="utf-8")
     assert "Not run yet" not in page
     # 0.05 apart at every KL; the curves of a seed start at the same SFT policy
@@ -106,7 +113,7 @@ def test_differences_are_those_of_the_stored_numbers(tmp_path: Path) -> None:
 
 def test_a_part_that_was_not_run_is_said_so(tmp_path: Path) -> None:
     store(tmp_path / "study", "seed_{seed}_on.json", BOTH)
-    write_page(tmp_path / "study", tmp_path / "paper", tmp_path)
+    write_page(tmp_path / "study", tmp_path / "paper", elsewhere(tmp_path), tmp_path)
     page = (tmp_path / "paper.md").read_text(encoding="utf-8")
     assert page.count("Not run yet") == 2 * 5  # in short, and in its place
     assert (tmp_path / "paper_both.png").is_file()
@@ -118,7 +125,7 @@ def test_the_rehearsal_trains_every_target_that_the_page_looks_at(tmp_path: Path
     store(tmp_path / "study", "seed_{seed}_on.json", BOTH, plan.targets, plan.num_seeds)
     for part in experiments.parts:
         store(tmp_path / "paper" / part.name, "seed_{seed}.json", labels_of(part), part.targets, plan.num_seeds)
-    write_page(tmp_path / "study", tmp_path / "paper", tmp_path)
+    write_page(tmp_path / "study", tmp_path / "paper", elsewhere(tmp_path), tmp_path)
     assert "Not run yet" not in (tmp_path / "paper.md").read_text(encoding="utf-8")
 
 

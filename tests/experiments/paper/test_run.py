@@ -11,6 +11,7 @@ from experiments.paper.run import result_path, run_seed, with_references
 from experiments.paper.stored import labels_of, load_results
 from experiments.study.worlds import world_config
 from pipelines.config.loading import changed_config, load_config
+from tests.experiments.paper.test_page import elsewhere
 from tests.pipelines.comparison.test_quickstart import TINY
 
 
@@ -38,5 +39,5 @@ def test_a_part_trains_and_predicts_every_setting_and_is_not_run_twice(tmp_path:
     assert labels_of(found) == [setting.label for setting in part.settings]
     assert (world.folder / "calibrated" / "references" / "manifest.json").is_file()
     assert all(len(found[0]["tilted"][label]["tilting"]) >= 3 for label in labels_of(found))
-    write_page(tmp_path / "nothing", tmp_path / "stored", tmp_path)
+    write_page(tmp_path / "nothing", tmp_path / "stored", elsewhere(tmp_path), tmp_path)
     assert "16 random draws" in (tmp_path / "paper.md").read_text(encoding="utf-8")
