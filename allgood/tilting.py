@@ -8,7 +8,7 @@ than log N nats, and read too low before that; `Tilt.reliable` says when.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -44,8 +44,7 @@ class Tilt:
     @property
     def reliable(self) -> bool:
         """False when half of the samples show a KL more than 5 % lower: then all of them read too low as well."""
-        shown, by_half = float(self.kl.detach().mean()), float(self.half_sample_kl.detach().mean())
-        return by_half >= (1.0 - _MAX_SHORTFALL) * shown - _ROUNDING  # NaN, from too few samples, is not reliable
+        return shows_its_kl(self.kl, self.half_sample_kl)
 
     def expect(self, values: Tensor) -> Tensor:
         """Expectation of `values` [prompts, samples] under the optimum, [prompts].
@@ -56,6 +55,12 @@ class Tilt:
         require_same_shape("values", values, "weights", self.weights)
         require_finite("values", values)
         return (self.weights * in_float(values)).sum(-1)
+
+
+def shows_its_kl(kl: Tensor, half_sample_kl: Tensor) -> bool:
+    """Whether the samples show the mean KL, [prompts] of one tilt or of several; see `Tilt.reliable`."""
+    shown, by_half = float(kl.detach().mean()), float(half_sample_kl.detach().mean())
+    return by_half >= (1.0 - _MAX_SHORTFALL) * shown - _ROUNDING  # NaN, from too few samples, is not reliable
 
 
 def tilt(utilities: Tensor, gamma: Number | Tensor) -> Tilt:
@@ -85,32 +90,37 @@ def tilt(utilities: Tensor, gamma: Number | Tensor) -> Tilt:
     return Tilt(weights.to(dtype), kl.to(dtype), _half_sample_kl(exponents).to(dtype))
 
 
-def solve_gamma(utilities: Tensor, target_kl: Number) -> float:
+def solve_gamma(utilities: Tensor | Sequence[Tensor], target_kl: Number) -> float:
     """The gamma at which the mean over prompts of the tilt's KL equals `target_kl`. There is one: KL falls with gamma.
 
     Args:
-        utilities: [prompts, samples] of samples of pi_0, in nats.
+        utilities: [prompts, samples] of samples of pi_0, in nats; or several such, of other numbers of samples.
         target_kl: Nats, above 0.
 
     Raises:
         ValueError: As in `tilt`, or the samples cannot reach the target: with one best sample out of N per prompt the
             KL ends at log N, with ties below.
     """
-    require_shape("utilities", utilities, 2, "[prompts, samples]")
-    require_finite("utilities", utilities)
+    grids = [utilities] if isinstance(utilities, Tensor) else list(utilities)
+    for grid in grids:
+        require_shape("utilities", grid, 2, "[prompts, samples]")
+        require_finite("utilities", grid)
     target_kl = require_positive("target_kl", target_kl)
-    values = utilities.detach().double()
-    reach = _reach(values)
+    values = [grid.detach().double() for grid in grids]
+    reach = float(torch.cat([_reach(grid) for grid in values]).mean())
     if target_kl >= reach:
+        most = max(grid.shape[1] for grid in values)
         raise ValueError(
-            f"target_kl must be below {reach:.4f} nats, all that {values.shape[1]} samples per prompt can show "
+            f"target_kl must be below {reach:.4f} nats, all that {most} samples per prompt can show "
             f"with these utilities, got {target_kl}; take more samples per prompt or a smaller target"
         )
 
     def excess(log_gamma: Number) -> float:
-        return float(_optimum(_exponents(values, math.exp(log_gamma)))[1].mean()) - target_kl
+        kl = [_optimum(_exponents(grid, math.exp(log_gamma)))[1] for grid in values]
+        return float(torch.cat(kl).mean()) - target_kl
 
-    return math.exp(_root(excess, start=math.log(float(values.std(-1, correction=0).mean()))))
+    spreads = torch.cat([grid.std(-1, correction=0) for grid in values])
+    return math.exp(_root(excess, start=math.log(float(spreads.mean()))))
 
 
 def _exponents(utilities: Tensor, gamma: Number | Tensor) -> Tensor:
@@ -139,10 +149,10 @@ def _half_sample_kl(exponents: Tensor) -> Tensor:
     return 0.5 * (_optimum(parts[0])[1] + _optimum(parts[1])[1])
 
 
-def _reach(utilities: Tensor) -> float:
-    """Mean KL as gamma goes to 0: only the best samples of each prompt keep weight."""
+def _reach(utilities: Tensor) -> Tensor:
+    """KL as gamma goes to 0, [prompts]: only the best samples of each prompt keep weight."""
     num_best = (utilities == utilities.amax(-1, keepdim=True)).sum(-1)
-    return float((math.log(utilities.shape[-1]) - num_best.double().log()).mean())
+    return math.log(utilities.shape[-1]) - num_best.double().log()
 
 
 def _root(excess: Callable[[Number], Number], *, start: Number) -> float:

@@ -329,16 +329,23 @@ def best_of_k(
     min_utility: Annotated[
         float | None, typer.Option(help="leave out prompts whose best answer is below (rejection sampling)")
     ] = None,
+    tilt_kl: Annotated[
+        float | None, typer.Option(help="also write samples for SFT at this KL to the start policy, in nats")
+    ] = None,
+    tilt_rows: Annotated[int, typer.Option(min=1, help="of them per prompt")] = 8,
     output: Annotated[Path | None, typer.Option(help="folder; absent: best_of_k in the run folder")] = None,
-    row_format: Annotated[RowFormat, typer.Option("--format", help="of the selected responses")] = RowFormat.jsonl,
+    row_format: Annotated[RowFormat, typer.Option("--format", help="of the files of responses")] = RowFormat.jsonl,
 ) -> None:
-    """Best-of-k by the run's objective: the frontier over k, and the selected responses, ready for SFT."""
+    """Best-of-k by the run's objective: the frontier over k, selected responses for SFT, and pairs for DPO."""
     run, _ = _load_at(target, overrides)
     from pipelines.best_of_k.choose import CachedSplits, CandidateFile, Choosing, choose
+    from pipelines.best_of_k.tilted import Tilting
     from pipelines.run.locks import reading_base
 
     if min_utility is not None and not math.isfinite(min_utility):
         raise AllgoodError(f"--min-utility {min_utility} is not finite; leave it out to keep every prompt")
+    if tilt_kl is not None and not 0 < tilt_kl < math.inf:
+        raise AllgoodError(f"--tilt-kl {tilt_kl} must be above 0 and finite, in nats")
     if candidates is not None and splits is not None:
         raise AllgoodError("--splits chooses among the run's cached samples; leave it out with --candidates")
     if candidates is None and references is not None:
@@ -348,7 +355,8 @@ def best_of_k(
         if candidates is None
         else CandidateFile(candidates, (references or ReferencesFrom.answers).value)
     )
-    choosing = Choosing(max_k, select_from, min_utility, row_format.value)
+    tilting = None if tilt_kl is None else Tilting(tilt_kl, tilt_rows)
+    choosing = Choosing(max_k, select_from, min_utility, row_format.value, tilting)
     folder = output or run.folder / "best_of_k"
     with reading_base(run.base_folder, "best-of-k"):
         choose(run, source, choosing, folder)

@@ -23,6 +23,7 @@ def test_every_example_is_tested() -> None:
         "score_exported.py",
         "score_texts.py",
         "skyrl_train.py",
+        "trl_offline.py",
         "trl_rloo.py",
     }
 

@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parent.parent
 HEAVY = ("torch", "ray", "transformers", "pydantic", "typer")
-TRAINERS = {"skyrl": {"skyrl_gym"}, "trl": {"trl"}}
+TRAINERS = {"skyrl": {"skyrl_gym"}, "trl": {"trl"}, "trl_sft": {"trl"}}
 FOREIGN = ("ray", "pydantic", "actors", "pipelines", "experiments")
 
 

@@ -3,26 +3,29 @@
 Without training: the best of k samples is what a policy at KL log k - (k - 1)/k nats could do with them. Writes
 `summary.json` (the frontier over k, and how many prompts stand behind it), `frontier.png`, and the selected responses,
 which `data.demonstrations` of a run file reads: SFT on them is best-of-n distillation, with `min_utility` rejection
-sampling.
+sampling. For trainers of others it writes preference pairs, and on request samples of the optimum at a chosen KL.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from actors.tables import text_table
 from allgood.errors import ConfigError, DataError
 from pipelines.answers.judged import ReferencesFrom, objective_of_responses
 from pipelines.answers.missing import Missing, missing_lines, missing_of
 from pipelines.answers.writing import check_fields, write_rows
 from pipelines.best_of_k.frontier import Frontier, default_max_k, frontier
+from pipelines.best_of_k.lines import Summary, summary_lines
+from pipelines.best_of_k.pairs import best_and_worst
 from pipelines.best_of_k.plot import frontier_figure
 from pipelines.best_of_k.pool import Pool, cached_pool, candidate_pool, candidates_of, measured
 from pipelines.best_of_k.selection import Selection, num_rows_by_split, select
+from pipelines.best_of_k.tilted import Tilting, tilted
+from pipelines.best_of_k.training_data import TrainingData
 from pipelines.cast.actors import Actors
 from pipelines.config.objectives import FormulaObjective
 from pipelines.config.run import RunConfig
@@ -31,10 +34,8 @@ from pipelines.output.progress import say
 from pipelines.run.folder import RunFolder
 from pipelines.run.locks import writing_pages
 
-SUMMARY, FIGURE, SELECTED, SCORES = "summary.json", "frontier.png", "selected", "scores"
-SHOWN_KS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
-
-Summary = dict[str, Any]
+SUMMARY, FIGURE, SCORES = "summary.json", "frontier.png", "scores"
+SELECTED = "selected"
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ class Choosing:
     select_from: int | None = None
     min_utility: float | None = None
     format: Literal["jsonl", "parquet"] = "jsonl"
+    tilting: Tilting | None = None
 
 
 def choose(
@@ -104,10 +106,16 @@ def choose(
         seed=config.seed,
         num_bootstrap=config.evaluate.bootstrap,
     )
-    selection = select(pool, first=choosing.select_from, min_utility=choosing.min_utility)
-    summary = _summary(config, source, choosing, pool, missing, found, selection)
+    first = choosing.select_from
+    selection = select(pool, first=first, min_utility=choosing.min_utility)
+    data = TrainingData(
+        best_and_worst(pool, first=first, min_utility=choosing.min_utility),
+        None if choosing.tilting is None else tilted(pool, choosing.tilting, first=first, seed=config.seed),
+    )
+    summary = _summary(config, source, choosing, pool, missing, found, selection) | data.summary
+    files = {SELECTED: selection.rows, **data.files}
     with writing_pages(folder, "best-of-k"):
-        _write(folder, summary, frontier_figure(found, title=f"Best of k by {_named(config)}"), selection, choosing)
+        _write(folder, summary, frontier_figure(found, title=f"Best of k by {_named(config)}"), files, choosing.format)
     for line in summary_lines(summary):
         say(line)
     return summary
@@ -196,45 +204,14 @@ def _named(config: RunConfig) -> str:
     return config.objective.kind.replace("_", " ")
 
 
-def _write(folder: Path, summary: Summary, figure: bytes, selection: Selection, choosing: Choosing) -> None:
-    for old in folder.glob(f"{SELECTED}.*"):  # of an earlier call with another format
-        old.unlink()
-    if selection.rows:
-        write_rows(folder / f"{SELECTED}.{choosing.format}", selection.rows)
+def _write(
+    folder: Path, summary: Summary, figure: bytes, files: Mapping[str, Sequence[dict[str, Any]]], ending: str
+) -> None:
+    for name, rows in files.items():
+        for old in folder.glob(f"{name}.*"):  # of an earlier call, perhaps with another format
+            old.unlink()
+        if rows:
+            write_rows(folder / f"{name}.{ending}", rows)
     with atomic_path(folder / FIGURE) as temporary:
         temporary.write_bytes(figure)
     write_json(folder / SUMMARY, summary)
-
-
-def summary_lines(summary: Summary) -> list[str]:
-    """The frontier as a table for the terminal, and what was selected."""
-    steps = summary["frontier"]
-    last = steps[-1]["k"]
-    shown = [step for step in steps if step["k"] in SHOWN_KS or step["k"] == last]
-    names = [name for name in steps[0]["values"] if not name.startswith("reward.")]
-    rows = []
-    for step in shown:
-        values = (step["values"].get(name) for name in names)
-        rows.append(
-            [
-                str(step["k"]),
-                f"{step['prompts']}",
-                f"{step['kl_bound']:.2f}",
-                f"{step['kl_estimate']:.2f}",
-                *("-" if value is None else f"{value['value']:.3f}" for value in values),
-            ]
-        )
-    selected, low_high = summary["selected"], summary["answers_per_prompt"]
-    return [
-        f"{summary['prompts_in_curve']} of {summary['prompts']} prompts have the {last} scored answers that the curve "
-        f"needs ({low_high[0]} to {low_high[1]} per prompt); {summary['answers_without_utility']} of "
-        f"{summary['answers']} answers have no utility",
-        *text_table(["k", "prompts", "KL bound", "KL", *names], rows),
-        f"selected: {selected['rows']} responses{_by_split(selected['by_split'])}; "
-        f"{selected['prompts_below_min_utility']} prompts had none good enough, "
-        f"{selected['prompts_without_choice']} had no choice",
-    ]
-
-
-def _by_split(counts: dict[str, int]) -> str:
-    return f" ({', '.join(f'{split} {count}' for split, count in counts.items())})" if counts else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import get_args
@@ -47,6 +48,14 @@ class Pool:
     def counts(self) -> list[int]:
         """Scored answers of each prompt."""
         return [len(rows) for rows in self.rows]
+
+    def response(self, row: int) -> str:
+        """The text of a row."""
+        return self._responses[row]
+
+    @cached_property
+    def _responses(self) -> list[str]:
+        return [response for answered in self.judged.answers for response in answered.responses]
 
     def by_prompt(self, values: NDArray[np.floating]) -> list[Floats]:
         """A column of rows as one array per prompt."""

@@ -95,6 +95,17 @@ def test_solve_gamma_meets_the_target(target_kl):
     assert tilt(utilities, gamma).kl.mean().item() == pytest.approx(target_kl, rel=1e-9)
 
 
+def test_solve_gamma_takes_prompts_with_different_numbers_of_samples():
+    few, many = gaussian(3, 8), gaussian(2, 64)
+    gamma = solve_gamma([few, many], 0.7)
+    kl = torch.cat([tilt(few, gamma).kl, tilt(many, gamma).kl])
+    assert kl.shape == (5,)
+    assert kl.mean().item() == pytest.approx(0.7, rel=1e-5)
+    assert solve_gamma([few], 0.7) == solve_gamma(few, 0.7)
+    with pytest.raises(ValueError, match="all that 64 samples per prompt can show"):
+        solve_gamma([few, many], 3.5)  # (3 log 8 + 2 log 64) / 5 = 2.9 nats
+
+
 def test_solve_gamma_follows_the_scale_of_the_utilities():
     utilities = gaussian(20, 64).double()
     for scale in (1e-6, 1e6):

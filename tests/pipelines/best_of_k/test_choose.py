@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from actors.cluster.cast import Cast
 from allgood.errors import AllgoodError, ConfigError, DataError, ReferenceTableError
 from pipelines.best_of_k.choose import CachedSplits, CandidateFile, Choosing, choose
+from pipelines.best_of_k.tilted import Tilting
 from pipelines.config.objectives import NormaliseThenSumObjective
 from pipelines.config.run import RunConfig
 from pipelines.data import prepare
@@ -61,6 +63,29 @@ def test_the_selected_response_has_the_highest_utility_of_its_prompt(config: Run
         utility = -np.logaddexp(0, reference - short) - np.logaddexp(0, -vowels)
         assert row["response"] == mine["response"].iloc[int(utility.argmax())]
         assert row["utility"] == pytest.approx(utility.max(), rel=1e-4)
+
+
+def test_pairs_and_the_optimum_are_written_for_other_trainers(config: RunConfig, tmp_path: Path) -> None:
+    summary = choose(config, CACHED, Choosing(tilting=Tilting(0.5, rows_per_prompt=3)), tmp_path)
+    best = {row["prompt_id"]: row["response"] for row in selected(tmp_path / "selected.jsonl")}
+    pairs = pd.DataFrame(selected(tmp_path / "pairs.jsonl"))
+    assert {key: chosen[0]["content"] for key, chosen in zip(pairs["prompt_id"], pairs["chosen"], strict=True)} == best
+    assert (pairs["utility.chosen"] > pairs["utility.rejected"]).all()
+    assert summary["pairs"] == {"rows": 14, "prompts_with_ties": 0}
+
+    drawn, weighted = (pd.DataFrame(selected(tmp_path / f"{name}.jsonl")) for name in ("tilted", "weighted"))
+    assert len(drawn) == summary["tilted"]["rows_drawn"] == 3 * 14
+    gamma = summary["tilted"]["gamma"]
+    for _, rows in weighted.groupby("prompt_id"):
+        ratio = rows["weight"].max() / rows["weight"].min()
+        assert ratio == pytest.approx(np.exp((rows["utility"].max() - rows["utility"].min()) / gamma), rel=1e-3)
+    assert drawn["utility"].mean() > weighted["utility"].mean()
+
+    choose(config, CACHED, Choosing(format="parquet"), tmp_path)
+    assert sorted(path.name for path in tmp_path.glob("[!.]*")) == [
+        *("frontier.png", "pairs.parquet", "selected.parquet", "summary.json")
+    ]
+    assert pq.read_table(tmp_path / "pairs.parquet").num_rows == 14
 
 
 def test_another_objective_chooses_other_responses(config: RunConfig, tmp_path: Path) -> None:
