@@ -8,9 +8,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from pipelines.alignment import checkpoints
+from pipelines.alignment.ahead import StoredSteps
 from pipelines.alignment.checkpoints import Checkpoint
 from pipelines.alignment.journal import AlignJournal
 from pipelines.alignment.loop import Roles, State, Step, align
@@ -59,6 +61,7 @@ class Arm:
             limits=limits_of(config),
             tell=self.faults,
             knows_pi_0=reference_role(config),
+            is_synchronous=config.align.staleness == 0,
         )
         await lane.treat(setup.treatments(key))
         if self.is_own_cast:  # kept actors were checked by whoever made them
@@ -77,13 +80,14 @@ class Arm:
                     self.watch.observe(step)
                 bar.advance(status=f"KL {step.metrics['kl_k1_sum']:.2f} utility {step.metrics['utility.mean']:.2f}")
 
-            state = await align(plan, self._roles(lane), state, observe)
+            stored = {} if checkpoint is None else checkpoints.read_ahead(checkpoint)
+            state = await align(plan, self._roles(lane), state, observe, stored)
         await self._export(lane, state, journal.last_validation())
         return state
 
     def _roles(self, lane: Lane) -> Roles:
         crew = lane.crew()
-        return Roles(crew, lane.update, lane.publish, self._validator(crew), lambda state: self._commit(lane, state))
+        return Roles(crew, lane.update, lane.announce, self._validator(crew), partial(self._commit, lane))
 
     def _validator(self, crew: Crew) -> Validator:
         config = self.setup.config
@@ -98,8 +102,8 @@ class Arm:
             judge=self.watch.judge if self.watch else None,
         )
 
-    async def _commit(self, lane: Lane, state: State) -> None:
-        await checkpoints.commit(self.folder.checkpoints, state, self.setup.hashes, lane.save)
+    async def _commit(self, lane: Lane, state: State, ahead: StoredSteps) -> None:
+        await checkpoints.commit(self.folder.checkpoints, state, self.setup.hashes, lane.save, ahead)
         checkpoints.prune(self.folder.checkpoints, state, keep=self.setup.config.align.keep_checkpoints)
 
     async def _export(self, lane: Lane, state: State, validation: Mapping[str, float]) -> None:

@@ -42,7 +42,8 @@ def assemble(experience: Sequence[Experience], state: State, *, all_good: AllGoo
         / sum(len(row) for row in batch.logprobs),
         "gamma": state.kl_coefficient,
         **{f"multiplier.{name}": value for name, value in state.multipliers.items()},
-        "rollout_version": float(state.policy_version),
+        "rollout_version": float(batch.policy_version),
+        "staleness": float(state.policy_version - batch.policy_version),
         "num_samples": float(len(utilities)),
         "num_dropped_samples": float(len(utilities) - len(kept)),
         "num_dropped_prompts": float(len(np.unique(groups)) - len(np.unique(groups[kept]))),
@@ -75,7 +76,7 @@ def _batch(
         utilities=utilities[kept],
         groups=groups[kept],
         kl_coefficient=state.kl_coefficient,
-        policy_version=state.policy_version,
+        policy_version=experience[0].rollout.chunk.policy_version,
     )
 
 

@@ -1,7 +1,8 @@
 """Checkpoints of an alignment run: all or nothing, verified before they are used.
 
 `checkpoints/step_000050/` holds the learner's files (weights, optimiser, scheduler, value head, random state, as
-safetensors and JSON), `state.json` (the loop's state, the hashes of config and reference table) and `manifest.json`
+safetensors and JSON), `ahead/` with experience of later steps that was there already (`stored_experience.py`),
+`state.json` (the loop's state, the hashes of config and reference table) and `manifest.json`
 with size and sha256 of every file, written last. The folder is written under a temporary name, flushed and renamed, so
 a kill at any moment leaves a whole checkpoint or none. The latest is found by looking, not by a pointer that could lie.
 """
@@ -16,10 +17,13 @@ import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from allgood.errors import CheckpointError
+from pipelines.alignment.ahead import StoredSteps
 from pipelines.alignment.loop import Best, State
+from pipelines.alignment.stored_experience import read_steps, write_steps
 from pipelines.config.earlier import first_form
 from pipelines.config.placement import PlacementConfig
 from pipelines.config.run import RunConfig
@@ -33,7 +37,7 @@ TABLE_HASH = "reference table"  # among the hashes that tie a checkpoint to its 
 _NOT_THE_RESULT = frozenset({"name", "output_dir", "tracking", "placement", "preview"})
 
 SCHEMA = 1
-STATE, MANIFEST, LEARNER = "state.json", "manifest.json", "learner"
+STATE, MANIFEST, LEARNER, AHEAD = "state.json", "manifest.json", "learner", "ahead"
 
 
 @dataclass(frozen=True)
@@ -56,13 +60,21 @@ def step_folder(checkpoints: Path, step: int) -> Path:
 
 
 async def commit(
-    checkpoints: Path, state: State, hashes: dict[str, str], save_learner: Callable[[Path], Awaitable[None]]
+    checkpoints: Path,
+    state: State,
+    hashes: dict[str, str],
+    save_learner: Callable[[Path], Awaitable[None]],
+    ahead: StoredSteps = MappingProxyType({}),
 ) -> Path:
-    """Write the checkpoint of `state`; `save_learner` fills the folder that it is given. Returns the final folder."""
+    """Write the checkpoint of `state`; `save_learner` fills the folder that it is given. Returns the final folder.
+
+    `ahead` is the experience of later steps, made by older versions of which no weights are left.
+    """
     final = step_folder(checkpoints, state.step)
     with atomic_path(final) as temporary:
         (temporary / LEARNER).mkdir(parents=True)
         await save_learner((temporary / LEARNER).absolute())
+        write_steps(temporary / AHEAD, ahead)
         content = {"schema": SCHEMA, "state": asdict(state), "hashes": hashes}
         (temporary / STATE).write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
         manifest = {"schema": SCHEMA, "files": _checksums(temporary)}
@@ -123,6 +135,11 @@ def load(folder: Path) -> Checkpoint:
             raise CheckpointError(f"{path} is damaged (its checksum differs), so this checkpoint cannot be used")
     content = _read_json(folder / STATE)
     return Checkpoint(folder, _state(content["state"]), content["hashes"])
+
+
+def read_ahead(checkpoint: Checkpoint) -> StoredSteps:
+    """The experience of later steps that a verified checkpoint brings along."""
+    return read_steps(checkpoint.folder / AHEAD)
 
 
 def refuse_other_run(checkpoint: Checkpoint, hashes: dict[str, str], config: RunConfig) -> None:

@@ -6,9 +6,11 @@ Per step, each stage consumes, produces, waits for:
     reference  one rollout -> log pi_0               waits for that rollout alone
     assemble   experience in chunk order -> batch    waits for the slowest chunk of the step
     update     batch -> new weight version           waits for `assemble`
-    publish    version -> every rollout actor        unblocks the next step's `generate`
+    publish    version -> every rollout actor        unblocks the `generate` of the step that names the version
     validate   a state -> what it is worth           every n steps and at the end, after `publish`
     commit     a state -> a checkpoint on disk       every n steps, at a new best and at the end; a kill loses no more
+With staleness n the chunks of step s name version max(0, s - n), never a newer one. Up to n steps are then made while
+the learner updates (`ahead.py`), and only an evaluation waits until its version is there.
 Retries, deadlines and placement live behind the role functions. What a step computes depends on the plan and the state
 only, never on the order in which chunks arrive.
 """
@@ -19,11 +21,12 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
-from actors.cluster.gather import gather
 from actors.messages import Batch, Chunk, Experience, UpdateResult
-from pipelines.cast.collect import Crew, collect
+from pipelines.alignment.ahead import StepsAhead, StoredSteps
+from pipelines.cast.collect import Crew, Delivery
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,7 @@ class Plan:
     evaluate_every: int
     commit_every: int
     stop_at_kl: float | None = None
+    staleness: int = 0  # how many updates the version that generates a step may be behind
     price: Callable[[State, Mapping[str, float]], State] = lambda state, metrics: state  # state, the step's metrics
 
     def evaluates_at(self, step: int) -> bool:
@@ -108,32 +112,57 @@ class Roles:
 
     crew: Crew
     update: Callable[[Batch], Awaitable[UpdateResult]]
-    publish: Callable[[int], Awaitable[None]]
+    publish: Callable[[int], Delivery]
     validate: Callable[[State], Awaitable[Validation]]
-    commit: Callable[[State], Awaitable[None]]
+    commit: Callable[[State, StoredSteps], Awaitable[None]]
 
 
-async def align(plan: Plan, roles: Roles, state: State, observe: Callable[[Step], None]) -> State:
-    """Run from `state` to the last step. Same plan, same state, same result, whoever computes."""
-    while state.step < plan.num_steps and state.stopped is None:
-        clock = Clock()
-        experience = await gather(collect(chunk, roles.crew) for chunk in plan.chunks(state))
-        clock.lap("experience")
-        assembled = plan.assemble(experience, state)
-        update = await roles.update(assembled.batch)
-        clock.lap("update")
-        advanced = replace(state, step=state.step + 1, policy_version=update.policy_version)
-        state = plan.price(plan.control_kl(advanced, assembled.kl, assembled.num_rows), assembled.metrics)
-        await roles.publish(state.policy_version)
-        clock.lap("publish")
-        validation = await roles.validate(state) if plan.evaluates_at(state.step) else None
-        if validation is not None:
-            state = judged(state, validation, stop_at_kl=plan.stop_at_kl)
-            clock.lap("validate")
-        observe(_step(state, assembled, update, clock, validation))
-        if plan.commits_at(state):
-            await roles.commit(state)
+async def align(
+    plan: Plan,
+    roles: Roles,
+    state: State,
+    observe: Callable[[Step], None],
+    stored: StoredSteps = MappingProxyType({}),
+) -> State:
+    """Run from `state`, whose version the rollout actors hold, to the last step.
+
+    Same plan, same state, same experience ahead of it (`stored`), same result, whoever computes.
+    """
+    async with StepsAhead(roles.crew, held=state.policy_version, stored=stored) as ahead:
+        delivery: Delivery = _held_already
+        while state.step < plan.num_steps and state.stopped is None:
+            clock = Clock()
+            _begin_steps(plan, state, ahead, delivery)
+            experience = await ahead.take(state.step)
+            clock.lap("experience")
+            assembled = plan.assemble(experience, state)
+            update = await roles.update(assembled.batch)
+            clock.lap("update")
+            advanced = replace(state, step=state.step + 1, policy_version=update.policy_version)
+            state = plan.price(plan.control_kl(advanced, assembled.kl, assembled.num_rows), assembled.metrics)
+            delivery = roles.publish(state.policy_version)
+            if plan.staleness == 0 or plan.evaluates_at(state.step):
+                await ahead.hold(state.policy_version, delivery)
+            clock.lap("publish")
+            validation = await roles.validate(state) if plan.evaluates_at(state.step) else None
+            if validation is not None:
+                state = judged(state, validation, stop_at_kl=plan.stop_at_kl)
+                clock.lap("validate")
+            observe(_step(state, assembled, update, clock, validation))
+            if plan.commits_at(state):
+                await roles.commit(state, {} if state.stopped else await ahead.finished())
     return state
+
+
+def _begin_steps(plan: Plan, state: State, ahead: StepsAhead, deliver: Delivery) -> None:
+    """Begin every step that the version of `state` is to generate."""
+    for step in range(state.step, min(state.step + plan.staleness, plan.num_steps - 1) + 1):
+        if not ahead.has_begun(step):
+            ahead.begin(step, plan.chunks(replace(state, step=step)), state.policy_version, deliver)
+
+
+async def _held_already() -> None:
+    """Deliver the version that a run starts with, which the rollout actors hold."""
 
 
 def judged(state: State, validation: Validation, *, stop_at_kl: float | None) -> State:

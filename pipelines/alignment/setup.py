@@ -62,6 +62,7 @@ class Setup:
             evaluate_every=align.evaluate_every,
             commit_every=align.checkpoint_every,
             stop_at_kl=align.stop_at_kl,
+            staleness=align.staleness,
             price=partial(advance_multipliers, objective),
         )
 

@@ -19,6 +19,10 @@ from pipelines.data import Prompt
 Purpose = Literal["training", "references", "validation", "evaluation", "inspection"]
 
 
+Delivery = Callable[[], Awaitable[None]]
+"""Brings a published weight version to all rollout actors."""
+
+
 def make_chunks(
     prompts: Sequence[Prompt],
     *,
@@ -84,8 +88,12 @@ class Crew:
 
 
 async def collect(chunk: Chunk, crew: Crew) -> Experience:
-    """Generate one chunk, then score it and take its reference log-probs side by side."""
-    rollout = await crew.generate(chunk)
+    """Generate one chunk, then score it."""
+    return await assess(await crew.generate(chunk), crew)
+
+
+async def assess(rollout: Rollout, crew: Crew) -> Experience:
+    """Score a rollout and take its reference log-probs side by side."""
     scoring = asyncio.gather(*(score(rollout) for score in crew.score.values()))
     reference, scores = await asyncio.gather(crew.reference(rollout), scoring)
     return Experience(rollout, dict(zip(crew.score, scores, strict=True)), reference)

@@ -26,7 +26,7 @@ from actors.learning.specs import ArmSpec, OptimizerSpec, Rloo
 from actors.messages import Batch, Chunk, FloatRow, LogProbs, Rollout, Scores, UpdateResult
 from allgood.errors import RoleError
 from allgood.treatment import Treatment
-from pipelines.cast.collect import Crew
+from pipelines.cast.collect import Crew, Delivery
 from pipelines.cast.faults import say_fault
 from pipelines.cast.publishing import WeightPublishing
 
@@ -43,6 +43,8 @@ class Lane:
     """The actors of a cast under one key. Lives inside one event loop.
 
     `knows_pi_0` is the role that is asked for log pi_0: actors of its own, or rollout actors whose policy has adapters.
+    `is_synchronous` says that learners never go on while rollout actors work, so that weights which were lost can be
+    published again; else only a checkpoint has them.
     """
 
     def __init__(
@@ -54,13 +56,14 @@ class Lane:
         limits: Limits,
         tell: Callable[[Fault], None] = say_fault,
         knows_pi_0: ReferenceRole = "reference_policy",
+        is_synchronous: bool = True,
     ) -> None:
         def pool(role: str, renew: Callable[[], object] | None = None) -> Pool:
             return Pool(cast, role, limits, Recovery(cast, role, limits, tell, renew))
 
         self._cast = cast
         self._key = key
-        self._rollouts = pool("rollout", lambda: self._publishing.announce(is_broadcast=False))
+        self._rollouts = pool("rollout", (lambda: self._publishing.renew()) if is_synchronous else None)
         self._learners = pool("learner")
         self._publishing = WeightPublishing(cast, self._learners, self._rollouts)
         self._references = self._rollouts if knows_pi_0 == "rollout" else pool(knows_pi_0)
@@ -162,7 +165,16 @@ class Lane:
 
     async def publish(self, policy_version: int) -> None:
         """Every rollout actor holds `policy_version` when this returns, and so does one that starts anew later."""
-        held = await self._publishing.publish()
+        await self._deliver(self._publishing.publish, policy_version)
+
+    def announce(self, policy_version: int) -> Delivery:
+        """Have the learners publish their version before they take another step; what returns brings it to the
+        rollout actors. A broadcast is published only then.
+        """
+        return partial(self._deliver, self._publishing.announce(), policy_version)
+
+    async def _deliver(self, tell: Callable[[], Awaitable[list[int]]], policy_version: int) -> None:
+        held = await tell()
         if set(held) != {policy_version}:
             raise RoleError(f"the rollout actors hold versions {held} after version {policy_version} was published")
 

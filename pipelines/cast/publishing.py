@@ -1,13 +1,15 @@
 """The driver's part in a publication: it asks for the parts of a version, owns them, and tells the rollout actors.
 
 What a learner returns belongs to the driver, who notes it in the rollout actors' recipe before they are told: so it
-outlives the learner, and reaches who starts anew later. With a broadcast, the group of learner and rollout actors forms
-when it is first needed and again whenever one of them is another process than before or the last broadcast failed.
+outlives the learner, and reaches who starts anew later. In between the learner may have gone on. With a broadcast, the
+group of learner and rollout actors forms when it is first needed and again whenever one of them is another process than
+before or the last broadcast failed.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
@@ -34,35 +36,53 @@ class WeightPublishing:
 
     async def publish(self) -> list[int]:
         """Have every rollout actor hold the learners' current version; returns the versions that they hold."""
+        await self.prepare()
+        return await self.announce()()
+
+    async def prepare(self) -> None:
+        """Learn how versions are published; before the first one."""
         if self._plan is None:
             plan = await self._learners.call_first(lambda actor: actor.publication_plan, phase="plan the publication")
             self._plan = plan
-        if self._plan.broadcast_timeout_s is None:
-            return await self._tell(self.announce(is_broadcast=False))
-        return await self._broadcast(self._plan, self._plan.broadcast_timeout_s)
 
-    def announce(self, *, is_broadcast: bool) -> Notice:
-        """Ask for the current version without waiting, and note it for who starts anew.
+    def announce(self) -> Callable[[], Awaitable[list[int]]]:
+        """Ask for the learners' current version; what returns has every rollout actor hold it, and gives the versions
+        that they hold. A broadcast goes to whoever listens, and is asked for only then.
 
         Raises:
             RoleError: There are no learners.
         """
-        assert self._plan is not None, "nothing was ever published"
+        assert self._plan is not None, "nothing was prepared"
+        if self._plan.broadcast_timeout_s is None:
+            return partial(self._tell, self._ask_for_parts(is_broadcast=False))
+        return partial(self._broadcast, self._plan, self._plan.broadcast_timeout_s)
+
+    def renew(self) -> None:
+        """Have the learners publish their current version again, for who starts anew."""
+        self._note(self._ask_for_parts(is_broadcast=False))
+
+    def _ask_for_parts(self, *, is_broadcast: bool) -> Notice:
+        """The current version, without waiting for it."""
+        assert self._plan is not None, "nothing was prepared"
         learners = range(self._learners.size if self._plan.is_collective else 1)
         answers = [
             [self._learners.handle(learner).publish.remote(part, is_broadcast) for learner in learners]
             for part in range(len(self._plan.layout.parts))
         ]
-        notice = Notice(tuple(first for first, *_ in answers))
+        return Notice(tuple(first for first, *_ in answers))
+
+    def _note(self, notice: Notice) -> None:
+        """Keep a version for rollout actors that start anew."""
         self._cast.change_recipe("rollout", partial(Recipe.with_weights, notice=notice))
-        return notice
 
     async def _tell(self, notice: Notice) -> list[int]:
+        self._note(notice)
         return await self._rollouts.call_all(lambda actor: actor.set_weights, notice, phase="set weights")
 
     async def _broadcast(self, plan: PublicationPlan, timeout_s: float) -> list[int]:
         has_met = await self._meet(timeout_s)
-        notice = self.announce(is_broadcast=has_met)
+        notice = self._ask_for_parts(is_broadcast=has_met)
+        self._note(notice)
         if has_met:
             try:
                 return await gather(

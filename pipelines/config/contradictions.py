@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from actors.learning.specs import Grpo, Ppo
+from actors.weights.transports import Broadcast, SharedFiles
 from allgood.errors import ConfigError
 from allgood.guards import refuse_group_std
 from pipelines.config.objective_values import objective_of
@@ -15,6 +16,7 @@ def refuse_contradictions(config: RunConfig) -> None:
     """ConfigError for an objective that the properties cannot have, and as `refuse_destructive`."""
     objective_of(config.objective, config.properties)
     refuse_destructive(config)
+    _refuse_stale(config)
 
 
 def refuse_destructive(config: RunConfig) -> None:
@@ -27,6 +29,32 @@ def refuse_destructive(config: RunConfig) -> None:
     if isinstance(config.objective, NormaliseThenSumObjective):
         _refuse_scale(config, "normalise_then_sum", key="objective.kind normalise_then_sum")
         _refuse_normalising(config)
+
+
+def _refuse_stale(config: RunConfig) -> None:
+    """What cannot wait for rollout actors that are behind the learner."""
+    staleness, weights = config.align.staleness, config.placement.weights
+    for conflicts, key, why in (
+        (
+            staleness > 0 and isinstance(config.objective, NormaliseThenSumObjective),
+            "objective.kind normalise_then_sum",
+            "has the KL of the policy that sampled inside its normalisation, where the learner's own belongs",
+        ),
+        (
+            staleness > 0 and isinstance(weights, Broadcast),
+            "placement.weights.kind broadcast",
+            "sends a version while rollout actors still need the one before",
+        ),
+        (
+            staleness > 1 and isinstance(weights, SharedFiles),
+            "placement.weights.kind files",
+            "keeps the last two versions only",
+        ),
+    ):
+        if conflicts:
+            raise ConfigError(
+                f"align.staleness is {staleness}, but {key} {why}; choose a smaller staleness or another kind"
+            )
 
 
 def _refuse_normalising(config: RunConfig) -> None:

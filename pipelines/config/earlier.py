@@ -38,6 +38,7 @@ LATER = (
     "placement.learners",
     "align.lora",
     "align.gradient_checkpointing",
+    "align.staleness",
 )
 
 _FIRST_STOP = ["\n\nHuman:"]  # the default of `sampling.stop` before it depended on the policy's format

@@ -12,8 +12,9 @@ import pytest
 from actors.cluster.gather import gather
 from actors.messages import Batch, Chunk, Experience, LogProbs, Rollout, Scores, UpdateResult
 from allgood.views import PropertyView
+from pipelines.alignment.ahead import StoredSteps
 from pipelines.alignment.loop import Assembled, Best, Plan, Roles, State, Step, Validation, align, judged
-from pipelines.cast.collect import Crew
+from pipelines.cast.collect import Crew, Delivery
 
 START = State(step=0, policy_version=0, kl_coefficient=0.1, kl_controller={})
 
@@ -58,15 +59,19 @@ class FakeRoles:
         self.weight = 0.9 * self.weight + float(batch.utilities @ np.arange(1, len(batch.utilities) + 1))
         return UpdateResult(self.version, {"loss": self.weight, "seconds": 0.0})
 
-    async def publish(self, version: int) -> None:
-        self.published.append(version)
+    def publish(self, version: int) -> Delivery:
+        async def deliver() -> None:
+            self.published.append(version)
+
+        return deliver
 
     async def validate(self, state: State) -> Validation:
         score = self.scores[state.step % len(self.scores)]
         return Validation(score, kl=float(state.step), metrics={})
 
-    async def commit(self, state: State) -> None:
+    async def commit(self, state: State, ahead: StoredSteps) -> None:
         self.commits.append(state)
+        self.ahead = ahead
 
     def roles(self) -> Roles:
         crew = Crew(self.generate, {"good": self.score}, self.reference)
