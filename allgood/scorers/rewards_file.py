@@ -36,10 +36,28 @@ def read_rewards(path: Path) -> RewardsSpec:
         ConfigError: There is none, or a key or value is wrong; names the file and the key.
         ModelError: A file that the manifest names is missing or was changed.
     """
-    file = _file_at(Path(path))
+    file = file_at(Path(path))
     spec = parse_rewards(yaml12.parse(file.read_text(encoding="utf-8"), source=str(file)), file)
     _verify(file.with_name(MANIFEST))
     return spec
+
+
+def file_at(path: Path) -> Path:
+    """The `rewards.yaml` that a path names, itself or in the folder of an export or of a run.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    if path.is_dir():
+        for candidate in (path / REWARDS, path / EXPORT / REWARDS):
+            if candidate.is_file():
+                return candidate
+        raise ConfigError(
+            f"{path} holds no {REWARDS}; of a run, write it with `allgood export-rewards {path}`, or give the file"
+        )
+    if not path.is_file():
+        raise ConfigError(f"there is no file {path}; give a {REWARDS}, or the folder of an exported one")
+    return path
 
 
 def parse_rewards(raw: object, file: Path) -> RewardsSpec:
@@ -85,19 +103,6 @@ def located(source: str, folder: Path) -> str:
     """A folder alongside the file as an absolute path; an absolute path or a name on the hub as it is."""
     place = folder / source
     return str(place.absolute()) if place.exists() else source
-
-
-def _file_at(path: Path) -> Path:
-    if path.is_dir():
-        for candidate in (path / REWARDS, path / EXPORT / REWARDS):
-            if candidate.is_file():
-                return candidate
-        raise ConfigError(
-            f"{path} holds no {REWARDS}; of a run, write it with `allgood export-rewards {path}`, or give the file"
-        )
-    if not path.is_file():
-        raise ConfigError(f"there is no file {path}; give a {REWARDS}, or the folder of an exported one")
-    return path
 
 
 def _verify(manifest: Path) -> None:

@@ -1,9 +1,9 @@
 """`allgood export-rewards`: the reward side of a run as a folder that can be moved, for `AllGoodScorer` anywhere.
 
 It holds `rewards.yaml`, the reward models that lie in folders, the reference points of every prompt in the table, heads
-that predict others, the policy's tokenizer (whose template tells what a prompt is), and `manifest.json` with checksums
-and the keys of everything the numbers depend on. Models on the hub stay names, with the commit of the run. Whoever
-reads it needs neither Ray nor this package.
+that predict others, the policy's tokenizer (whose template tells what a prompt is), a few texts with their rewards, and
+`manifest.json` with checksums and the keys of everything the numbers depend on. Models on the hub stay names, with the
+commit of the run. Whoever reads it needs neither Ray nor this package.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from urllib.parse import quote
 
 from allgood.errors import ConfigError
 from allgood.objectives import Lagrangian, Objective
+from allgood.scorers.known_rewards import KNOWN_REWARDS, save_known
 from allgood.scorers.models import load_tokenizer
 from allgood.scorers.reference_files import References, save_head, save_references
 from allgood.scorers.rewards_file import EXPORT, MANIFEST, REWARDS, read_rewards, rewards_yaml
@@ -31,6 +32,7 @@ from pipelines.cast.request import scorer_spec
 from pipelines.config.properties import CustomTransform, FunctionProperty
 from pipelines.config.run import RunConfig
 from pipelines.data import load_prepared
+from pipelines.export.known_rewards import known_rewards_of
 from pipelines.export.predictors import fit_predictor, wanted_predictor
 from pipelines.output.files import atomic_path, check_writable
 from pipelines.output.hashes import copy_tokenizer, function_hash, sha256_of
@@ -70,6 +72,8 @@ def export_rewards(config: RunConfig, output: Path | None = None, *, predictors:
         load_tokenizer(folder / TEMPLATE)  # a template that cannot be read is found here and not where it is used
         spec = RewardsSpec(properties, objective, config.missing_eos_penalty, policy_template=TEMPLATE)
         (folder / REWARDS).write_text(rewards_yaml(spec), encoding="utf-8")
+        if table is not None and (known := known_rewards_of(config, table)) is not None:
+            save_known(known, folder / KNOWN_REWARDS)
         manifest = export.manifest() | {"name": config.name, "step": step}
         (folder / MANIFEST).write_text(json.dumps(stamped(manifest), indent=2) + "\n", encoding="utf-8")
         read_rewards(folder)

@@ -10,27 +10,20 @@ import logging
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from allgood.errors import ConfigError, naming
-from allgood.scorers.rewards_file import read_rewards
-from allgood.scorers.rewards_spec import RewardsSpec
 from pipelines.output.progress import say
 from pipelines.run.session import ray_session
 from pipelines.serve.access import token_for
 from pipelines.serve.app import application
+from pipelines.serve.files import read_objectives
 from pipelines.serve.gate import LOG, Gate, GateSettings
 from pipelines.serve.metrics import Metrics
 from pipelines.serve.server import HttpServer, bind
 from pipelines.serve.service import Service
 from pipelines.serve.settings import ServeSettings
-
-if TYPE_CHECKING:
-    from pipelines.serve.deployments import Deployment
-    from pipelines.serve.objective import ServedObjective
 
 
 def serve_rewards(target: Path, settings: ServeSettings) -> None:
@@ -54,7 +47,7 @@ def serving(target: Path, settings: ServeSettings) -> Iterator[str]:
         ConfigError, ModelError, ReferenceTableError, PlacementError: Why it does not start.
     """
     token = token_for(settings)
-    specs = read_specs(target, settings)
+    files = read_objectives(target, settings)
     metrics = Metrics()
     service = Service(settings.limits, metrics)
     gate = Gate(application(service), GateSettings(settings.limits, token, settings.is_loopback), metrics)
@@ -64,70 +57,14 @@ def serving(target: Path, settings: ServeSettings) -> Iterator[str]:
     ):
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         url = f"http://{host}:{listener.getsockname()[1]}"
-        say(f"loading {', '.join(specs)}; {url}/readyz says when it is done")
-        from pipelines.serve.deployments import deployments_of, running
+        say(f"loading {', '.join(files)}; {url}/readyz says when it is done")
+        from pipelines.serve.loading import loaded  # Ray takes a second, and mistakes of the user need none
 
-        deployments = deployments_of(specs, settings)
-        with ray_session(), running(deployments.values(), timeout_s=settings.start_timeout_s) as handles:
-            service.open(_loaded(specs, deployments, handles, server, settings, metrics))
+        with ray_session(), loaded(files, settings, server, metrics) as objectives:
+            service.open(objectives)
             yield url
             service.drain()
             server.drain()
-
-
-def read_specs(target: Path, settings: ServeSettings) -> dict[str, RewardsSpec]:
-    """What is served, by name, the first objective first.
-
-    Raises:
-        ConfigError: A file is missing or wrong, a name is there twice, or `scorers` names what is no property.
-        ModelError: A file of an export is missing or was changed.
-    """
-    if settings.name in settings.objectives:
-        raise ConfigError(f"objectives.{settings.name}: the first objective has that name; set `name`")
-    paths = {settings.name: target, **{name: Path(path) for name, path in settings.objectives.items()}}
-    specs = {}
-    for name, path in paths.items():
-        with naming(f"objective {name!r}"):
-            specs[name] = read_rewards(path)
-    properties = {name for spec in specs.values() for name in spec.properties}
-    for name in settings.scorers:
-        if name not in properties:
-            raise ConfigError(f"scorers.{name}: there is no such property; there are: {', '.join(sorted(properties))}")
-    return specs
-
-
-def _loaded(
-    specs: Mapping[str, RewardsSpec],
-    deployments: Mapping[tuple[str, str], Deployment],
-    handles: Mapping[str, Any],
-    server: HttpServer,
-    settings: ServeSettings,
-    metrics: Metrics,
-) -> dict[str, ServedObjective]:
-    """All objectives with their scorers, ready to answer."""
-    from pipelines.serve.objective import ServedObjective
-    from pipelines.serve.remote import RemoteScorer
-
-    scorers = {
-        key: RemoteScorer(
-            handles[deployment.name],
-            loop=server.loop,
-            rows_per_call=deployment.settings.rows_per_call,
-            deadline_s=settings.limits.deadline_s,
-            on_retry=metrics.count_retry,
-        )
-        for key, deployment in deployments.items()
-    }
-    for (objective, name), scorer in scorers.items():
-        with naming(f"objective {objective!r}: property {name!r}"):
-            server.call(scorer.ready(), timeout_s=settings.limits.deadline_s)
-    objectives = {
-        name: ServedObjective(spec, {key: scorers[name, key] for key in spec.properties})
-        for name, spec in specs.items()
-    }
-    for served in objectives.values():
-        served.load()
-    return objectives
 
 
 @contextmanager

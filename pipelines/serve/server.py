@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import uvicorn
 from starlette.types import ASGIApp
 
-from allgood.errors import ConfigError
+from allgood.errors import ConfigError, RoleError
 
 Answer = TypeVar("Answer")
 
@@ -47,8 +47,15 @@ class HttpServer:
         self.drain()
 
     def call(self, asked: Coroutine[Any, Any, Answer], *, timeout_s: float) -> Answer:
-        """Run a coroutine on the server's loop, and wait for it in this thread."""
-        return asyncio.run_coroutine_threadsafe(asked, self.loop).result(timeout_s)
+        """Run a coroutine on the server's loop, and wait for it in this thread.
+
+        Raises:
+            RoleError: It did not end in time.
+        """
+        try:
+            return asyncio.run_coroutine_threadsafe(asked, self.loop).result(timeout_s)
+        except TimeoutError as error:
+            raise RoleError(f"a scorer did not answer within {timeout_s:g} s; raise start_timeout_s") from error
 
     def drain(self) -> None:
         """Take no more connections, and return when the requests in work have ended or their time is over."""

@@ -111,11 +111,11 @@ function sliderOf(name) {
   range.value = own;
   label.htmlFor = range.id;
   const exact = element("input");
-  Object.assign(exact, { type: "number", step: "any", value: own });
+  Object.assign(exact, { type: "number", step: "any", value: number(own) });
   exact.setAttribute("aria-label", "reference point of " + name);
   const move = (from, to) => {
     if (from.value === "") return;
-    to.value = from.value;
+    to.value = from === range ? number(Number(from.value)) : from.value;
     references[name] = Number(from.value);
     guarded(moved);
   };

@@ -120,3 +120,33 @@ def test_a_response_is_one_message_of_the_assistant() -> None:
         texts.response([{"role": "assistant", "content": "a"}, {"role": "assistant", "content": "b"}])
     with pytest.raises(ValueError, match="is a message of the human"):
         texts.response([{"role": "user", "content": "a"}])
+
+
+@pytest.mark.parametrize("kind", ["chatml", "headers", "alternating", "reasoning", "parts", "no_system"])
+@pytest.mark.parametrize("turns", [QUESTION, LONGER])
+@pytest.mark.parametrize("reply", ["A drink.", "Two lines,\n\nand a last one."])
+def test_a_whole_conversation_is_parted_where_its_last_reply_begins(kind: str, turns: Turns, reply: str) -> None:
+    texts = PolicyTexts(template_tokenizer(kind))
+    prompt, response = texts.parted(rendered(kind, turns) + reply)
+    assert (texts.prompt(prompt), texts.response(response).strip()) == (as_prompt(turns), reply)
+    prompt, response = texts.parted(f"{as_prompt(turns)} {reply}")
+    assert (texts.prompt(prompt), texts.response(response).strip()) == (as_prompt(turns), reply)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "What is tea? A drink.",  # no labels
+        "\n\nHuman: What is tea?",  # no reply
+        CANONICAL + " A drink.\n\nHuman: And mate?",  # turns behind the reply
+        CANONICAL + " A drink.<|im_end|>\n<|im_start|>user\nAnd mate?",
+    ],
+)
+def test_what_does_not_end_in_a_reply_is_not_parted(text: str) -> None:
+    with pytest.raises(ValueError):
+        PolicyTexts(None).parted(text)
+
+
+def test_another_templates_conversation_is_not_parted() -> None:
+    with pytest.raises(ValueError, match="declared policy_template"):
+        PolicyTexts(template_tokenizer("headers")).parted(rendered("chatml", QUESTION) + "A drink.")

@@ -18,6 +18,7 @@ from actors.reward import RewardSpec, RewardWorker
 from allgood.conversations import parse
 from allgood.errors import ConfigError, ModelError
 from allgood.scorers.all_good_scorer import AllGoodScorer
+from allgood.scorers.known_rewards import load_known
 from pipelines.alignment.align import run_align
 from pipelines.alignment.checkpoints import latest
 from pipelines.cast.request import scorer_spec
@@ -186,3 +187,12 @@ def test_a_folder_of_something_else_is_never_replaced(tmp_path: Path) -> None:
 
 def no(rows: int) -> np.ndarray:
     return np.zeros(rows, dtype=bool)
+
+
+def test_it_holds_texts_with_the_rewards_that_models_gave_them_in_the_run(run: RunConfig, exported: Path) -> None:
+    known = load_known(exported / "known_rewards.json")
+    assert known is not None
+    assert set(known.rewards) == {"liked"}  # functions are compared by their code
+    assert 2 <= len(known.responses) <= 32
+    found = AllGoodScorer.from_config(exported).score(known.prompts, known.responses, was_cut=no(len(known.prompts)))
+    np.testing.assert_allclose(found.properties["liked"].rewards, known.rewards["liked"], rtol=1e-4, atol=1e-5)

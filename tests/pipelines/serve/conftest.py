@@ -73,15 +73,18 @@ missing_eos_penalty: 0.5
     return file
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def served(rewards: Path, penalised: Path, ray_cluster: None) -> Iterator[Served]:
-    """The service with two objectives that share a reward model; two replicas of it, one of the rule."""
+    """The service with two objectives that share a reward model; two replicas of it, one of the rule.
+
+    They reserve no CPUs, which the tests of other rooms count on.
+    """
     settings = ServeSettings(
         port=0,
         objectives={"penalised": str(penalised)},
         limits=LIMITS,
-        scorer=ScorerSettings(resources=Resources(replicas=2, cpus=0.5)),
-        scorers={"free_of_b": ScorerSettings(resources=Resources(cpus=0.5))},
+        scorer=ScorerSettings(resources=Resources(replicas=2, cpus=0.0)),
+        scorers={"free_of_b": ScorerSettings(resources=Resources(cpus=0.0))},
     )
     with serving(rewards, settings) as url, httpx.Client(base_url=url, timeout=60.0) as client:
         yield Served(client, rewards)
