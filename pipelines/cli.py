@@ -515,7 +515,7 @@ def _use_threads(run: RunConfig) -> None:
     """Let `threads` hold for this process too: on a busy machine, threads beyond that mostly wait for each other."""
     import torch
 
-    torch.set_num_threads(run.threads)
+    torch.set_num_threads(run.own_threads)
 
 
 def _load_at(target: Path, overrides: list[str] | None) -> tuple[RunConfig, Path]:

@@ -1,6 +1,6 @@
 """The one place that starts actors: admission, one placement group, every role pinned to its node, all or nothing.
 
-`spawn` first asks `placement.admit` where each replica goes, then reserves exactly that (each bundle names its node),
+`spawn` first asks `admit` where each replica goes, then reserves exactly that (each bundle names its node),
 starts the actors, and waits until each has answered. Who does not start is named, and everything is taken down again.
 Ray restarts none but the frozen ones of a named cast: any other would silently hold its first weights again. `restart`
 starts one replica anew by its role's recipe, so that it answers as the one before it did; `recovery` decides when.
@@ -18,8 +18,8 @@ from typing import Any
 import ray
 from ray.util.placement_group import PlacementGroup, remove_placement_group
 
-from actors.cluster.admission import admit_when_free
-from actors.cluster.placement import Assignment, Request, Resources
+from actors.cluster.admission import Tell, admit_when_free
+from actors.cluster.placement import Assignment, Request, Resources, amounts_of
 from actors.cluster.recipe import Recipe, Spec
 from actors.cluster.recovery import Loss
 from actors.cluster.seats import Seat, reserve
@@ -42,9 +42,13 @@ class Part:
 
 @dataclass(frozen=True)
 class CastRequest:
-    """The roles to start; absent ones are not. `rewards` is keyed by property. `timeout_s` bounds the start."""
+    """The roles to start; absent ones are not. `rewards` is keyed by property.
+
+    `timeout_s` bounds the start, `wait_for_nodes_s` the wait for nodes that an autoscaler brings before it.
+    """
 
     timeout_s: float = field(kw_only=True)
+    wait_for_nodes_s: float = field(kw_only=True, default=0.0)
     rollout: Part | None = None
     rewards: Mapping[str, Part] = field(default_factory=dict)
     reference_policy: Part | None = None
@@ -84,6 +88,10 @@ class Cast:
     def who(self, role: str, replica: int = 0) -> Who:
         """The name of an actor for messages. Roles: rollout, reward.<property>, reference_policy, learner."""
         return self._seats[role, replica].who
+
+    def place(self, role: str, replica: int = 0) -> Mapping[str, Any]:
+        """What an actor has said about where it runs, and its node's id and name."""
+        return self._places[role, replica]
 
     def change_recipe(self, role: str, change: Callable[[Recipe], Recipe]) -> None:
         """Note what the replicas of a role are told, for one that starts anew."""
@@ -147,7 +155,7 @@ class Cast:
             (role, str(replica), seat.assignment.node, *_seen(seat.assignment, self._places[role, replica]))
             for (role, replica), seat in self._seats.items()
         ]
-        header = ("role", "replica", "node", "accelerator", "resources", "process")
+        header = ("role", "replica", "node", "accelerator", "resources", "threads", "process")
         return "\n".join(text_table(header, rows, between=BARS))
 
     def places(self) -> dict[tuple[str, int], dict[str, Any]]:
@@ -209,8 +217,8 @@ class Cast:
             wait_for(join, who=self.who(LEARNER, rank), phase="join", deadline_s=_JOIN_TIMEOUT_S)
 
 
-def spawn(request: CastRequest, *, name: str | None = None) -> Cast:
-    """Start every role of the request on the running Ray cluster.
+def spawn(request: CastRequest, *, name: str | None = None, tell: Tell = lambda text: None) -> Cast:
+    """Start every role of the request on the running Ray cluster. `tell` is told of a wait for nodes.
 
     With `name`, other processes find the actors (`named_actors.attach`), and Ray starts one that died again: only right
     for frozen models, which come back as they were and refuse to score until they have their treatments.
@@ -221,9 +229,10 @@ def spawn(request: CastRequest, *, name: str | None = None) -> Cast:
         AllgoodError: What a role's constructor raised, such as ModelError for a folder without weights.
     """
     parts = request.parts()
-    assignments = admit_when_free([Request(role, part.resources) for role, part in parts.items()])
-    group = reserve(assignments, request.timeout_s)
-    seats = [Seat(assignment, group, bundle, name) for bundle, assignment in enumerate(assignments)]
+    requests = [Request(role, part.resources) for role, part in parts.items()]
+    assignments = admit_when_free(requests, wait_for_nodes_s=request.wait_for_nodes_s, tell=tell)
+    group, bundles = reserve(assignments, request.timeout_s)
+    seats = [Seat(assignment, group, bundle, name) for bundle, assignment in zip(bundles, assignments, strict=True)]
     return _all_or_none(Cast(request, seats, group))
 
 
@@ -245,9 +254,8 @@ def spawn_in_group(request: CastRequest, group: PlacementGroup, *, first_bundle:
                 node_id=node_of[bundle],
                 node=names[node_of[bundle]],
                 accelerators=frozenset(),
-                cpus=resources.cpus,
-                gpus=resources.gpus,
-                memory_gb=resources.memory_gb,
+                needs=resources,
+                threads=resources.threads or 1,  # whoever makes the group has counted who shares its nodes
             ),
             group,
             bundle,
@@ -267,8 +275,8 @@ def _all_or_none(cast: Cast) -> Cast:
 
 
 def _seen(assignment: Assignment, place: Mapping[str, Any]) -> Iterator[str]:
-    """Accelerator, resources and process of one replica, for the table."""
+    """Accelerator, resources, threads and process of one replica, for the table."""
     yield place["gpu"] or "/".join(sorted(assignment.accelerators)) or "none"
-    parts = [f"{assignment.cpus:g} CPU"] + [f"{assignment.gpus:g} GPU"] * bool(assignment.gpus)
-    yield " + ".join(parts + ([f"{assignment.memory_gb:g} GB"] if assignment.memory_gb else []))
+    yield amounts_of(assignment.needs)
+    yield str(place["threads"])
     yield f"{place['host']}:{place['pid']}"

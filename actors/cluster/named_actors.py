@@ -5,7 +5,7 @@ Whoever spawned them owns them: they go when that process goes, however it ends.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import ray
@@ -27,6 +27,7 @@ class NamedActors:
     def __init__(self, names: ActorNames) -> None:
         self._names = names
         self._recipes: dict[str, Recipe] = {}
+        self._places: dict[Who, Mapping[str, Any]] = {}
         for role in dict.fromkeys(who.role for who in names.members):
             self.handles(role)
 
@@ -44,6 +45,17 @@ class NamedActors:
         """The name of an actor for messages."""
         return next(who for who in self._names.members if (who.role, who.replica) == (role, replica))
 
+    def place(self, role: str, replica: int = 0) -> Mapping[str, Any]:
+        """What an actor has said about where it runs; it is asked the first time.
+
+        Raises:
+            RoleError: It does not answer.
+        """
+        who = self.who(role, replica)
+        if who not in self._places:
+            self._places[who] = answer_after_restart(_handle(self._names, who), who, timeout_s=_RESTART_S)
+        return self._places[who]
+
     def change_recipe(self, role: str, change: Callable[[Recipe], Recipe]) -> None:
         """Note what this process tells the replicas of a role."""
         self._recipes[role] = change(self._recipes.get(role, Recipe()))
@@ -60,7 +72,7 @@ class NamedActors:
         actor = _handle(self._names, who)
         if loss is not None and loss.is_hung:
             end_for_restart(actor, who, timeout_s=_RESTART_S)
-        answer_after_restart(actor, who, timeout_s=_RESTART_S)
+        self._places[who] = answer_after_restart(actor, who, timeout_s=_RESTART_S)
         instruct(actor, self._recipes.get(role, Recipe()), who, deadline_s=_RESTART_S)
         return True
 

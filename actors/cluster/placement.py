@@ -1,32 +1,29 @@
-"""Admission: does the cluster hold what the roles ask for, and what goes where? A pure function of plain values.
+"""Placement as plain values: what a role asks for, what a node has, and where a replica goes.
 
-Ray lets a request that no node can meet wait for ever; here it is refused at once, with one table that says, per role,
-what it wants, what the cluster has, and why that is not enough. GPUs are counted as Ray does: more than one must be a
-whole number, and a fraction never spans two GPUs.
+`admit` puts requests on nodes, and says why it cannot; nothing here or there knows Ray.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, ConfigDict, Field
 
-from actors.tables import BARS, text_table
 from allgood.errors import PlacementError
 
 ACCELERATOR_LABEL = "ray.io/accelerator-type"
 ACCELERATOR_RESOURCE = "accelerator_type:"  # prefix of the older custom resource
 
-_EPSILON = 1e-6  # sums of fractions such as 0.1 + 0.2 must still fit
-_MAX_TRIALS = 20_000  # bounds the search on clusters where first choices do not work out
+_SMALLEST_CPU = 0.001  # Ray refuses a bundle of nothing
+_GB = 1e9
 
 
 def _readable(expression: str) -> str:
     try:
-        accelerator_matcher(expression)
+        label_matcher(expression)
     except PlacementError as error:
         raise ValueError(str(error)) from error
     return expression
@@ -40,6 +37,7 @@ def _whole_above_one(gpus: float) -> float:
 
 Accelerator = Annotated[str, AfterValidator(_readable)]
 Gpus = Annotated[float, Field(ge=0), AfterValidator(_whole_above_one)]
+Amount = Annotated[float, Field(gt=0)]
 
 
 @dataclass(frozen=True)
@@ -58,6 +56,24 @@ class Resources:
         Accelerator | None,
         Field(description="accelerator type: 'H100', '!T4', 'in(T4,L4)' or '!in(T4,L4)'; absent means any node"),
     ] = None
+    threads: Annotated[
+        int | None, Field(ge=1, description="torch threads per replica; absent: as the run's `threads` says")
+    ] = None
+    labels: Annotated[
+        Mapping[str, Accelerator],
+        Field(description="labels that its nodes have, such as {zone: 'in(a,b)'}; values are written as `accelerator`"),
+    ] = field(default_factory=dict)
+    resources: Annotated[
+        Mapping[str, Amount],
+        Field(description="custom resources of the cluster that each replica takes, such as {reward_pool: 1}"),
+    ] = field(default_factory=dict)
+    shares_gpu_with: Annotated[
+        str | None,
+        Field(description="role on whose GPU each replica runs, such as reward.helpful; both take a fraction"),
+    ] = None
+    apart_from: Annotated[
+        tuple[str, ...], Field(description="roles that never run on the same GPU; the rest of that GPU stays reserved")
+    ] = ()
 
 
 @dataclass(frozen=True)
@@ -70,7 +86,18 @@ class Request:
 
 @dataclass(frozen=True)
 class Node:
-    """A node and what is free on it. `gpus` is the free share of each of its GPUs, 1.0 where nobody uses it."""
+    """A node and what is free on it.
+
+    Attributes:
+        node_id, name: For Ray, and for people.
+        cpus: Free CPUs as Ray counts them.
+        gpus: The free share of each of its GPUs, 1.0 where nobody uses it.
+        memory_gb: Free memory.
+        accelerators: Types of its GPUs, by whichever of the two ways the cluster tells them.
+        labels: All of its labels.
+        resources: What is free of custom resources.
+        cores: Processor cores that its processes really have; Ray's CPUs may be only numbers.
+    """
 
     node_id: str
     name: str
@@ -78,56 +105,75 @@ class Node:
     gpus: tuple[float, ...] = ()
     memory_gb: float = 0.0
     accelerators: frozenset[str] = frozenset()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    resources: Mapping[str, float] = field(default_factory=dict)
+    cores: int = 1
+
+    def matches(self, needs: Resources) -> bool:
+        """Whether its accelerators and labels are what a role wants, whatever is free."""
+        return label_matcher(needs.accelerator)(self.accelerators) and all(
+            label_matcher(expression)(frozenset([self.labels[key]] if key in self.labels else []))
+            for key, expression in needs.labels.items()
+        )
 
 
 @dataclass(frozen=True)
 class Assignment:
-    """One replica on one node."""
+    """One replica on one node.
+
+    Attributes:
+        role, replica: Who.
+        node_id, node, accelerators: Where.
+        needs: What is reserved for it.
+        threads: Torch threads of its process.
+        gpu: Which of the node's GPUs was planned, where roles are to share one or to stay apart; None: Ray chooses.
+        keeps_whole_gpu: Whether the rest of that GPU is reserved too, so that a role that is to be apart cannot get it.
+    """
 
     role: str
     replica: int
     node_id: str
     node: str
     accelerators: frozenset[str]
-    cpus: float
-    gpus: float
-    memory_gb: float | None
+    needs: Resources
+    threads: int
+    gpu: int | None = None
+    keeps_whole_gpu: bool = False
 
 
-def admit(requests: Sequence[Request], nodes: Sequence[Node]) -> list[Assignment]:
-    """Place every replica of every request, in the order of the requests.
+def bundle_of(needs: Resources) -> dict[str, float]:
+    """What Ray reserves for one replica."""
+    bundle = {"CPU": max(needs.cpus, _SMALLEST_CPU), **needs.resources}
+    if needs.gpus:
+        bundle["GPU"] = needs.gpus
+    if needs.memory_gb:
+        bundle["memory"] = int(needs.memory_gb * _GB)
+    return bundle
 
-    Raises:
-        PlacementError: A request is malformed, or the cluster cannot hold all of them. The message is a table.
+
+def amounts_of(needs: Resources) -> str:
+    """What one replica takes, in words.
+
+    >>> amounts_of(Resources(gpus=0.5, memory_gb=4, resources={"pool": 1}))
+    '1 CPU + 0.5 GPU + 4 GB + 1 pool'
     """
-    for request in requests:
-        _check(request)
-    chosen = _search([request.resources for request in requests], nodes)
-    if chosen is None:
-        raise PlacementError(_refusal(requests, nodes))
-    return [
-        Assignment(
-            role=request.role,
-            replica=replica,
-            node_id=node.node_id,
-            node=node.name,
-            accelerators=node.accelerators,
-            cpus=request.resources.cpus,
-            gpus=request.resources.gpus,
-            memory_gb=request.resources.memory_gb,
-        )
-        for request, hosts in zip(requests, chosen, strict=True)
-        for replica, node in enumerate(hosts)
-    ]
+    parts = [f"{needs.cpus:g} CPU"] + [f"{needs.gpus:g} GPU"] * bool(needs.gpus)
+    parts += [f"{needs.memory_gb:g} GB"] if needs.memory_gb else []
+    return " + ".join([*parts, *(f"{amount:g} {name}" for name, amount in needs.resources.items())])
 
 
-def accelerator_matcher(expression: str | None) -> Callable[[frozenset[str]], bool]:
-    """Compile "H100", "!T4", "in(T4,L4)" or "!in(T4,L4)" to a test of a node's accelerator types.
+def selector_of(needs: Resources) -> dict[str, str]:
+    """The conditions on a replica's node as Ray's label selector, for clusters whose accelerators are labelled."""
+    return {**needs.labels, **({ACCELERATOR_LABEL: needs.accelerator} if needs.accelerator else {})}
 
-    As with Ray's label selectors, a node without any accelerator passes a negative expression.
+
+def label_matcher(expression: str | None) -> Callable[[frozenset[str]], bool]:
+    """Compile "H100", "!T4", "in(T4,L4)" or "!in(T4,L4)" to a test of a node's accelerator types, or of one label.
+
+    As with Ray's label selectors, a node without any accelerator or label passes a negative expression.
     """
     if expression is None:
-        return lambda accelerators: True
+        return lambda values: True
     listed = re.fullmatch(r"(!?)in\(([^()!]+)\)", expression.strip())
     single = re.fullmatch(r"(!?)([\w./+-]+)", expression.strip())
     if listed:
@@ -138,173 +184,4 @@ def accelerator_matcher(expression: str | None) -> Callable[[frozenset[str]], bo
         raise PlacementError(
             f"accelerator {expression!r} cannot be read; write 'H100', '!T4', 'in(T4,L4)' or '!in(T4,L4)'"
         )
-    return lambda accelerators: bool(accelerators & names) != negative
-
-
-class _Ledger:
-    """What is left on each node while replicas are tried out."""
-
-    def __init__(self, nodes: Sequence[Node]) -> None:
-        self.nodes = nodes
-        self._cpus = [node.cpus for node in nodes]
-        self._memory = [node.memory_gb for node in nodes]
-        self._gpus = [list(node.gpus) for node in nodes]
-
-    def take(self, needs: Resources, index: int) -> Callable[[], None] | None:
-        """Book one replica on node `index`; returns what undoes it, or None when it does not fit."""
-        memory = needs.memory_gb or 0.0
-        slots = self._slots(needs.gpus, index)
-        if slots is None or needs.cpus > self._cpus[index] + _EPSILON or memory > self._memory[index] + _EPSILON:
-            return None
-        share = needs.gpus / max(1, len(slots))
-        self._book(index, needs.cpus, memory, slots, share)
-        return lambda: self._book(index, -needs.cpus, -memory, slots, -share)
-
-    def _book(self, index: int, cpus: float, memory: float, slots: Sequence[int], share: float) -> None:
-        self._cpus[index] -= cpus
-        self._memory[index] -= memory
-        for slot in slots:
-            self._gpus[index][slot] -= share
-
-    def _slots(self, gpus: float, index: int) -> list[int] | None:
-        """The GPUs that a replica gets: whole free ones, or the fullest one that still holds the fraction."""
-        free = self._gpus[index]
-        if gpus == 0:
-            return []
-        if gpus < 1:
-            fitting = [slot for slot in range(len(free)) if free[slot] + _EPSILON >= gpus]
-            return [min(fitting, key=lambda slot: (free[slot], slot))] if fitting else None
-        whole = [slot for slot in range(len(free)) if free[slot] >= 1 - _EPSILON]
-        return whole[: round(gpus)] if len(whole) >= round(gpus) else None
-
-
-def _search(all_needs: Sequence[Resources], nodes: Sequence[Node]) -> list[list[Node]] | None:
-    """Hosts of every role's replicas, by backtracking over the hardest roles first; None when there are none."""
-    ledger = _Ledger(nodes)
-    order = sorted(range(len(all_needs)), key=lambda index: _difficulty(all_needs[index], nodes))
-    queue = [index for index in order for _ in range(all_needs[index].replicas)]
-    hosts: list[int] = []
-    trials = 0
-
-    def place(position: int) -> bool:
-        nonlocal trials
-        if position == len(queue):
-            return True
-        needs = all_needs[queue[position]]
-        # Replicas of one role are alike, so only placements in ascending order are looked at.
-        first = hosts[-1] if position and queue[position - 1] == queue[position] else 0
-        for index in _candidates(needs, nodes, first):
-            trials += 1
-            undo = ledger.take(needs, index) if trials <= _MAX_TRIALS else None
-            if undo is None:
-                continue
-            hosts.append(index)
-            if place(position + 1):
-                return True
-            hosts.pop()
-            undo()
-        return False
-
-    if not place(0):
-        return None
-    return [
-        [nodes[host] for host, owner in zip(hosts, queue, strict=True) if owner == index]
-        for index in range(len(all_needs))
-    ]
-
-
-def _candidates(needs: Resources, nodes: Sequence[Node], first: int) -> Iterator[int]:
-    matches = accelerator_matcher(needs.accelerator)
-    fitting = [index for index in range(first, len(nodes)) if matches(nodes[index].accelerators)]
-    # A role without GPUs leaves the nodes that have them to the others, as long as it can.
-    yield from sorted(fitting, key=lambda index: (index, 0) if needs.gpus else (bool(nodes[index].gpus), index))
-
-
-def _difficulty(needs: Resources, nodes: Sequence[Node]) -> tuple[float, ...]:
-    matches = accelerator_matcher(needs.accelerator)
-    hosts = sum(1 for node in nodes if matches(node.accelerators) and _Ledger([node]).take(needs, 0) is not None)
-    return (hosts, -needs.gpus, -needs.cpus, -(needs.memory_gb or 0.0))
-
-
-def _check(request: Request) -> None:
-    role, needs = request.role, request.resources
-    accelerator_matcher(needs.accelerator)
-    if needs.replicas < 1:
-        raise PlacementError(f"role {role!r} asks for {needs.replicas} replicas; it needs at least 1")
-    if min(needs.cpus, needs.gpus, needs.memory_gb or 0.0) < 0:
-        raise PlacementError(f"role {role!r} asks for a negative amount: {_wants(needs)}")
-    if needs.gpus > 1 and needs.gpus != round(needs.gpus):
-        raise PlacementError(f"role {role!r} asks for {needs.gpus:g} GPUs; above 1 only whole numbers are possible")
-
-
-def _refusal(requests: Sequence[Request], nodes: Sequence[Node]) -> str:
-    all_needs = [request.resources for request in requests]
-    rows = [
-        (request.role, _wants(needs), _has(needs, nodes), _why_not(needs, nodes))
-        for request, needs in zip(requests, all_needs, strict=True)
-    ]
-    if all(row[3] == "" for row in rows):
-        stuck = _first_that_fails(all_needs, nodes)
-        rows = [
-            (*row[:3], "fits alone, not alongside the roles above" if index == stuck else "")
-            for index, row in enumerate(rows)
-        ]
-    header = ("role", "wants", "cluster has free", "why not")
-    table = text_table(header, [(*row[:3], row[3] or "fits") for row in rows], between=BARS)
-    problem = "the cluster cannot place this run; change `placement` (of a training: its workers) or add nodes:"
-    return "\n".join([problem, *table])
-
-
-def _first_that_fails(all_needs: Sequence[Resources], nodes: Sequence[Node]) -> int:
-    return next(index for index in range(len(all_needs)) if _search(all_needs[: index + 1], nodes) is None)
-
-
-def _why_not(needs: Resources, nodes: Sequence[Node]) -> str:
-    """Why this role alone cannot be placed; "" when it can."""
-    if _search([needs], nodes) is not None:
-        return ""
-    matches = accelerator_matcher(needs.accelerator)
-    matching = [node for node in nodes if matches(node.accelerators)]
-    if not matching:
-        return f"no node matches accelerator {needs.accelerator}"
-    if _search([replace(needs, replicas=1)], matching) is not None:
-        return f"only {_most_replicas(needs, matching)} of {needs.replicas} replicas fit"
-    if (
-        needs.gpus
-        and max(sum(share >= min(needs.gpus, 1) - _EPSILON for share in node.gpus) for node in matching) < needs.gpus
-    ):
-        return "no matching node has that many free GPUs"
-    if needs.cpus > max(node.cpus for node in matching) + _EPSILON:
-        return "no matching node has that many free CPUs"
-    if (needs.memory_gb or 0.0) > max(node.memory_gb for node in matching) + _EPSILON:
-        return "no matching node has that much free memory"
-    return "no matching node has all of it at once"
-
-
-def _most_replicas(needs: Resources, nodes: Sequence[Node]) -> int:
-    count = 1
-    while _search([replace(needs, replicas=count + 1)], nodes) is not None:
-        count += 1
-    return count
-
-
-def _wants(needs: Resources) -> str:
-    parts = [f"{needs.replicas} x {needs.cpus:g} CPU"]
-    if needs.gpus:
-        parts.append(f"{needs.gpus:g} GPU")
-    if needs.memory_gb:
-        parts.append(f"{needs.memory_gb:g} GB")
-    return " + ".join(parts) + (f" on {needs.accelerator}" if needs.accelerator else "")
-
-
-def _has(needs: Resources, nodes: Sequence[Node]) -> str:
-    """The kinds of nodes, free resources per node; memory only where the role asks for it."""
-    kinds: dict[str, int] = {}
-    for node in nodes:
-        parts = [f"{node.cpus:g} CPU"]
-        if node.gpus or node.accelerators:
-            parts.append(f"{sum(node.gpus):g} {'/'.join(sorted(node.accelerators)) or 'GPU'}")
-        if needs.memory_gb:
-            parts.append(f"{node.memory_gb:.1f} GB")
-        kinds[" + ".join(parts)] = kinds.get(" + ".join(parts), 0) + 1
-    return ", ".join(f"{count} x ({kind})" for kind, count in kinds.items()) or "no nodes"
+    return lambda values: bool(values & names) != negative

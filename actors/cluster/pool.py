@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Protocol
 
 from actors.cluster.gather import gather
@@ -31,6 +31,9 @@ class Actors(Protocol):
 
     def who(self, role: str, replica: int = 0) -> Who:
         """The name of an actor for messages."""
+
+    def place(self, role: str, replica: int = 0) -> Mapping[str, Any]:
+        """What an actor has said about where it runs (`actors.location`)."""
 
     def change_recipe(self, role: str, change: Callable[[Recipe], Recipe]) -> None:
         """Note what the replicas of a role are told, for one that starts anew."""

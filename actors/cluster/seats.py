@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import ray
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from actors.cluster.placement import Assignment
+from actors.cluster.placement import Assignment, bundle_of
 from actors.cluster.recipe import Recipe, Spec
 from actors.cluster.supervision import Who
+from actors.cluster.threads import thread_environment
 from actors.learner import Learner
 from actors.learning.specs import LearnerSpec
 from actors.reference_policy import ReferencePolicySpec, ReferencePolicyWorker
@@ -22,7 +25,6 @@ from allgood.errors import PlacementError
 
 NODE_LABEL = "ray.io/node-id"
 _GB = 1e9
-_SMALLEST_CPU = 0.001  # Ray refuses a bundle of nothing
 
 _CLASSES: dict[type[Spec], type] = {
     RolloutSpec: RolloutWorker,
@@ -48,19 +50,22 @@ class Seat:
 
     def start(self, recipe: Recipe) -> Any:
         """A fresh actor of the recipe's spec here, told nothing yet; returns its handle without waiting for it."""
-        assignment, spec = self.assignment, recipe.spec
-        assert spec is not None, "who has seats to start actors in knows what they are made of"
-        # Without GPUs of its own a Ray actor sees all of the node's, and would use them.
-        hide_gpus = {} if assignment.gpus else {"runtime_env": {"env_vars": {"CUDA_VISIBLE_DEVICES": ""}}}
+        assignment, needs = self.assignment, self.assignment.needs
+        assert recipe.spec is not None, "who has seats to start actors in knows what they are made of"
+        spec = replace(recipe.spec, threads=assignment.threads)
+        environment = thread_environment(assignment.threads)  # before the process imports torch
+        if not needs.gpus:  # without GPUs of its own a Ray actor sees all of the node's, and would use them
+            environment["CUDA_VISIBLE_DEVICES"] = ""
         actor_class: Any = ray.remote(_CLASSES[type(spec)]).options(
-            num_cpus=assignment.cpus,
-            num_gpus=assignment.gpus,
-            memory=int((assignment.memory_gb or 0.0) * _GB) or None,
+            num_cpus=needs.cpus,
+            num_gpus=needs.gpus,
+            memory=int((needs.memory_gb or 0.0) * _GB) or None,
+            resources=dict(needs.resources),
+            runtime_env={"env_vars": environment},
             scheduling_strategy=PlacementGroupSchedulingStrategy(self.group, placement_group_bundle_index=self.bundle),
             name=None if self.name is None else actor_name(self.name, assignment.role, assignment.replica),
             max_restarts=0 if self.name is None else -1,
             max_task_retries=0,
-            **hide_gpus,
         )
         return actor_class.remote(spec)
 
@@ -70,18 +75,23 @@ def actor_name(name: str, role: str, replica: int) -> str:
     return f"{name}.{role}.{replica}"
 
 
-def reserve(assignments: Sequence[Assignment], timeout_s: float) -> PlacementGroup:
-    """A placement group with one bundle per assignment, each on the node that was admitted.
+def reserve(assignments: Sequence[Assignment], timeout_s: float) -> tuple[PlacementGroup, list[int]]:
+    """A placement group on the nodes that were admitted, and the bundle of each assignment.
+
+    Roles that share a GPU by plan share a bundle, which is what ties them to one GPU in Ray; any other assignment has a
+    bundle of its own.
 
     Raises:
         PlacementError: Somebody else took the resources meanwhile.
     """
+    keys = [_bundle_key(assignment) or index for index, assignment in enumerate(assignments)]
+    bundles = {key: [a for k, a in zip(keys, assignments, strict=True) if k == key] for key in dict.fromkeys(keys)}
     # Each bundle names the node that was admitted: Ray's own choice could differ from the table, and naming the node
     # works for clusters with accelerator labels and with the older accelerator_type resource alike.
     group: PlacementGroup = placement_group(
-        [_bundle(assignment) for assignment in assignments],
+        [_bundle(members) for members in bundles.values()],
         strategy="PACK",
-        bundle_label_selector=[{NODE_LABEL: assignment.node_id} for assignment in assignments],
+        bundle_label_selector=[{NODE_LABEL: members[0].node_id} for members in bundles.values()],
     )
     if not group.wait(timeout_s):
         remove_placement_group(group)
@@ -89,13 +99,19 @@ def reserve(assignments: Sequence[Assignment], timeout_s: float) -> PlacementGro
             f"the admitted roles got no resources within {timeout_s:g} s; another run may have taken them: "
             "try again, or look at `ray status`"
         )
-    return group
+    return group, [list(bundles).index(key) for key in keys]
 
 
-def _bundle(assignment: Assignment) -> dict[str, float]:
-    bundle = {"CPU": max(assignment.cpus, _SMALLEST_CPU)}
-    if assignment.gpus:
-        bundle["GPU"] = assignment.gpus
-    if assignment.memory_gb:
-        bundle["memory"] = int(assignment.memory_gb * _GB)
-    return bundle
+def _bundle_key(assignment: Assignment) -> tuple[str, int] | None:
+    """The GPU that the plan gives it, where that matters."""
+    return None if assignment.gpu is None else (assignment.node_id, assignment.gpu)
+
+
+def _bundle(members: Sequence[Assignment]) -> dict[str, float]:
+    """Resources of all members; the whole GPU where one is to be apart, as Ray fills a GPU before it takes the next."""
+    total: Counter[str] = Counter()
+    for assignment in members:
+        total.update(bundle_of(assignment.needs))
+    if any(assignment.keeps_whole_gpu for assignment in members):
+        total["GPU"] = math.ceil(total["GPU"] - 1e-6)
+    return dict(total)

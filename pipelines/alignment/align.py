@@ -25,7 +25,9 @@ from pipelines.alignment.setup import Setup, set_up
 from pipelines.alignment.watching import Watch, told_once
 from pipelines.cast.actors import Actors, cast_for
 from pipelines.cast.faults import FaultLog
+from pipelines.cast.processes import threads_in
 from pipelines.cast.request import align_request
+from pipelines.cast.threads import with_threads
 from pipelines.config.loading import load_run, save_config
 from pipelines.config.run import RunConfig
 from pipelines.objective.guards import kl_notice
@@ -73,6 +75,8 @@ def resume(run_folder: Path, cast: Actors | None = None, *, watch: Watch | None 
             say(f"{run_folder} is finished: {folder.model}")
             summary: dict[str, Any] = json.loads(folder.summary.read_text(encoding="utf-8"))
             return summary
+        if checkpoint is not None and config.threads == "auto":
+            config = with_threads(config, threads_in(checkpoint.processes))
         setup = set_up(config)
         if checkpoint is None:
             say(f"{run_folder} has no checkpoint yet; starting at step 0")
@@ -92,7 +96,7 @@ def _run(
         shutil.rmtree(folder.weights, ignore_errors=True)  # a killed run leaves what was on its way
     faults = FaultLog(folder.faults)
     try:
-        with cast_for(align_request(setup.config), cast) as kept:
+        with cast_for(setup.config, align_request, cast) as kept:
             arm = Arm(setup, folder, faults, kept, is_own_cast=cast is None, watch=told_once(watch))
             for num_losses in itertools.count(1):
                 try:

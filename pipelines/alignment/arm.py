@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from pipelines.alignment import checkpoints
@@ -24,7 +23,8 @@ from pipelines.cast.actors import Actors
 from pipelines.cast.collect import Crew
 from pipelines.cast.faults import FaultLog
 from pipelines.cast.lane import PROBE, Lane
-from pipelines.cast.request import arm_spec, limits_of, reference_role
+from pipelines.cast.processes import Processes
+from pipelines.cast.request import arm_spec, limits_of, reference_role, role_resources
 from pipelines.output.files import atomic_path, write_json
 from pipelines.output.hashes import copy_tokenizer
 from pipelines.output.progress import say, track
@@ -71,23 +71,32 @@ class Arm:
             await lane.start(arm_spec(config))
         else:
             await lane.load(checkpoint.learner.absolute(), state.policy_version)
+        processes = Processes(self.cast, list(role_resources(config)), checkpoint.processes if checkpoint else {})
+        processes.look()
         plan = setup.plan(has_float32_logprobs=await lane.has_float32_logprobs())
         with track(f"aligning {config.name}", config.align.steps - state.step) as bar:
 
             def observe(step: Step) -> None:
+                processes.look()
                 journal.write(step, self.faults.counts())
                 if self.watch is not None:
                     self.watch.observe(step)
                 bar.advance(status=f"KL {step.metrics['kl_k1_sum']:.2f} utility {step.metrics['utility.mean']:.2f}")
 
             stored = {} if checkpoint is None else checkpoints.read_ahead(checkpoint)
-            state = await align(plan, self._roles(lane), state, observe, stored)
+            state = await align(plan, self._roles(lane, processes), state, observe, stored)
         await self._export(lane, state, journal.last_validation())
         return state
 
-    def _roles(self, lane: Lane) -> Roles:
+    def _roles(self, lane: Lane, processes: Processes) -> Roles:
         crew = lane.crew()
-        return Roles(crew, lane.update, lane.announce, self._validator(crew), partial(self._commit, lane))
+
+        async def commit(state: State, ahead: StoredSteps) -> None:
+            folder, hashes = self.folder.checkpoints, self.setup.hashes
+            await checkpoints.commit(folder, state, hashes, lane.save, ahead, processes=processes.look())
+            checkpoints.prune(folder, state, keep=self.setup.config.align.keep_checkpoints)
+
+        return Roles(crew, lane.update, lane.announce, self._validator(crew), commit)
 
     def _validator(self, crew: Crew) -> Validator:
         config = self.setup.config
@@ -101,10 +110,6 @@ class Arm:
             prompts_per_chunk=config.sampling.prompts_per_chunk,
             judge=self.watch.judge if self.watch else None,
         )
-
-    async def _commit(self, lane: Lane, state: State, ahead: StoredSteps) -> None:
-        await checkpoints.commit(self.folder.checkpoints, state, self.setup.hashes, lane.save, ahead)
-        checkpoints.prune(self.folder.checkpoints, state, keep=self.setup.config.align.keep_checkpoints)
 
     async def _export(self, lane: Lane, state: State, validation: Mapping[str, float]) -> None:
         """The aligned policy as a folder that `from_pretrained` loads: the weights of the last step."""

@@ -15,7 +15,7 @@ import re
 import shutil
 import uuid
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -24,6 +24,7 @@ from allgood.errors import CheckpointError
 from pipelines.alignment.ahead import StoredSteps
 from pipelines.alignment.loop import Best, State
 from pipelines.alignment.stored_experience import read_steps, write_steps
+from pipelines.cast.processes import Kinds
 from pipelines.config.earlier import first_form
 from pipelines.config.placement import PlacementConfig
 from pipelines.config.run import RunConfig
@@ -42,11 +43,16 @@ STATE, MANIFEST, LEARNER, AHEAD = "state.json", "manifest.json", "learner", "ahe
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A verified checkpoint on disk. `hashes` say which config and reference table it belongs to."""
+    """A verified checkpoint on disk.
+
+    `hashes` say which config and reference table it belongs to, `processes` what it was computed with, by role (none
+    where an earlier version wrote it).
+    """
 
     folder: Path
     state: State
     hashes: dict[str, str]
+    processes: Kinds = field(default_factory=dict)
 
     @property
     def learner(self) -> Path:
@@ -65,6 +71,8 @@ async def commit(
     hashes: dict[str, str],
     save_learner: Callable[[Path], Awaitable[None]],
     ahead: StoredSteps = MappingProxyType({}),
+    *,
+    processes: Kinds,
 ) -> Path:
     """Write the checkpoint of `state`; `save_learner` fills the folder that it is given. Returns the final folder.
 
@@ -75,7 +83,7 @@ async def commit(
         (temporary / LEARNER).mkdir(parents=True)
         await save_learner((temporary / LEARNER).absolute())
         write_steps(temporary / AHEAD, ahead)
-        content = {"schema": SCHEMA, "state": asdict(state), "hashes": hashes}
+        content = {"schema": SCHEMA, "state": asdict(state), "hashes": hashes, "processes": processes}
         (temporary / STATE).write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
         manifest = {"schema": SCHEMA, "files": _checksums(temporary)}
         (temporary / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
@@ -134,7 +142,7 @@ def load(folder: Path) -> Checkpoint:
         if sha256_of(path) != expected["sha256"]:
             raise CheckpointError(f"{path} is damaged (its checksum differs), so this checkpoint cannot be used")
     content = _read_json(folder / STATE)
-    return Checkpoint(folder, _state(content["state"]), content["hashes"])
+    return Checkpoint(folder, _state(content["state"]), content["hashes"], content.get("processes", {}))
 
 
 def read_ahead(checkpoint: Checkpoint) -> StoredSteps:

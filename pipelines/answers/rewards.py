@@ -80,8 +80,7 @@ def raw_rewards(
     if missing:
         if len(missing) < len(tasks):
             say(f"{len(tasks) - len(missing)} of {len(tasks)} parts are scored already: {folder}")
-        request = CastRequest(rewards=reward_parts(config), timeout_s=config.placement.timeout_s)
-        with cast_for(request, cast) as kept:
+        with cast_for(config, _request, cast) as kept:
             finished = sum(task.num_texts for task in tasks) - sum(task.num_texts for task in missing)
             asyncio.run(_score_missing(config, kept, parts[0][0].prompt, missing, finished))
     indices = range(len(parts))
@@ -90,6 +89,14 @@ def raw_rewards(
     return RawRewards(
         rewards={name: rewards[f"reward.{name}"] for name in config.properties},
         canned={name: _columns_of(paths)[f"canned.{name}"] for name, paths in means.items()},
+    )
+
+
+def _request(config: RunConfig) -> CastRequest:
+    return CastRequest(
+        rewards=reward_parts(config),
+        timeout_s=config.placement.timeout_s,
+        wait_for_nodes_s=config.placement.wait_for_nodes_s,
     )
 
 

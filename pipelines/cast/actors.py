@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +12,8 @@ from actors.cluster.pool import Actors
 from actors.cluster.recipe import Recipe
 from actors.cluster.recovery import Loss
 from actors.cluster.supervision import Who
+from pipelines.cast.threads import with_run_threads
+from pipelines.config.run import RunConfig
 from pipelines.output.progress import say
 from pipelines.run.session import ray_session
 
@@ -38,6 +40,10 @@ class SharedActors:
         """The name of an actor for messages."""
         return self._owner(role).who(role, replica)
 
+    def place(self, role: str, replica: int = 0) -> Mapping[str, Any]:
+        """What an actor has said about where it runs."""
+        return self._owner(role).place(role, replica)
+
     def change_recipe(self, role: str, change: Callable[[Recipe], Recipe]) -> None:
         """Note what the replicas of a role are told, with whoever owns them."""
         self._owner(role).change_recipe(role, change)
@@ -55,11 +61,13 @@ class SharedActors:
 
 
 @contextmanager
-def cast_for(request: CastRequest, cast: Actors | None) -> Iterator[Actors]:
-    """The given actors, which stay; or fresh ones in a Ray session, which go at the end."""
+def cast_for(
+    config: RunConfig, request_of: Callable[[RunConfig], CastRequest], cast: Actors | None
+) -> Iterator[Actors]:
+    """The given actors, which stay; or fresh ones in a Ray session, with the run's threads, which go at the end."""
     if cast is not None:
         yield cast
         return
-    with ray_session(), spawn(request) as own:
+    with ray_session(), spawn(request_of(with_run_threads(config)), tell=say) as own:
         say(own.where())
         yield own

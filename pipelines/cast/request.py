@@ -40,6 +40,7 @@ def align_request(config: RunConfig) -> CastRequest:
         reference_policy=None if config.align.lora else reference_policy_part(config),
         learner=lane.learner,
         timeout_s=config.placement.timeout_s,
+        wait_for_nodes_s=config.placement.wait_for_nodes_s,
     )
 
 
@@ -49,10 +50,10 @@ def reference_policy_part(config: RunConfig) -> Part:
         model=start_policy(config).source,
         device=role_device(config, config.placement.reference_policy),
         dtype=config.dtype,
-        threads=config.threads,
+        threads=config.own_threads,
         micro_batch_tokens=config.align.micro_batch_tokens,
     )
-    return Part(spec, config.placement.reference_policy)
+    return Part(spec, placed(config, config.placement.reference_policy))
 
 
 def reference_role(config: RunConfig) -> ReferenceRole:
@@ -66,7 +67,7 @@ def lane_request(config: RunConfig) -> CastRequest:
         model=start_policy(config).source,
         device=role_device(config, config.placement.learner),
         dtype=config.dtype,
-        threads=config.threads,
+        threads=config.own_threads,
         micro_batch_tokens=config.align.micro_batch_tokens,
         transport=weight_transport(config),
         lora=config.align.lora,
@@ -75,8 +76,9 @@ def lane_request(config: RunConfig) -> CastRequest:
     )
     return CastRequest(
         rollout=_trained_rollout_part(config),
-        learner=Part(learner, config.placement.learner),
+        learner=Part(learner, placed(config, config.placement.learner)),
         timeout_s=config.placement.timeout_s,
+        wait_for_nodes_s=config.placement.wait_for_nodes_s,
     )
 
 
@@ -100,12 +102,13 @@ def reference_request(config: RunConfig) -> CastRequest:
         rollout=rollout_part(config),
         rewards=reward_parts(config) | evaluator_parts(config),
         timeout_s=config.placement.timeout_s,
+        wait_for_nodes_s=config.placement.wait_for_nodes_s,
     )
 
 
 def rollout_part(config: RunConfig) -> Part:
     """The rollout role, for a policy that is not trained."""
-    return Part(rollout_spec(config), config.placement.rollout)
+    return Part(rollout_spec(config), placed(config, config.placement.rollout))
 
 
 def _trained_rollout_part(config: RunConfig) -> Part:
@@ -113,7 +116,7 @@ def _trained_rollout_part(config: RunConfig) -> Part:
     if config.align.lora is None:
         return rollout_part(config)
     adapters = Adapters(config.align.lora, config.align.micro_batch_tokens)
-    return Part(replace(rollout_spec(config), adapters=adapters), config.placement.rollout)
+    return Part(replace(rollout_spec(config), adapters=adapters), placed(config, config.placement.rollout))
 
 
 def rollout_spec(config: RunConfig) -> RolloutSpec:
@@ -125,7 +128,7 @@ def rollout_spec(config: RunConfig) -> RolloutSpec:
         stop=None if config.sampling.stop is None else tuple(config.sampling.stop),
         device=role_device(config, config.placement.rollout),
         dtype=config.dtype,
-        threads=config.threads,
+        threads=config.own_threads,
         engine=config.sampling.engine.kind,
     )
 
@@ -133,7 +136,7 @@ def rollout_spec(config: RunConfig) -> RolloutSpec:
 def reward_parts(config: RunConfig) -> dict[str, Part]:
     """One scorer per property, with its own placement."""
     return {
-        name: Part(RewardSpec(name, scorer_spec(config, name), config.threads), setting.placement)
+        name: Part(RewardSpec(name, scorer_spec(config, name)), placed(config, setting.placement))
         for name, setting in config.properties.items()
     }
 
@@ -142,7 +145,7 @@ def evaluator_parts(config: RunConfig) -> dict[str, Part]:
     """The held-out preference models that exist: "evaluator.<property>", placed like the property's scorer."""
     return {
         f"{EVALUATOR}{name}": Part(
-            RewardSpec(f"{EVALUATOR}{name}", scorer, config.threads), config.properties[name].placement
+            RewardSpec(f"{EVALUATOR}{name}", scorer), placed(config, config.properties[name].placement)
         )
         for name, scorer in evaluator_scorers(config).items()
     }
@@ -183,6 +186,25 @@ def scorer_spec(config: RunConfig, name: str) -> ScorerSpec:
     if isinstance(setting, ClassifierProperty):
         return ClassifierSpec(source, setting.label, max_tokens=setting.max_tokens, device=device)
     return ModelSpec(source, max_tokens=setting.max_tokens, device=device)
+
+
+def role_resources(config: RunConfig) -> dict[str, Resources]:
+    """What every role of an alignment asks for, in the order of `align_request`; needs no models."""
+    rewards = {f"reward.{name}": setting.placement for name, setting in config.properties.items()}
+    placement = config.placement
+    reference = {} if config.align.lora else {"reference_policy": placement.reference_policy}
+    roles = {"rollout": placement.rollout, **rewards, **reference, "learner": placement.learner}
+    return {role: placed(config, needs) for role, needs in roles.items()}
+
+
+def placed(config: RunConfig, placement: Resources) -> Resources:
+    """A role's resources with the run's `threads` where it has none of its own; None still where they are worked out.
+
+    Specs name threads too, for whoever makes a worker without Ray; where a cast runs them its seats decide.
+    """
+    if placement.threads is not None or config.threads == "auto":
+        return placement
+    return replace(placement, threads=config.threads)
 
 
 def role_device(config: RunConfig, placement: Resources) -> str:

@@ -21,6 +21,7 @@ from pipelines.cast.actors import Actors, SharedActors
 from pipelines.cast.collect import Crew, collect_all
 from pipelines.cast.lane import Lane
 from pipelines.cast.request import align_request, lane_request, limits_of, reference_role
+from pipelines.cast.threads import with_run_threads
 from pipelines.config.properties import IdentityTransform, LogSigmoidTransform, ModelProperty
 from pipelines.config.rl import FormulaObjective, WeightedSumObjective
 from pipelines.config.run import RunConfig
@@ -87,8 +88,9 @@ def arm_of(config: RunConfig, label: str, coefficient: float) -> Arm:
 @contextmanager
 def kept_actors(config: RunConfig, num_lanes: int) -> Iterator[list[Actors]]:
     """`num_lanes` lanes that share reward and reference actors, for as long as the block runs."""
+    config = with_run_threads(config, num_lanes=num_lanes)
     with ExitStack() as stack:
-        first = stack.enter_context(spawn(align_request(config)))
+        first = stack.enter_context(spawn(align_request(config), tell=say))
         others = [stack.enter_context(spawn(lane_request(config))) for _ in range(num_lanes - 1)]
         yield [first, *(SharedActors(own=other, shared=first) for other in others)]
 

@@ -77,14 +77,17 @@ def first_form(config: RunConfig) -> dict[str, Any]:
         _leave_out(content, schema.run_schema(), key.split("."))
     for old, new in MOVED.items():
         _move(content, new, old)
-    return with_first_stop(content)
+    return with_first_defaults(content)
 
 
-def with_first_stop(content: dict[str, Any]) -> dict[str, Any]:
-    """A configuration's content with the stop strings of version 0.1 where it leaves them to the policy's format."""
-    if content["sampling"]["stop"] is not None:
-        return content
-    return {**content, "sampling": {**content["sampling"], "stop": list(_FIRST_STOP)}}
+def with_first_defaults(content: dict[str, Any]) -> dict[str, Any]:
+    """A configuration's content with the values of version 0.1 where it leaves them open.
+
+    These are the stop strings that now depend on the policy's format, and the threads that now depend on the node.
+    """
+    sampling, threads = content["sampling"], content["threads"]
+    stop = list(_FIRST_STOP) if sampling["stop"] is None else sampling["stop"]
+    return {**content, "sampling": {**sampling, "stop": stop}, "threads": 1 if threads == "auto" else threads}
 
 
 def _move(content: dict[str, Any], source: str, target: str) -> None:

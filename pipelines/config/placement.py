@@ -37,3 +37,8 @@ class PlacementConfig(StrictModel):
     max_restarts: int = Field(
         Limits.max_restarts, ge=0, description="times that actors of one role are started anew in one command"
     )
+    wait_for_nodes_s: float = Field(
+        0.0,
+        ge=0,
+        description="longest wait for nodes that an autoscaler adds, in seconds; 0: refuse what does not fit now",
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -38,7 +38,10 @@ class RunConfig(StrictModel):
     )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: a GPU where the process has one")
     dtype: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto: bfloat16 on GPU, float32 on CPU")
-    threads: int = Field(1, ge=1, description="torch threads of each process")
+    threads: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+        "auto",
+        description="torch threads of each process; auto: the actors on a node share its cores, a training has one",
+    )
     world: World | None = None
     data: DataConfig = DataConfig()
     tokenizer: TokenizerConfig = TokenizerConfig()
@@ -65,6 +68,11 @@ class RunConfig(StrictModel):
     def folder(self) -> Path:
         """The run folder, `<output_dir>/<name>`."""
         return self.output_dir / self.name
+
+    @property
+    def own_threads(self) -> int:
+        """Torch threads of the command's own process and of trainings, whose models come out equal on any machine."""
+        return 1 if self.threads == "auto" else self.threads
 
     @property
     def base_folder(self) -> Path:
@@ -109,6 +117,20 @@ class RunConfig(StrictModel):
     def _bars_belong_to_properties(self) -> RunConfig:
         for name in self.evaluate.bars:
             self._refuse_unknown(name, key="evaluate.bars")
+        return self
+
+    @model_validator(mode="after")
+    def _placements_name_roles(self) -> RunConfig:
+        placements = {f"reward.{name}": setting.placement for name, setting in self.properties.items()}
+        placements |= {role: getattr(self.placement, role) for role in ("rollout", "reference_policy", "learner")}
+        for role, needs in placements.items():
+            for key, names in (("shares_gpu_with", [needs.shares_gpu_with]), ("apart_from", needs.apart_from)):
+                for name in names:
+                    if name is not None and name not in placements:
+                        raise ValueError(
+                            f"the placement of {role} names {name!r} under `{key}`, which is no role of this run; "
+                            f"roles are: {', '.join(placements)}"
+                        )
         return self
 
     def _refuse_unknown(self, name: str, *, key: str) -> None:

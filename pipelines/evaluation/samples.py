@@ -33,6 +33,7 @@ from pipelines.cast.request import (
     rollout_part,
 )
 from pipelines.cast.sample_rows import of_property, sample_rows, score_columns
+from pipelines.cast.threads import with_run_threads
 from pipelines.config.properties import ClassifierProperty
 from pipelines.config.run import RunConfig
 from pipelines.data import Prompt, load_prepared
@@ -81,6 +82,7 @@ def evaluation_request(config: RunConfig) -> CastRequest:
         rewards=reward_parts(config) | evaluator_parts(config),
         reference_policy=reference_policy_part(config),
         timeout_s=config.placement.timeout_s,
+        wait_for_nodes_s=config.placement.wait_for_nodes_s,
     )
 
 
@@ -108,7 +110,8 @@ class Drawn:
 
 def draw_samples(config: RunConfig, prompts: Sequence[Prompt]) -> Drawn:
     """Sample the aligned policy, and pi_0 unless an evaluation with the same models has left its samples."""
-    with spawn(evaluation_request(config)) as cast:
+    config = with_run_threads(config)
+    with spawn(evaluation_request(config), tell=say) as cast:
         aligned = asyncio.run(_draw(config, cast, prompts, is_reference=False))
         canned = asyncio.run(_canned(config, cast, prompts))
         return Drawn(aligned, _sft(config, cast, prompts), canned)

@@ -67,7 +67,7 @@ def build_references(config: RunConfig, cast: Actors | None = None) -> dict[str,
     prompts = reference_prompts(config, data.prompts)
     check_prompts_fit(config, data.prompts)
     try_gold(config, prompts[0].text)
-    with cast_for(reference_request(config), cast) as kept:
+    with cast_for(config, reference_request, cast) as kept:
         samples, fixed, predicted = asyncio.run(_measure(config, kept, prompts, data))
     samples = _with_gold(config, samples)
     tables = {TABLE: table_rows(samples, fixed, list(config.properties)), SAMPLES: samples}

@@ -19,7 +19,8 @@ from ray.serve.handle import DeploymentHandle
 from ray.serve.schema import ApplicationStatus, LoggingConfig
 
 from actors.cluster.admission import accelerators_are_labelled, cluster_nodes
-from actors.cluster.placement import ACCELERATOR_LABEL, Request, Resources, admit
+from actors.cluster.admit import admit
+from actors.cluster.placement import ACCELERATOR_LABEL, Request, Resources
 from allgood.errors import PlacementError
 from allgood.scorers.rewards_spec import PropertySpec, RewardsSpec
 from pipelines.serve.replica import Replica, ReplicaSpec

@@ -12,24 +12,35 @@ from dataclasses import replace
 from typing import Any
 
 from actors.cluster.admission import accelerators_are_labelled, cluster_capacity, cluster_nodes
-from actors.cluster.placement import ACCELERATOR_LABEL, ACCELERATOR_RESOURCE, Request, Resources, admit
+from actors.cluster.admit import admit
+from actors.cluster.placement import (
+    ACCELERATOR_LABEL,
+    ACCELERATOR_RESOURCE,
+    Request,
+    Resources,
+    bundle_of,
+    selector_of,
+)
 from allgood.errors import PlacementError
-from pipelines.cast.request import EVALUATOR, evaluators_of
+from pipelines.cast.request import EVALUATOR, evaluators_of, placed
 from pipelines.config.run import RunConfig
 from pipelines.run.session import joins_cluster
 
 HEAD_CPUS = 0.1  # of the trial's own process, which waits for its actors most of the time
 FIRST_BUNDLE = 1  # of a trial's actors; bundle 0 is the trial itself
-_SMALLEST_CPU = 0.001
-_GB = 1e9
 
 
 def refuse_too_large(config: RunConfig, *, evaluators: bool) -> None:
     """PlacementError with a table when the empty cluster could not hold the frozen actors and one trial.
 
-    `evaluators` says that held-out preference models stand in for gold.
+    `evaluators` says that held-out preference models stand in for gold. Where nodes may still come it is not checked.
+
+    Raises:
+        PlacementError: Also where a trial's roles are to share a GPU or to stay apart.
     """
-    admit([*_shared(config, evaluators=evaluators), *_trial(config)], cluster_capacity())
+    _refuse_ties(config)
+    if not config.placement.wait_for_nodes_s:
+        admit([*_shared(config, evaluators=evaluators), *_trial(config)], cluster_capacity())
 
 
 def num_fitting(config: RunConfig, limit: int) -> int:
@@ -60,15 +71,14 @@ def trial_group(config: RunConfig) -> Any:
     from ray.tune import PlacementGroupFactory
 
     replicas = [request for request in _trial(config) for _ in range(request.resources.replicas)]
-    bundles = [_bundle(request.resources) for request in replicas]
-    wanted = [request.resources.accelerator for request in replicas]
-    if any(wanted) and accelerators_are_labelled():
-        selectors = [{ACCELERATOR_LABEL: accelerator} if accelerator else {} for accelerator in wanted]
-        return PlacementGroupFactory(bundles, strategy="PACK", bundle_label_selector=selectors)
-    for bundle, request in zip(bundles, replicas, strict=True):
-        if request.resources.accelerator:
-            bundle[_resource(request.role, request.resources.accelerator)] = 0.001
-    return PlacementGroupFactory(bundles, strategy="PACK")
+    bundles = [bundle_of(request.resources) for request in replicas]
+    selectors = [selector_of(request.resources) for request in replicas]
+    if not accelerators_are_labelled():
+        for bundle, selector, request in zip(bundles, selectors, replicas, strict=True):
+            if selector.pop(ACCELERATOR_LABEL, None):
+                bundle[_resource(request)] = 0.001
+    chosen = {"bundle_label_selector": selectors} if any(selectors) else {}
+    return PlacementGroupFactory(bundles, strategy="PACK", **chosen)
 
 
 def _shared(config: RunConfig, *, evaluators: bool) -> list[Request]:
@@ -82,9 +92,9 @@ def _shared(config: RunConfig, *, evaluators: bool) -> list[Request]:
 
 def _trial(config: RunConfig) -> list[Request]:
     return [
-        Request("trial", Resources(cpus=HEAD_CPUS)),
-        Request("rollout", config.placement.rollout),
-        Request("learner", config.placement.learner),
+        Request("trial", Resources(cpus=HEAD_CPUS, threads=1)),
+        Request("rollout", placed(config, config.placement.rollout)),
+        Request("learner", placed(config, config.placement.learner)),
     ]
 
 
@@ -93,19 +103,21 @@ def _times(request: Request, count: int) -> Request:
     return replace(request, resources=resources)
 
 
-def _bundle(resources: Resources) -> dict[str, float]:
-    bundle: dict[str, float] = {"CPU": max(resources.cpus, _SMALLEST_CPU)}
-    if resources.gpus:
-        bundle["GPU"] = resources.gpus
-    if resources.memory_gb:
-        bundle["memory"] = int(resources.memory_gb * _GB)
-    return bundle
-
-
-def _resource(role: str, accelerator: str) -> str:
+def _resource(request: Request) -> str:
+    """The older resource of the one accelerator that a role names."""
+    accelerator = request.resources.accelerator or ""
     if not re.fullmatch(r"[\w./+-]+", accelerator):
         raise PlacementError(
-            f"role {role!r} asks for accelerator {accelerator}, but not every GPU node of this cluster has the label "
-            f"{ACCELERATOR_LABEL}; name one type, or start the nodes with labels"
+            f"role {request.role!r} asks for accelerator {accelerator}, but not every GPU node of this cluster has the "
+            f"label {ACCELERATOR_LABEL}; name one type, or start the nodes with labels"
         )
     return f"{ACCELERATOR_RESOURCE}{accelerator}"
+
+
+def _refuse_ties(config: RunConfig) -> None:
+    for role, needs in (("rollout", config.placement.rollout), ("learner", config.placement.learner)):
+        if needs.shares_gpu_with or needs.apart_from:
+            raise PlacementError(
+                f"role {role!r} has `shares_gpu_with` or `apart_from`, but Ray Tune places the trials of a sweep, and "
+                "knows neither; leave them out under `overrides`"
+            )

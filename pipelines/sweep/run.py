@@ -23,7 +23,8 @@ import pyarrow.parquet as pq
 from allgood.errors import ConfigError
 from allgood.scorers import yaml12
 from pipelines.cast.finished_models import refuse_unfit_models
-from pipelines.config.earlier import renamed, with_first_stop
+from pipelines.cast.threads import with_run_threads
+from pipelines.config.earlier import renamed, with_first_defaults
 from pipelines.config.loading import stored_config
 from pipelines.config.run import RunConfig
 from pipelines.config.sweep import OptunaSearch, SweepConfig
@@ -92,6 +93,7 @@ def _run(
     source_name: str,
 ) -> dict[str, Any]:
     make_base(run, source)
+    run = with_run_threads(run, num_lanes=num_fitting(run, _most_at_a_time(sweep, points)))
     with frozen_actors(run, source, name=_actors_name(sweep)) as shared:
         samples = sweep.folder / SFT_SAMPLES
         make_samples(run, trials, test_prompts(run), shared, source=source, sft_samples=samples)
@@ -202,14 +204,23 @@ def _fit(
         source_name=source_name,
     )
     longest = max(trial.align.steps for trial in trials)
-    total = sweep.search.trials if isinstance(sweep.search, OptunaSearch) else len(points or [])
-    concurrent = num_fitting(run, min(total, sweep.max_concurrent or total))
+    total = _num_trials(sweep, points)
+    concurrent = num_fitting(run, _most_at_a_time(sweep, points))
     say(f"{total} trials, {concurrent} at a time")
     board = Board(space, sweep.folder, plan.session, total, source, forget=partial(forget_trial, shared.names))
     try:
         fit(sweep, plan, points, longest=longest, concurrent=concurrent, callback=board)
     finally:
         board.close()
+
+
+def _num_trials(sweep: SweepConfig, points: Sequence[Point] | None) -> int:
+    return sweep.search.trials if isinstance(sweep.search, OptunaSearch) else len(points or [])
+
+
+def _most_at_a_time(sweep: SweepConfig, points: Sequence[Point] | None) -> int:
+    total = _num_trials(sweep, points)
+    return min(total, sweep.max_concurrent or total)
 
 
 def refuse_occupied(sweep: SweepConfig, run: RunConfig, *, resume: bool) -> None:
@@ -239,7 +250,7 @@ def _refuse_other_sweep(path: Path, content: dict[str, Any]) -> None:
             f"trials of {path.parent} were ended early for what they reach within {earlier['sweep']['kl_budget']:g} "
             "nats, and others would have been within another kl_budget; put it back, or choose another `name`"
         )
-    now = {**content, "run": with_first_stop(content["run"])}
+    now = {**content, "run": with_first_defaults(content["run"])}
     for part in ("sweep", "run"):
         for key, value in now[part].items():
             # As text, since the order counts too: a trial keeps the position of its values, and its name their order.
@@ -256,7 +267,7 @@ def _stored_content(path: Path) -> dict[str, Any]:
     sweep, run = stored["sweep"], stored_config(stored["run"], source=str(path))
     by_key = {"overrides": renamed(sweep["overrides"]), "space": renamed(sweep["space"])}
     arms = {name: renamed(changes) for name, changes in sweep["arms"].items()}
-    return {"sweep": {**sweep, **by_key, "arms": arms}, "run": with_first_stop(run.model_dump(mode="json"))}
+    return {"sweep": {**sweep, **by_key, "arms": arms}, "run": with_first_defaults(run.model_dump(mode="json"))}
 
 
 @contextlib.contextmanager

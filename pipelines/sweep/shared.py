@@ -147,8 +147,9 @@ def frozen_actors(config: RunConfig, source: Source, *, name: str) -> Iterator[S
         rewards=reward_parts(config) | (evaluator_parts(config) if source == "evaluator" else {}),
         reference_policy=reference_policy_part(config),
         timeout_s=config.placement.timeout_s,
+        wait_for_nodes_s=config.placement.wait_for_nodes_s,
     )
-    with spawn(request, name=name) as cast:
+    with spawn(request, name=name, tell=say) as cast:
         say(cast.where())
         yield Shared(cast, names_of(cast, name))
 

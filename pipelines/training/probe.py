@@ -51,7 +51,7 @@ def train_probe(config: RunConfig, property_name: str) -> Report:
         encode_pairs(tokenizer, pairs, settings, split=split, property_name=property_name)
         for split in ("reward", "validation", "test")
     )
-    torch.set_num_threads(config.threads)
+    torch.set_num_threads(config.own_threads)
     with quiet_transformers():
         model, _ = load_encoder(source, device=resolve_device(config.device))
     num_rows = 2 * sum(len(split.pairs) for split in (train, validation, test))

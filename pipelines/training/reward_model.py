@@ -92,7 +92,7 @@ def train_reward(
         seed=training_seed(config.seed, "held-out" if held_out else "reward", property_name),
         device=config.device,
         dtype=config.dtype,
-        threads=config.threads,
+        threads=config.own_threads,
     )
     with Tracker(reward_stage(config, property_name, held_out=held_out) if show_progress else None) as tracker:
         outcome = run_training(job, show_progress=show_progress, observe=tracker.log_row)

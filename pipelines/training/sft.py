@@ -69,7 +69,7 @@ def train_sft(config: RunConfig, *, show_progress: bool = True) -> Report:
         seed=training_seed(config.seed, "sft"),
         device=config.device,
         dtype=config.dtype,
-        threads=config.threads,
+        threads=config.own_threads,
     )
     with Tracker(stage_of(config, "sft", config.base_folder) if show_progress else None) as tracker:
         outcome = run_training(job, show_progress=show_progress, observe=tracker.log_row)

@@ -36,7 +36,7 @@ SMALL = Resources(cpus=0.25)
 def test_every_replica_has_its_row_in_the_table(cast: Cast) -> None:
     lines = cast.where().splitlines()
     rows = [[cell.strip() for cell in line.split("|")] for line in lines]
-    assert rows[0] == ["role", "replica", "node", "accelerator", "resources", "process"]
+    assert rows[0] == ["role", "replica", "node", "accelerator", "resources", "threads", "process"]
     assert [row[:2] for row in rows[2:]] == [
         ["rollout", "0"],
         ["reward.short", "0"],
@@ -46,7 +46,8 @@ def test_every_replica_has_its_row_in_the_table(cast: Cast) -> None:
     ]
     assert rows[2][4] == "0.25 CPU"
     assert rows[5][4] == "0.25 CPU + 0.1 GB"
-    assert len({row[5] for row in rows[2:]}) == 5  # a process each
+    assert [row[5] for row in rows[2:]] == ["1"] * 5
+    assert len({row[6] for row in rows[2:]}) == 5  # a process each
 
 
 def test_roles_without_gpu_see_none(cast: Cast) -> None:
@@ -149,13 +150,20 @@ def test_roles_land_on_their_own_accelerators_of_an_unlike_cluster(folder: str, 
         "rollout 0": "L4",
         "reward.helpful 0": "T4",
         "reward.harmless 0": "A10G",
+        "reward.near 0": "A10G",
+        "reward.far 0": "A10G",
         "learner 0": "H100",
     }
     assert "no node matches accelerator A100" in result["refusal"]
     assert result["refusal_seconds"] < 2
+    assert result["came"] == ["A100"]
+    assert result["told"][0] == "waiting for nodes: 5 are there, 0 of 1 roles would fit alone, 0 of 60 s"
     gpus = result["visible_gpus"]
     # a role without GPUs sees none, also on a node that has one
-    assert gpus == {"rollout 0": "0", "reward.helpful 0": "", "reward.harmless 0": "0", "learner 0": "0,1"}
+    assert (gpus["rollout 0"], gpus["reward.helpful 0"], gpus["learner 0"]) == ("0", "", "0,1")
+    assert gpus["reward.near 0"] == gpus["reward.harmless 0"] != gpus["reward.far 0"]  # together, and apart
+    assert {gpus["reward.harmless 0"], gpus["reward.far 0"]} == {"0", "1"}
+    assert {name: count for name, count in result["threads"].items() if count != 1} == {"reward.far 0": 2}
 
 
 def _without_ray_address() -> dict[str, str]:

@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,6 +43,9 @@ class Replicas:
 
     def who(self, role: str, replica: int = 0) -> Who:
         return Who(role, replica)
+
+    def place(self, role: str, replica: int = 0) -> Mapping[str, Any]:
+        raise NotImplementedError
 
     def change_recipe(self, role: str, change: Callable[[Recipe], Recipe]) -> None:
         raise NotImplementedError

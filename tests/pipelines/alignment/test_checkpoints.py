@@ -15,6 +15,7 @@ from pipelines.alignment.loop import Best, State
 from tests.pipelines.tiny_run import tiny_config
 
 HASHES = {"config": "c0ffee", "reference table": "7ab1e"}
+PROCESSES = {"learner": [{"threads": 2, "gpu": "", "cpu": "A (AVX2)"}]}
 STATE = State(
     step=5, policy_version=5, kl_coefficient=0.1 + 0.2, kl_controller={"coefficient": 0.3}, best=Best(5, 0.25)
 )
@@ -26,7 +27,7 @@ async def save_learner(folder: Path) -> None:
 
 
 def commit(folder: Path, step: int) -> Path:
-    return asyncio.run(checkpoints.commit(folder, replace(STATE, step=step), HASHES, save_learner))
+    return asyncio.run(checkpoints.commit(folder, replace(STATE, step=step), HASHES, save_learner, processes=PROCESSES))
 
 
 def test_a_committed_state_comes_back_equal(tmp_path: Path) -> None:
@@ -34,6 +35,7 @@ def test_a_committed_state_comes_back_equal(tmp_path: Path) -> None:
     loaded = checkpoints.load(folder)
     assert loaded.state == STATE
     assert loaded.hashes == HASHES
+    assert loaded.processes == PROCESSES
     assert (loaded.learner / "weights.safetensors").stat().st_size == 256 * 9
     assert folder.name == "step_000005"
 
@@ -100,7 +102,7 @@ def test_a_failed_save_leaves_the_old_checkpoint_and_nothing_else(tmp_path: Path
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with pytest.raises(AllgoodError, match="disk is full"):
-        asyncio.run(checkpoints.commit(tmp_path, replace(STATE, step=6), HASHES, full_disk))
+        asyncio.run(checkpoints.commit(tmp_path, replace(STATE, step=6), HASHES, full_disk, processes=PROCESSES))
     assert [path.name for path in tmp_path.iterdir()] == ["step_000005"]
 
 

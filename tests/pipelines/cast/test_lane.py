@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,6 +45,9 @@ class Given:
 
     def who(self, role: str, replica: int = 0) -> Who:
         return Who(role, replica)
+
+    def place(self, role: str, replica: int = 0) -> Mapping[str, Any]:
+        raise NotImplementedError
 
     def change_recipe(self, role: str, change: Callable[[Recipe], Recipe]) -> None:
         raise NotImplementedError

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,9 @@ class Given:
 
     def who(self, role: str, replica: int = 0) -> Who:
         return Who(role, replica, "127.0.0.1")
+
+    def place(self, role: str, replica: int = 0) -> Mapping[str, Any]:
+        raise NotImplementedError
 
     def change_recipe(self, role: str, change: Callable[[Recipe], Recipe]) -> None:
         assert role == "rollout"

@@ -14,7 +14,14 @@ from allgood.errors import ConfigError
 from allgood.scorers.combination import LowerBound
 from allgood.scorers.spec import EnsembleSpec
 from pipelines.alignment.checkpoints import config_hash
-from pipelines.cast.request import align_request, reference_request, reference_role, rollout_part, scorer_spec
+from pipelines.cast.request import (
+    align_request,
+    reference_request,
+    reference_role,
+    role_resources,
+    rollout_part,
+    scorer_spec,
+)
 from pipelines.config.loading import load_config, save_config
 from pipelines.config.run import RunConfig
 from tests.actors.tiny_models import save_policy
@@ -110,3 +117,14 @@ def test_how_weights_travel_and_who_holds_them_may_change_between_start_and_resu
 def test_what_adapters_cannot_be_is_refused(tmp_path: Path, lora: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="lora"):
         changed(tmp_path, "align", lora=lora)
+
+
+@pytest.mark.parametrize("align", [{}, {"lora": {"rank": 4}}])
+def test_what_roles_ask_for_is_known_before_there_are_models(tmp_path: Path, align: dict[str, object]) -> None:
+    placement = {"rollout": {"replicas": 2, "threads": 3}, "learner": {"cpus": 0.5}}
+    config = tiny_config(tmp_path, placement=placement, threads=2, align=align)
+    save_policy(tmp_path / "base" / "sft" / "best")
+    asked = {role: part.resources for role, part in align_request(config).parts().items()}
+    assert role_resources(config) == asked
+    assert list(role_resources(config)) == list(asked)
+    assert (asked["rollout"].threads, asked["learner"].threads) == (3, 2)
