@@ -270,6 +270,34 @@ def inspect(
 
 
 @command(LOOK)
+def plan(
+    target: Target,
+    overrides: Overrides = None,
+    cluster: Annotated[
+        Path | None, typer.Option(help="file that describes a cluster (YAML); absent: the cluster that is there")
+    ] = None,
+    measured: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="run whose seconds per chunk are used; absent: this one")
+    ] = None,
+    seconds: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ROLE=S", help="seconds per chunk of a role, or per step of `learner`; repeatable"),
+    ] = None,
+) -> None:
+    """Say what goes where, whether it fits into memory, and how many replicas keep up; starts no role."""
+    run, _ = _load_at(target, overrides)
+    from pipelines.planning.cluster_file import read_cluster
+    from pipelines.planning.measured import measured_for, parse_seconds
+    from pipelines.planning.plan import here, make_plan
+    from pipelines.planning.words import plan_lines
+
+    known = measured_for(run, measured, parse_seconds(seconds or []))
+    nodes = here() if cluster is None else read_cluster(cluster)
+    for line in plan_lines(make_plan(run, nodes, known, is_here=cluster is None)):
+        typer.echo(line)
+
+
+@command(LOOK)
 def evaluate(
     target: Target,
     overrides: Overrides = None,

@@ -26,7 +26,7 @@ HOUSE = (
     ("alignment", "evaluation"),
     ("reporting", "answers"),
     ("preview", "best_of_k", "comparison", "inspection", "export", "serve"),
-    ("chain", "sweep", "new_run"),
+    ("chain", "sweep", "new_run", "planning"),
     ("cli",),
     ("experiments",),  # everything is below it, and nothing imports it
 )

@@ -40,7 +40,7 @@ def inspect_run(config: RunConfig, *, num_prompts: int, samples_per_prompt: int)
         ModelError: A model cannot be used; names the property.
     """
     with track("inspect: text", None):
-        data = _data(config)
+        data = data_of(config)
     with track("inspect: tokenizers and configurations", None):
         models = run_models(config, data)
     samples = None
@@ -67,7 +67,7 @@ def inspect_run(config: RunConfig, *, num_prompts: int, samples_per_prompt: int)
     )
 
 
-def _data(config: RunConfig) -> PreparedData:
+def data_of(config: RunConfig) -> PreparedData:
     """The text of the run; a world that was not written yet is made for a moment."""
     folder = RunFolder(config.base_folder)
     if config.world is None or folder.world.is_dir() or prepared_key(folder.data) is not None:
