@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from allgood.errors import ConfigError
-from allgood.integrations.sharing import open_rewards, refuse_failed, refuse_penalty, refuse_scale, warn_of
+from allgood.integrations.sharing import refuse_failed, refuse_penalty, refuse_scale, warn_of
 from allgood.scorers.all_good_scorer import AllGoodScorer
 from allgood.scorers.models import load_tokenizer
 from allgood.scorers.policy_texts import Text
@@ -129,7 +129,7 @@ def _rewards_of(section: Mapping[str, Any]) -> AllGoodScorer:
             "`rewards` is missing in the environment's section: the folder that `allgood export-rewards` wrote, or a "
             "rewards.yaml"
         )
-    return open_rewards(section["rewards"])
+    return AllGoodScorer.from_config(section["rewards"])
 
 
 def _cautions(config: Any) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -15,24 +16,33 @@ from allgood.errors import ConfigError, DataError
 from allgood.guards import refuse_group_std
 from allgood.scorers.all_good_scorer import AllGoodScorer
 from allgood.scorers.all_good_scores import AllGoodScores
+from allgood.scorers.served_scorer import ServedScorer
 
-Source = str | Path | AllGoodScorer
-"""Where rewards come from: what `AllGoodScorer.from_config` reads, or a scorer that is there already."""
+Rewards = AllGoodScorer | ServedScorer
+Source = str | Path | Rewards
+"""Where rewards come from: what `AllGoodScorer.from_config` reads, the http address of an `allgood serve`, or a scorer
+that is there already."""
+TOKEN_VARIABLE = "ALLGOOD_SERVE_TOKEN"
+"""The variable of the environment with the token of a service, if it has one."""
 
 
-def open_rewards(source: Source) -> AllGoodScorer:
-    """The scorer of a folder, a `rewards.yaml`, or itself.
+def open_rewards(source: Source) -> Rewards:
+    """The scorer of a folder, a `rewards.yaml` or a service, or itself.
 
     Raises:
-        AllgoodError: As in `AllGoodScorer.from_config`.
+        AllgoodError: As in `AllGoodScorer.from_config` and `ServedScorer`.
     """
-    return source if isinstance(source, AllGoodScorer) else AllGoodScorer.from_config(source)
+    if isinstance(source, AllGoodScorer | ServedScorer):
+        return source
+    if str(source).startswith(("http://", "https://")):
+        return ServedScorer.at(str(source), token_env=TOKEN_VARIABLE if TOKEN_VARIABLE in os.environ else None)
+    return AllGoodScorer.from_config(source)
 
 
 @lru_cache
-def opened(folder: str) -> AllGoodScorer:
-    """The scorer of a folder or file, loaded once per process: some trainers make an environment for each response."""
-    return AllGoodScorer.from_config(folder)
+def opened(source: str) -> Rewards:
+    """`open_rewards`, once per process: some trainers make an environment for each response."""
+    return open_rewards(source)
 
 
 def rewards_or_none(scores: AllGoodScores) -> list[float | None]:
@@ -87,15 +97,14 @@ def _mean(values: NDArray[np.floating]) -> float:
     return float(values.mean()) if values.size else math.nan
 
 
-def refuse_scale(scorer: AllGoodScorer, scale: str, *, kl_in_reward: bool, switch: str) -> None:
+def refuse_scale(scorer: Rewards, scale: str, *, kl_in_reward: bool, switch: str) -> None:
     """`guards.refuse_group_std` for these rewards.
 
     Raises:
         ConfigError: Begins with `switch`, the trainer's name for it and what to set instead.
     """
     try:
-        transforms = [setting.transform for setting in scorer.spec.properties.values()]
-        refuse_group_std(scale, transforms, kl_in_reward=kl_in_reward)
+        refuse_group_std(scale, scorer.transforms, kl_in_reward=kl_in_reward)
     except ValueError as error:
         raise ConfigError(f"{switch}: {error}") from None
 
@@ -106,13 +115,13 @@ def warn_of(cautions: Iterable[str]) -> None:
         logging.getLogger("allgood.integrations").warning(caution)
 
 
-def refuse_penalty(scorer: AllGoodScorer, *, trainer: str) -> None:
+def refuse_penalty(scorer: Rewards, *, trainer: str) -> None:
     """Refuse a penalty for cut answers in a trainer that does not say which answers were cut.
 
     Raises:
         ConfigError: There is a penalty.
     """
-    if scorer.spec.missing_eos_penalty:
+    if scorer.needs_was_cut:
         raise ConfigError(
             f"missing_eos_penalty of the rewards needs to know which answers were cut, and {trainer} does not tell; "
             "set it to 0 in rewards.yaml"
@@ -128,13 +137,13 @@ def ends_cut(token_ids: Sequence[Sequence[int]], end_token_ids: Collection[int])
     return np.array([not ids or ids[-1] not in end_token_ids for ids in token_ids], dtype=np.bool_)
 
 
-def require_end_tokens(scorer: AllGoodScorer, end_token_ids: Collection[int]) -> None:
+def require_end_tokens(scorer: Rewards, end_token_ids: Collection[int]) -> None:
     """Refuse a penalty for cut answers where nobody could say which are cut.
 
     Raises:
         ConfigError: There is a penalty and no end token.
     """
-    if scorer.spec.missing_eos_penalty and not end_token_ids:
+    if scorer.needs_was_cut and not end_token_ids:
         raise ConfigError(
             "missing_eos_penalty needs end_token_ids: the ids that end a response of your policy, such as the "
             "tokenizer's eos_token_id and those of the model's generation_config"

@@ -169,6 +169,16 @@ class AllGoodScorer:
             share_in_table=asked.share_in_table,
         )
 
+    @property
+    def transforms(self) -> tuple[str, ...]:
+        """Names of the properties' transforms."""
+        return tuple(setting.transform for setting in self.spec.properties.values())
+
+    @property
+    def needs_was_cut(self) -> bool:
+        """Whether `score` must be told which responses were cut."""
+        return self.spec.missing_eos_penalty > 0
+
     async def score_async(
         self, prompts: Sequence[Text], responses: Sequence[Text], *, was_cut: NDArray[np.bool_] | None = None
     ) -> AllGoodScores:

@@ -49,6 +49,10 @@ class HttpClient:
             limits=httpx.Limits(max_connections=server.connections),
         )
 
+    def get(self) -> Any:
+        """The JSON at the address. Raises as `post`."""
+        return self._answer(None)
+
     def post(self, body: dict[str, Any]) -> Any:
         """The JSON that answers `body`.
 
@@ -57,6 +61,9 @@ class HttpClient:
             NoAnswerError: No answer within the deadline.
             RoleError: The server will never answer: it refuses the token, knows no such address, or redirects.
         """
+        return self._answer(body)
+
+    def _answer(self, body: dict[str, Any] | None) -> Any:
         until = time.monotonic() + self._deadline_s
         problem = "no time was left"
         for pause in _pauses():
@@ -78,10 +85,11 @@ class HttpClient:
             time.sleep(pause)
         raise NoAnswerError(f"{self._url} gave no answer in {self._deadline_s:g} s, at last {problem}")
 
-    def _once(self, body: dict[str, Any], seconds: float) -> tuple[int, bytes, float]:
+    def _once(self, body: dict[str, Any] | None, seconds: float) -> tuple[int, bytes, float]:
         """Status, content, and the pause in seconds that the server asks for."""
         ends = time.monotonic() + seconds
-        with self._client.stream("POST", self._url, json=body, timeout=httpx.Timeout(seconds)) as response:
+        method = "GET" if body is None else "POST"
+        with self._client.stream(method, self._url, json=body, timeout=httpx.Timeout(seconds)) as response:
             content = b""
             for part in response.iter_bytes():
                 content += part

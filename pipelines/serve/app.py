@@ -159,7 +159,7 @@ def _described(name: str, spec: RewardsSpec) -> Objective:
 
 
 def _described_property(setting: PropertySpec) -> ServedProperty:
-    reference = setting.reference
+    reference, treatment = setting.reference, setting.treatment(0.0)
     sources = {
         "constant": reference.constant is not None,
         "table": reference.table is not None,
@@ -172,6 +172,7 @@ def _described_property(setting: PropertySpec) -> ServedProperty:
         transform=setting.transform,
         references=[name for name, is_there in sources.items() if is_there],
         reference_is_a_number=setting.facts.needs != "draws",
+        good_from=treatment.good_from or treatment.facts.good_from,
     )
 
 

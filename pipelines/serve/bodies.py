@@ -110,6 +110,7 @@ class ServedProperty(BaseModel):
     transform: str
     references: Annotated[list[str], Field(description="where r_ref comes from, in the order of asking")]
     reference_is_a_number: Annotated[bool, Field(description="false where responses are compared with samples")]
+    good_from: Annotated[str, Field(description="what P(good) is read from: margin, log_prob or rounded_log_prob")]
 
 
 class Objective(BaseModel):
