@@ -20,7 +20,7 @@ from actors.learner import Learner
 from actors.learning.specs import ArmSpec, OptimizerSpec, Rloo
 from actors.messages import Chunk, Rollout
 from actors.rollout import RolloutWorker
-from actors.weights.transports import Broadcast, SharedFiles, WeightTransport
+from actors.weights.transports import Broadcast, ObjectStore, SharedFiles, WeightTransport
 from allgood.errors import RoleError
 from pipelines.cast.faults import say_fault
 from pipelines.cast.publishing import WeightPublishing
@@ -135,6 +135,28 @@ def test_every_version_arrives_and_an_older_one_is_refused(
     ray.kill(cast.actors["learner"][0])
     # the driver's notice outlives the learner
     assert ray.get(rollouts[0].set_weights.remote(cast.recipe.notice), timeout=120) == 2
+
+
+@pytest.mark.parametrize("transport", ["object_store", pytest.param("files", marks=pytest.mark.slow)])
+def test_a_version_that_is_told_late_is_the_one_announced_and_who_starts_anew_gets_the_one_told(
+    rollouts: list[Any], folder: str, transport: str, tmp_path: Path
+) -> None:
+    cast = given(folder, rollouts, SharedFiles(folder=str(tmp_path)) if transport == "files" else ObjectStore())
+
+    async def run() -> None:
+        publisher = publishing(cast)
+        assert await publisher.publish() == [0, 0]
+        take_a_step(cast, 0)
+        tell_first, before = publisher.announce(), cast.recipe.notice
+        take_a_step(cast, 1)  # the learner goes on
+        tell_second = publisher.announce()
+        assert cast.recipe.notice is before
+        assert await tell_first() == [1, 1]
+        assert ray.get(rollouts[0].set_weights.remote(cast.recipe.notice)) == 1
+        assert await tell_second() == [2, 2]
+        assert_holds_the_learners_weights(cast, folder, 2)
+
+    asyncio.run(run())
 
 
 @pytest.mark.faults
