@@ -48,6 +48,7 @@ def details(found: Diagnosis) -> list[str]:
     lines = [_choice(found, question, words) for question, words in _CHOICES if _has(found, question)]
     if any(each.basis == "calculation" for each in found.contrasts):
         lines.append(_how_calculated(found))
+        lines += _beyond_the_lattice(found)
     if found.what_if:
         words = ", ".join(f"{each.difference:+.2f} at {_nats(each.kl)}" for each in found.what_if)
         lines.append(
@@ -55,6 +56,18 @@ def details(found: Diagnosis) -> list[str]:
             f"without showing; with as many, LSC sum minus raw sum would be {words}."
         )
     return lines + list(found.cannot)
+
+
+def _beyond_the_lattice(found: Diagnosis) -> list[str]:
+    """Why a KL has no answer to the first question although others are calculated there."""
+    calculated = {each.kl for each in found.contrasts if each.basis == "calculation"}
+    missing = [kl for kl in KLS if kl in calculated and found.contrast(kl, "transform") is None]
+    if not missing:
+        return []
+    return [
+        f"At {_listed(missing)} the LSC sum against the raw sum has no answer: one of the two optima lies beyond what "
+        "is calculated, among rewards so high that nothing here says how good they are."
+    ]
 
 
 def to_know_more(found: Diagnosis) -> list[str]:
@@ -67,7 +80,9 @@ def to_know_more(found: Diagnosis) -> list[str]:
             f"Samples per prompt, {found.num_samples} now: {samples} (`allgood reference CONFIG --num-samples N`). Raw "
             "sums with overrated answers need more."
         )
-    widest = max((_width(each) for each in found.contrasts if each.verdict == "unclear"), default=0.0)
+    unclear = [each for each in found.contrasts if each.verdict == "unclear"]
+    by_prompts = [each for each in unclear if each.basis == "samples" or each.correction is not None]
+    widest = max(map(_width, by_prompts), default=0.0)  # where samples show nothing, more prompts do not either
     if widest > 0:
         more = math.ceil((widest / 0.05) ** 2)
         lines.append(

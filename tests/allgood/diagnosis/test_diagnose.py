@@ -8,7 +8,7 @@ from scipy.special import ndtri
 
 from allgood.diagnosis.arms import OURS, PLAIN, supported_kl
 from allgood.diagnosis.calculation import calculated, drawn, population_of
-from allgood.diagnosis.contrasts import on_samples
+from allgood.diagnosis.contrasts import UNSEEN_ERROR, by_calculation, on_samples
 from allgood.diagnosis.coordinates import point_of, statistics_of
 from allgood.diagnosis.diagnose import diagnose
 from allgood.diagnosis.found import Contrast
@@ -167,3 +167,14 @@ def test_a_reward_that_opposes_its_judge_is_measured_and_nothing_is_calculated()
     assert judged.l_kurtosis is not None
     assert any("hardly agrees with its judge" in line for line in found.cannot)
     assert all(each.basis == "samples" for each in found.contrasts)
+
+
+@pytest.mark.slow
+def test_where_samples_show_nothing_the_interval_is_as_wide_as_calculation_was_wrong() -> None:
+    samples = samples_of(30, 16, noise=0.5)  # 16 samples show up to 2.08 nats
+    found = by_calculation(samples, statistics_of(samples), [1.0, 4.0], overrates=[False, False])
+    seen, unseen = found[1.0]["transform"], found[4.0]["transform"]
+    assert seen.correction is not None
+    assert unseen.correction is None
+    assert seen.difference.high - seen.difference.low < 2 * UNSEEN_ERROR * seen.all_good
+    assert unseen.difference.high - unseen.difference.low > 2 * UNSEEN_ERROR * unseen.all_good

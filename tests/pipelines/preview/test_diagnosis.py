@@ -151,3 +151,19 @@ def test_hidden_overrating_is_said_with_what_it_would_do() -> None:
     assert any(
         "Up to 0.3 % of the answers" in line and "+0.06 at 1 nat, +0.21 at 2 nats" in line for line in details(found)
     )
+
+
+def test_a_kl_without_an_answer_to_the_first_question_has_its_reason() -> None:
+    rival = Contrast(4.0, "rival", "z-scored sum", "calculation", Interval(0.0, -0.02, 0.02, 0.01), 0.1)
+    found = replace(NOTHING, contrasts=(rival,))
+    assert any("At 4 nats the LSC sum against the raw sum has no answer" in line for line in details(found))
+    known = replace(rival, question="transform")
+    assert not any("has no answer" in line for line in details(replace(found, contrasts=(rival, known))))
+
+
+def test_more_prompts_are_asked_for_only_where_they_narrow_the_interval() -> None:
+    wide = Contrast(4.0, "transform", "raw sum", "calculation", Interval(0.0, -0.1, 0.1, 0.05), 0.3)
+    asked = [
+        to_know_more(replace(NOTHING, contrasts=(replace(wide, correction=correction),))) for correction in (None, 0.01)
+    ]
+    assert [any(line.startswith("Prompts") for line in lines) for lines in asked] == [False, True]
