@@ -106,6 +106,7 @@ async def opened(url: str) -> AsyncIterator[Page]:
                     await page.call("Network.enable")
                     await page.call("Page.enable")
                     await page.call("Page.navigate", url=url)
+                    await page.until("location.href !== 'about:blank' && document.readyState === 'complete'")
                     yield page
         finally:
             process.terminate()

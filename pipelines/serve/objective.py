@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,13 +14,29 @@ from allgood.scorers.all_good_scores import AllGoodScores
 from allgood.scorers.policy_texts import Text
 from allgood.scorers.read_rows import NOTHING
 from allgood.scorers.rewards_spec import RewardsSpec
-from pipelines.serve.remote import RemoteScorer
+from allgood.scorers.scorer import Scored
+
+
+class AsyncScorer(Protocol):
+    """A scorer that the event loop can wait for, and threads too; `remote.RemoteScorer` is one."""
+
+    async def score_async(self, prompts: Sequence[str], responses: Sequence[str]) -> Scored:
+        """As `scorer.Scorer.score`."""
+        ...
+
+    def score(self, prompts: Sequence[str], responses: Sequence[str]) -> Scored:
+        """See `scorer.Scorer.score`; for threads."""
+        ...
+
+    def features(self, prompts: Sequence[str]) -> NDArray[np.float32]:
+        """See `prompt_features.Features`; for threads."""
+        ...
 
 
 class ServedObjective:
-    """`AllGoodScorer.score` with remote scorers that work at the same time; the numbers are the same up to rounding."""
+    """`AllGoodScorer.score` with scorers that work at the same time; the numbers are the same up to rounding."""
 
-    def __init__(self, spec: RewardsSpec, scorers: Mapping[str, RemoteScorer]) -> None:
+    def __init__(self, spec: RewardsSpec, scorers: Mapping[str, AsyncScorer]) -> None:
         self.spec = spec
         self._scorers = scorers
         features = {name: scorers[name].features for name in scorers}

@@ -7,8 +7,7 @@ sigmoid or softmax had been applied already, which would make every answer alike
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -19,16 +18,7 @@ from allgood.scorers.known_rewards import KnownRewards
 from allgood.scorers.parity import largest_difference
 from allgood.scorers.probes import probe_texts
 from allgood.scorers.rewards_spec import RewardsSpec
-from allgood.scorers.scorer import Scored
-
-
-class AsyncScorer(Protocol):
-    """Whoever scores without blocking the event loop."""
-
-    async def score_async(self, prompts: Sequence[str], responses: Sequence[str]) -> Scored:
-        """As `scorer.Scorer.score`."""
-        ...
-
+from pipelines.serve.objective import AsyncScorer
 
 TOLERANCE = 0.05
 """Largest difference from the run's rewards in units of their spread. Half precision on another device rounds to some

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,24 +11,13 @@ import pytest
 from allgood.errors import ModelError
 from allgood.objectives import WeightedSum
 from allgood.scorers.known_rewards import KnownRewards, load_known, save_known
-from allgood.scorers.loading import load_scorer
 from allgood.scorers.rewards_spec import PropertySpec, ReferenceSpec, RewardsSpec
-from allgood.scorers.scorer import Scored
 from allgood.scorers.spec import FunctionSpec
 from pipelines.serve.parity import check_parity
+from tests.pipelines.serve.in_process import InThisProcess
 
 PROMPTS = ("\n\nHuman: What is tea?\n\nAssistant:",) * 5
 RESPONSES = ("A", "A drink", "A drink made", "A drink made of", "A drink made of leaves")
-
-
-class InThisProcess:
-    """A rule, asked as the service asks."""
-
-    def __init__(self, function: str) -> None:
-        self._scorer = load_scorer(FunctionSpec(f"tests.pipelines.tiny_rewards:{function}"))
-
-    async def score_async(self, prompts: Sequence[str], responses: Sequence[str]) -> Scored:
-        return self._scorer.score(prompts, responses)
 
 
 def check(function: str, known: KnownRewards | None, *, transform: str = "log_sigmoid") -> None:
