@@ -49,6 +49,15 @@ def joins_cluster() -> bool:
     return bool(os.environ.get("RAY_ADDRESS"))
 
 
+def in_joined_cluster() -> bool:
+    """Whether this process is connected to a cluster that it joined."""
+    if not joins_cluster():
+        return False
+    import ray
+
+    return bool(ray.is_initialized())
+
+
 def _start(*, dashboard: bool) -> None:
     import ray
 

@@ -1,4 +1,4 @@
-"""Metrics, tables and images to Weights & Biases and TensorBoard, alongside the run folder's own files.
+"""Metrics, tables and images to Weights & Biases, TensorBoard and Ray's metrics, alongside the run folder's own files.
 
 The run folder is the truth; these are views of it. So a tracker that cannot start or fails later says one line and the
 run goes on. Every stage of a run (sft, reward, align, evaluate, report) is a W&B run of its own in the run's group,
@@ -23,6 +23,8 @@ from actors.tables import markdown_table
 from pipelines.config.rl import TrackingConfig
 from pipelines.config.run import RunConfig
 from pipelines.output.progress import say
+from pipelines.run.cluster_metrics import RayMetricsSink
+from pipelines.run.session import in_joined_cluster
 
 Mode = Literal["online", "offline", "disabled"]
 Cell = str | float | int | bool | None
@@ -96,6 +98,8 @@ class Tracker:
             self._start("W&B", lambda: WandbSink(stage, mode))
         if stage.tracking.tensorboard:
             self._start("TensorBoard", lambda: TensorBoardSink(stage.folder / "tensorboard" / stage.slug))
+        if in_joined_cluster():
+            self._start("Ray's metrics", lambda: RayMetricsSink(run=stage.run, stage=stage.slug))
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         """Numbers of a step; steps must not decrease."""
