@@ -21,7 +21,9 @@ from pipelines.config.rl import FormulaObjective
 from pipelines.config.run import RunConfig
 from pipelines.output.files import write_json
 from pipelines.references.build import build_references
+from pipelines.run.cluster_metrics import PREFIX, gauge_name
 from pipelines.run.folder import SFT_SAMPLES
+from tests.deploy.dashboard import run_columns
 from tests.pipelines.run.test_locks import other_process
 from tests.pipelines.tiny_run import (
     FAILING,
@@ -74,6 +76,11 @@ def test_every_step_is_logged_once_with_its_numbers(finished: RunConfig) -> None
         assert row["num_samples"] == 12
         assert {"learner.gradient_norm", "learner.clip_fraction", "entropy", "share_cut", "gamma"} <= set(row)
         assert {"seconds.generate", "seconds.score.short", "seconds.update", "tokens_per_second"} <= set(row)
+
+
+def test_the_dashboard_of_a_cluster_asks_for_columns_that_a_run_has(finished: RunConfig) -> None:
+    columns = {gauge_name(name).removeprefix(PREFIX) for row in logged_rows(finished) for name in row}
+    assert run_columns() <= columns
 
 
 def test_the_weights_move(finished: RunConfig) -> None:
