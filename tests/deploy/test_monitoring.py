@@ -56,7 +56,7 @@ def test_numbers_of_the_service_are_those_that_it_shows() -> None:
 
 
 def test_the_dashboard_asks_for_what_an_operator_watches() -> None:
-    assert {"tokens_per_second", "ops_retries", "seconds_generate", "policy_version"} <= run_columns()
+    assert {"tokens_per_second", "ops_retries", "seconds_generate", "staleness"} <= run_columns()
 
 
 def test_prometheus_finds_the_pods_by_their_labels_and_shows_the_service_its_token() -> None:
