@@ -1,6 +1,6 @@
 """The published schemas of the Kubernetes objects in `deploy/`, as one small file, so that tests need no network.
 
-Made by `python -m tests.deploy.schemas CRDS DEFINITIONS` from KubeRay 1.7.0 and Kubernetes 1.34, both Apache-2.0. CRDS is
+Made by `python -m tests.deploy.schemas CRDS DEFINITIONS` from KubeRay 1.7.0 and Kubernetes 1.34 (Apache-2.0). CRDS is
 `ray-operator/config/crd/bases` of KubeRay's repository. DEFINITIONS is the folder `v1.34.0-local-strict` of the package
 kubernetes-validate 1.37.0, made of the API of Kubernetes. Descriptions are left out, references are written out, and an
 object takes only the keys that its schema names: the API server drops others without a word.
