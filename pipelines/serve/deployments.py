@@ -105,21 +105,27 @@ def _application(deployment: Deployment) -> Any:
         Replica,
         name="scorer",
         max_ongoing_requests=_CALLS_PER_REPLICA,
-        ray_actor_options=_actor_options(resources),
+        ray_actor_options=actor_options(resources),
         health_check_period_s=2.0,
         graceful_shutdown_timeout_s=5.0,
         **scale,
     ).bind(deployment.replica)
 
 
-def _actor_options(resources: Resources) -> dict[str, Any]:
+def actor_options(resources: Resources) -> dict[str, Any]:
+    """What Ray is told of the resources of each replica."""
     options: dict[str, Any] = {"num_cpus": resources.cpus, "num_gpus": resources.gpus}
     if resources.memory_gb is not None:
-        options["memory"] = resources.memory_gb * _BYTES_PER_GB
+        options["memory"] = int(resources.memory_gb * _BYTES_PER_GB)
     if not resources.gpus:  # Ray leaves all GPUs visible to an actor that asked for none
         options["runtime_env"] = {"env_vars": {"CUDA_VISIBLE_DEVICES": ""}}
+    labels = dict(resources.labels)
     if resources.accelerator is not None:
-        options["label_selector"] = {ACCELERATOR_LABEL: resources.accelerator}
+        labels[ACCELERATOR_LABEL] = resources.accelerator
+    if labels:
+        options["label_selector"] = labels
+    if resources.resources:
+        options["resources"] = dict(resources.resources)
     return options
 
 
@@ -144,7 +150,7 @@ def _wait_until_running(names: list[str], timeout_s: float) -> None:
 
 def _replica_spec(setting: PropertySpec, own: ScorerSettings) -> ReplicaSpec:
     predictor = setting.reference.predictor
-    return ReplicaSpec(setting.scorer, None if predictor is None else predictor.encoder, own.threads)
+    return ReplicaSpec(setting.scorer, None if predictor is None else predictor.encoder, own.resources.threads or 1)
 
 
 def _name(property_name: str, number: int) -> str:

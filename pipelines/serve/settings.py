@@ -25,13 +25,14 @@ class ScorerSettings(StrictModel):
 
     resources: Resources = Resources(replicas=2)
     max_replicas: int | None = Field(None, ge=1, description="autoscale from resources.replicas up to this; absent: no")
-    threads: int = Field(1, ge=1, description="torch threads of each replica")
     rows_per_call: int = Field(8, ge=1, description="rows of one request that go to a replica together")
 
     @model_validator(mode="after")
     def _upwards(self) -> ScorerSettings:
         if self.max_replicas is not None and self.max_replicas < self.resources.replicas:
             raise ValueError(f"max_replicas must be at least resources.replicas = {self.resources.replicas}")
+        if self.resources.shares_gpu_with is not None or self.resources.apart_from:
+            raise ValueError("resources.shares_gpu_with and apart_from are for roles of a run; give a share of a GPU")
         return self
 
 

@@ -28,6 +28,7 @@ def test_overrides_stand_behind_the_file(tmp_path: Path) -> None:
         ("port.x.y=1", "`port`"),
         ("limits.deadline_s=0", "`limits.deadline_s`"),
         ("limits.rows=9999", "limits.rows must be at most"),
+        ("scorer.resources.apart_from=[learner]", "are for roles of a run"),
         ("scorer.max_replicas=1", "max_replicas must be at least resources.replicas = 2"),
     ],
 )
