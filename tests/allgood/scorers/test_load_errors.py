@@ -117,6 +117,30 @@ def test_damaged_weights_of_torch_are_refused(tmp_path):
         load_policy(folder, dtype=torch.float32, device=CPU)
 
 
+class Intruder:
+    """A pickle that would write a file on the way in."""
+
+    def __init__(self, file):
+        self.file = file
+
+    def __reduce__(self):
+        return open, (str(self.file), "w")
+
+
+@pytest.mark.parametrize("load", [load_policy, load_reward_model])
+def test_code_in_place_of_weights_is_refused_and_not_run(tmp_path, load):
+    is_policy = load is load_policy
+    (tiny_models.save_policy if is_policy else tiny_models.save_scorer)(tmp_path)
+    (tmp_path / "model.safetensors").unlink()
+    intruded = tmp_path / "intruded"
+    torch.save({"weight": Intruder(intruded)}, tmp_path / "pytorch_model.bin")
+    with pytest.raises(ModelError, match="are damaged, or hold more than tensors"):
+        load(str(tmp_path), device=CPU, **({"dtype": torch.float32} if is_policy else {}))
+    assert not intruded.exists()
+    torch.load(tmp_path / "pytorch_model.bin", weights_only=False)
+    assert intruded.exists(), "the pickle is harmless, so that nothing was shown"
+
+
 @pytest.mark.parametrize("part", ["model", "pre_tokenizer"])
 def test_a_tokenizer_of_a_newer_format_is_refused(part, tmp_path):
     tiny_models.save_policy(tmp_path)
