@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -15,7 +18,7 @@ from actors.cluster.cast import Cast, spawn
 from allgood.errors import ConfigError, ReferenceTableError, RoleError, TrainingError
 from pipelines.alignment.align import resume, run_align
 from pipelines.cast.actors import SharedActors
-from pipelines.cast.request import lane_request
+from pipelines.cast.request import lane_request, role_resources
 from pipelines.config.loading import save_config
 from pipelines.config.rl import FormulaObjective
 from pipelines.config.run import RunConfig
@@ -237,3 +240,21 @@ def test_a_few_failed_scores_drop_their_samples_and_are_counted(folder: Path, ca
 def test_a_run_without_a_reference_table_names_the_command(tmp_path: Path) -> None:
     with pytest.raises(ReferenceTableError, match="allgood reference"):
         run_align(make_base(tmp_path))
+
+
+def test_a_resumed_run_has_the_threads_of_its_checkpoint_whatever_its_nodes_are(
+    finished: RunConfig, cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, asked = finished.output_dir / "elsewhere", list[RunConfig]()
+    shutil.copytree(finished.folder, folder, ignore=shutil.ignore_patterns("model", "threads.json"))
+
+    @contextmanager
+    def kept(config: RunConfig, request_of: object, given: None) -> Iterator[Cast]:
+        asked.append(config)
+        yield cast
+
+    monkeypatch.setattr("pipelines.alignment.align.cast_for", kept)
+    resume(folder)
+    assert {role: needs.threads for role, needs in role_resources(asked[0]).items()} == dict.fromkeys(
+        ("rollout", "reward.short", "reward.vowels", "reference_policy", "learner"), 1
+    )
