@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,7 @@ for n in {1..200}; do sleep 0.1; done""",
 
 
 @pytest.fixture
-def job(tmp_path: Path) -> subprocess.Popen[str]:
+def job(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     """The script as a job of two nodes; it lies in `tmp_path` with a checkout that holds the stand-ins."""
     commands = tmp_path / ".venv" / "bin"
     commands.mkdir(parents=True)
@@ -42,7 +43,9 @@ def job(tmp_path: Path) -> subprocess.Popen[str]:
     environment = {"PATH": os.environ["PATH"], "SLURM_JOB_ID": "41", "SLURM_JOB_NODELIST": "node[1-2]"}
     environment |= {"SLURM_JOB_NUM_NODES": "2", "SLURM_CPUS_PER_TASK": "4"}
     command = ["bash", str(SCRIPT), "run.yaml", "/shared/runs/x"]
-    return subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
+    with subprocess.Popen(command, cwd=tmp_path, env=environment) as process:
+        yield process
+        process.terminate()
 
 
 def wait_for(log: Path, words: str) -> str:
@@ -54,12 +57,12 @@ def wait_for(log: Path, words: str) -> str:
 
 
 def test_a_job_has_a_token_of_its_own_and_before_its_end_the_run_is_saved_and_the_job_queued_again(
-    tmp_path: Path, job: subprocess.Popen[str]
+    tmp_path: Path, job: subprocess.Popen[bytes]
 ) -> None:
     log = tmp_path / "log"
-    said = wait_for(log, "driver")
+    wait_for(log, "driver")
+    said = wait_for(log, "token 600 64")  # Ray, which starts alongside, may be later
     assert "driver run.yaml /shared/runs/x" in said
-    assert "token 600 64" in said
     assert "ray start --head --node-ip-address=10.0.0.1 --port=20041 --dashboard-host=127.0.0.1 --num-cpus=4" in said
     assert "python token 10.0.0.1:20041" in said
     job.send_signal(signal.SIGTERM)
