@@ -82,6 +82,9 @@ def command(
         @app.command(name, rich_help_panel=panel)
         @functools.wraps(function)
         def guarded(*args: Parameters.args, **kwargs: Parameters.kwargs) -> None:
+            from pipelines.run.termination import Terminated, hear_sigterm
+
+            hear_sigterm()
             try:
                 function(*args, **kwargs)
             except AllgoodError as error:
@@ -90,6 +93,9 @@ def command(
             except KeyboardInterrupt:
                 typer.echo(f"interrupted: {_after_interrupt(function.__name__)}", err=True)
                 raise typer.Exit(130) from None
+            except Terminated:
+                typer.echo(f"ended by SIGTERM: {_after_interrupt(function.__name__)}", err=True)
+                raise
 
         return guarded
 

@@ -56,7 +56,7 @@ class StepsAhead:
         """The experience of a step, in chunk order, which is then forgotten here."""
         if step in self._stored:
             return self._stored.pop(step)
-        experience = await self._making[step]
+        experience = await asyncio.shield(self._making[step])  # who gives up the wait leaves it to `finished`
         del self._making[step]
         return experience
 

@@ -34,6 +34,7 @@ from pipelines.objective.guards import kl_notice
 from pipelines.output.progress import say
 from pipelines.run.folder import SFT_SAMPLES, RunFolder, refuse_alignment
 from pipelines.run.locks import reading_base, writing_results
+from pipelines.run.termination import Terminated
 
 
 def run_align(
@@ -107,7 +108,7 @@ def _run(
                     faults(_new_learners(kept, error))
                 checkpoint = checkpoints.latest(folder.checkpoints, say)
                 say(f"going back to step {checkpoint.state.step if checkpoint else 0}, the last whole checkpoint")
-    except (KeyboardInterrupt, RoleError):
+    except (KeyboardInterrupt, RoleError, Terminated):
         say(_how_to_resume(folder))
         raise
     raise AssertionError("the loop above ends by itself")

@@ -31,6 +31,7 @@ from pipelines.output.progress import say, track
 from pipelines.output.stamp import stamped
 from pipelines.run.folder import RunFolder
 from pipelines.run.start_policy import start_policy
+from pipelines.run.termination import Terminated, grace
 
 
 @dataclass(frozen=True)
@@ -84,11 +85,14 @@ class Arm:
                 bar.advance(status=f"KL {step.metrics['kl_k1_sum']:.2f} utility {step.metrics['utility.mean']:.2f}")
 
             stored = {} if checkpoint is None else checkpoints.read_ahead(checkpoint)
-            state = await align(plan, self._roles(lane, processes), state, observe, stored)
+            with grace(config.placement.grace_s, f"`allgood resume {self.folder.path}`") as asked_to_end:
+                state = await align(plan, self._roles(lane, processes, asked_to_end), state, observe, stored)
+                if not plan.is_over(state):
+                    raise Terminated
         await self._export(lane, state, journal.last_validation())
         return state
 
-    def _roles(self, lane: Lane, processes: Processes) -> Roles:
+    def _roles(self, lane: Lane, processes: Processes, stop: asyncio.Event) -> Roles:
         crew = lane.crew()
 
         async def commit(state: State, ahead: StoredSteps) -> None:
@@ -96,7 +100,7 @@ class Arm:
             await checkpoints.commit(folder, state, hashes, lane.save, ahead, processes=processes.look())
             checkpoints.prune(folder, state, keep=self.setup.config.align.keep_checkpoints)
 
-        return Roles(crew, lane.update, lane.announce, self._validator(crew), commit)
+        return Roles(crew, lane.update, lane.announce, self._validator(crew), commit, stop)
 
     def _validator(self, crew: Crew) -> Validator:
         config = self.setup.config

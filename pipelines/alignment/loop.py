@@ -17,6 +17,7 @@ only, never on the order in which chunks arrive.
 
 from __future__ import annotations
 
+import asyncio
 import math
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -24,6 +25,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
+from actors.cluster.gather import unless
 from actors.messages import Batch, Chunk, Experience, UpdateResult
 from pipelines.alignment.ahead import StepsAhead, StoredSteps
 from pipelines.cast.collect import Crew, Delivery
@@ -99,22 +101,26 @@ class Plan:
         """Whether the policy after `step` updates is evaluated."""
         return step % self.evaluate_every == 0 or step == self.num_steps
 
+    def is_over(self, state: State) -> bool:
+        """Whether no update follows."""
+        return state.step >= self.num_steps or state.stopped is not None
+
     def commits_at(self, state: State) -> bool:
         """Whether a checkpoint of `state` is kept: every n steps, at a new best, at the end."""
-        ended = state.step == self.num_steps or state.stopped is not None
         is_best = state.best is not None and state.best.step == state.step
-        return ended or is_best or state.step % self.commit_every == 0
+        return self.is_over(state) or is_best or state.step % self.commit_every == 0
 
 
 @dataclass(frozen=True)
 class Roles:
-    """What the loop may ask for."""
+    """What the loop may ask for, and `stop`, which asks the loop to begin no other update."""
 
     crew: Crew
     update: Callable[[Batch], Awaitable[UpdateResult]]
     publish: Callable[[int], Delivery]
     validate: Callable[[State], Awaitable[Validation]]
     commit: Callable[[State, StoredSteps], Awaitable[None]]
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 async def align(
@@ -126,14 +132,18 @@ async def align(
 ) -> State:
     """Run from `state`, whose version the rollout actors hold, to the last step.
 
-    Same plan, same state, same experience ahead of it (`stored`), same result, whoever computes.
+    Same plan, same state, same experience ahead of it (`stored`), same result, whoever computes. Where `roles.stop` is
+    set, the running update is finished and its state committed, with what older versions have made ahead of it.
     """
+    committed = state.step
     async with StepsAhead(roles.crew, held=state.policy_version, stored=stored) as ahead:
         delivery: Delivery = _held_already
-        while state.step < plan.num_steps and state.stopped is None:
+        while not (plan.is_over(state) or roles.stop.is_set()):
             clock = Clock()
             _begin_steps(plan, state, ahead, delivery)
-            experience = await ahead.take(state.step)
+            experience = await unless(roles.stop, ahead.take(state.step))
+            if experience is None:
+                break
             clock.lap("experience")
             assembled = plan.assemble(experience, state)
             update = await roles.update(assembled.batch)
@@ -151,6 +161,9 @@ async def align(
             observe(_step(state, assembled, update, clock, validation))
             if plan.commits_at(state):
                 await roles.commit(state, {} if state.stopped else await ahead.finished())
+                committed = state.step
+        if committed != state.step:
+            await roles.commit(state, await ahead.finished() if plan.staleness else {})
     return state
 
 

@@ -29,6 +29,7 @@ from pipelines.data import Prompt
 from pipelines.evaluation.measure import PolicySamples
 from pipelines.evaluation.samples import evaluation_chunks, policy_samples
 from pipelines.output.progress import say, track
+from pipelines.run.termination import Terminated
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,8 @@ def run_arms(arms: Sequence[Arm], lanes: Sequence[Actors], prompts: Sequence[Pro
     with ThreadPoolExecutor(len(lanes)) as pool:
         try:
             return list(pool.map(run, arms))
-        except KeyboardInterrupt:  # the pool waits for the arms that run; without their actors these end at once
+        except (KeyboardInterrupt, Terminated):
+            # The pool waits for the arms that run; without their actors these end at once.
             for lane in lanes:
                 lane.close()
             raise

@@ -31,6 +31,9 @@ class PlacementConfig(StrictModel):
     ] = ObjectStore()
     deadline_s: float = Field(1800.0, gt=0, description="longest wait for one answer of one actor, in seconds")
     timeout_s: float = Field(180.0, gt=0, description="longest wait for the admitted actors to start, in seconds")
+    grace_s: float = Field(
+        20.0, ge=0, description="longest wait for the running update after SIGTERM, in seconds; closing takes some more"
+    )
     max_retries: int = Field(
         Limits.max_retries, ge=0, description="times that a call is made again whose actor died or did not answer"
     )

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from allgood.errors import PlacementError
 from pipelines.output import progress
+from pipelines.run.termination import hear_sigterm
 
 NAMESPACE = "allgood"
 
@@ -38,6 +39,7 @@ def ray_session(*, dashboard: bool = False) -> Iterator[None]:
         yield
         return
     _start(dashboard=dashboard)
+    hear_sigterm()
     try:
         yield
     finally:

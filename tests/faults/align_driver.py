@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pipelines.alignment.align import run_align
 from pipelines.config.run import RunConfig
+from pipelines.run.termination import hear_sigterm
 from tests.pipelines.tiny_run import tiny_config
 
 
@@ -20,4 +21,5 @@ def long_config(folder: Path, name: str) -> RunConfig:
 
 
 if __name__ == "__main__":
+    hear_sigterm()
     run_align(long_config(Path(sys.argv[1]), sys.argv[2]))

@@ -19,11 +19,13 @@ from allgood.errors import CheckpointError
 from pipelines.alignment.align import resume, run_align
 from pipelines.config.run import RunConfig
 from tests.faults.align_driver import long_config
+from tests.faults.kills import pids_of_session, wait_until_gone
 from tests.pipelines.tiny_run import assert_same_run, cast_on_base, make_base, without_wall_clock
 
 pytestmark = pytest.mark.faults
 
 START_LIMIT_S = 120.0
+ORPHAN_LIMIT_S = 10.0
 
 
 @pytest.fixture(scope="module")
@@ -49,19 +51,30 @@ def whole(folder: Path, cast: Cast) -> RunConfig:
 
 
 def killed_run(
-    folder: Path, name: str, moment: Callable[[RunConfig], bool], *, by: signal.Signals = signal.SIGKILL
+    folder: Path,
+    name: str,
+    moment: Callable[[RunConfig], bool],
+    *,
+    by: signal.Signals = signal.SIGKILL,
+    whole_group: bool = False,
+    status: int | None = None,
 ) -> RunConfig:
-    """Start a run in a process of its own and send it a signal as soon as `moment` says so."""
+    """Start a run in a process of its own and send it a signal as soon as `moment` says so; nobody is left of it.
+
+    `status` is its exit status, absent: it ends by the signal.
+    """
     config = long_config(folder, name)
     command = [sys.executable, "-m", "tests.faults.align_driver", str(folder), name]
     with (folder / f"{name}.log").open("w") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, preexec_fn=_hear_ctrl_c)
+        process = subprocess.Popen(command, stdout=log, stderr=log, preexec_fn=_hear_ctrl_c, start_new_session=True)
         for _ in watch(process):
             if moment(config):
                 break
-        os.kill(process.pid, by)
+        (os.killpg if whole_group else os.kill)(process.pid, by)
         process.wait(timeout=60.0)
-    assert process.returncode == -by, (folder / f"{name}.log").read_text()[-3000:]
+    expected = -by if status is None else status
+    assert process.returncode == expected, (folder / f"{name}.log").read_text()[-3000:]
+    wait_until_gone(pids_of_session(process.pid), limit_s=ORPHAN_LIMIT_S)
     return config
 
 
@@ -113,6 +126,26 @@ def test_ctrl_c_says_how_to_go_on_and_leaves_nothing_half_written(folder: Path, 
     config = killed_run(folder, "interrupted", lambda config: num_steps(config) >= 7, by=signal.SIGINT)
     assert f"`allgood resume {config.folder}` continues from it" in (folder / "interrupted.log").read_text()
     assert not [path for path in config.folder.rglob("*") if ".tmp-" in path.name]
+    resume(config.folder, cast)
+    assert_same_end(config, whole)
+
+
+@pytest.mark.parametrize("whole_group", [False, True])
+def test_sigterm_commits_what_is_done_and_ends_with_a_sentence(
+    folder: Path, cast: Cast, whole: RunConfig, whole_group: bool
+) -> None:
+    name = f"terminated-{whole_group}"
+    config = killed_run(
+        folder, name, lambda config: num_steps(config) >= 7, by=signal.SIGTERM, whole_group=whole_group, status=143
+    )
+    said = (folder / f"{name}.log").read_text()
+    assert f"asked to end (SIGTERM): the running update has 20 s to finish; `allgood resume {config.folder}`" in said
+    assert "Traceback" not in said
+    if whole_group:  # Ray's own processes have heard it too, so that the update may not have been finished
+        assert num_steps(config) >= 7
+    else:
+        assert f"checkpoints/step_{num_steps(config):06d} is complete and `allgood resume {config.folder}`" in said
+    assert "*** SIGTERM" not in said
     resume(config.folder, cast)
     assert_same_end(config, whole)
 

@@ -40,6 +40,7 @@ class FakeRoles:
     commits: list[State] = field(default_factory=list)
     batches: list[Batch] = field(default_factory=list)
     scores: tuple[float, ...] = (1.0,)
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def generate(self, chunk: Chunk) -> Rollout:
         assert chunk.policy_version == self.version == ([0, *self.published][-1])
@@ -75,7 +76,7 @@ class FakeRoles:
 
     def roles(self) -> Roles:
         crew = Crew(self.generate, {"good": self.score}, self.reference)
-        return Roles(crew, self.update, self.publish, self.validate, self.commit)
+        return Roles(crew, self.update, self.publish, self.validate, self.commit, self.stop)
 
 
 def assemble(experience: Sequence[Experience], state: State) -> Assembled:
@@ -197,3 +198,36 @@ def test_gather_raises_the_error_itself_and_cancels_the_others() -> None:
     with pytest.raises(ValueError, match=r"^no$"):
         asyncio.run(both())
     assert ended == ["cancelled"]
+
+
+@dataclass
+class StoppedWhen(FakeRoles):
+    """Roles that are asked to stop while they do `moment` of step 3 (counted from 0)."""
+
+    moment: str = "update"
+
+    async def generate(self, chunk: Chunk) -> Rollout:
+        if self.moment == "generate" and chunk.step == 3:
+            self.stop.set()
+            await asyncio.sleep(60.0)
+        return await super().generate(chunk)
+
+    async def update(self, batch: Batch) -> UpdateResult:
+        if self.moment == "update" and batch.step == 3:
+            self.stop.set()
+        return await super().update(batch)
+
+
+@pytest.mark.parametrize(("moment", "committed"), [("generate", [2, 3]), ("update", [2, 4])])
+def test_a_stop_finishes_the_running_update_and_commits_it_and_going_on_gives_the_same(
+    moment: str, committed: list[int]
+) -> None:
+    whole = FakeRoles()
+    run(plan(), whole)
+    fake = StoppedWhen(moment=moment)
+    state, _ = run(plan(commit_every=2), fake)
+    assert [commit.step for commit in fake.commits] == committed
+    assert state == fake.commits[-1]
+    resumed = FakeRoles(weight=fake.weight, version=fake.version, published=fake.published)
+    run(plan(), resumed, state)
+    assert resumed.weight == whole.weight
