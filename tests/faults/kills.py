@@ -21,11 +21,14 @@ HELD_S = 1.0  # how long a process is kept from answering, so that a call of the
 
 @dataclass(frozen=True)
 class Kill:
-    """Kill a replica of `role` after step `step`: idle, or stopped first and killed when a call waits for it."""
+    """Kill a replica of `role` after step `step`: idle, or stopped first and killed when a call waits for it.
+
+    `hung` stops it and leaves it so.
+    """
 
     step: int
     role: str
-    when: Literal["idle", "busy"]
+    when: Literal["idle", "busy", "hung"]
 
 
 def watch(cast: Cast, kills: Sequence[Kill]) -> Watch:
@@ -44,11 +47,12 @@ def pid_of(cast: Cast, role: str, replica: int = 0) -> int:
     return pid
 
 
-def end(pid: int, when: Literal["idle", "busy"]) -> None:
+def end(pid: int, when: Literal["idle", "busy", "hung"]) -> None:
     if when == "idle":
         os.kill(pid, signal.SIGKILL)
-    else:
-        os.kill(pid, signal.SIGSTOP)
+        return
+    os.kill(pid, signal.SIGSTOP)
+    if when == "busy":
         later(HELD_S, lambda: os.kill(pid, signal.SIGKILL))
 
 

@@ -13,9 +13,10 @@ from pipelines.alignment.loop import Step
 from pipelines.alignment.watching import Watch
 from pipelines.config.run import RunConfig
 from pipelines.references.build import build_references
-from tests.faults.kills import Kill, pid_of, watch
+from tests.faults.kills import Kill, is_alive, pid_of, watch
 from tests.pipelines.tiny_run import assert_same_run, logged_rows, make_base, tiny_config
 
+DEADLINE_S = 15.0
 ROLES = ("rollout", "reward.short", "reference_policy")
 
 
@@ -73,3 +74,18 @@ def test_a_run_whose_learner_is_killed_while_it_saves_goes_back_and_ends_with_th
     said = capsys.readouterr().out
     assert re.search(r"learner 0 on [\d.]+ died in save: .*; started anew after", said)
     assert re.search(r"going back to step [23], the last whole checkpoint", said)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize(("role", "phase"), [("rollout", "generate"), ("reward.short", "score"), ("learner", "update")])
+def test_an_actor_that_hangs_is_named_and_ended_and_the_run_ends_with_the_same_bits(
+    whole: RunConfig, tiny_cast: Cast, capsys: pytest.CaptureFixture[str], role: str, phase: str
+) -> None:
+    placement = whole.placement.model_copy(update={"deadline_s": DEADLINE_S})
+    hung = beside(whole, f"hung-{role}").model_copy(update={"placement": placement})
+    victim = pid_of(tiny_cast, role)
+    run_align(hung, tiny_cast, watch=watch(tiny_cast, [Kill(1, role, "hung")]))
+    assert_same_run(hung, whole)
+    assert not is_alive(victim)
+    said = capsys.readouterr().out
+    assert re.search(rf"{role} 0 on [\d.]+ hung in {phase}: no answer within {DEADLINE_S:g} s", said)
