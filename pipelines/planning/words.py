@@ -10,7 +10,7 @@ from actors.tables import BARS, text_table
 from pipelines.planning.loads import Load
 from pipelines.planning.plan import Plan, Speed
 
-_PLACES = ("role", "replicas", "node", "accelerator", "resources of each", "threads")
+_PLACES = ("role", "replica", "node", "accelerator", "resources of each", "threads")
 _MEMORY = ("where", "who", "needs about", "of")
 _SPEED = ("role", "seconds per chunk", "replicas", "busy", "recommended", "busy then")
 
