@@ -58,7 +58,12 @@ class Tilt:
 
 
 def shows_its_kl(kl: Tensor, half_sample_kl: Tensor) -> bool:
-    """Whether the samples show the mean KL, [prompts] of one tilt or of several; see `Tilt.reliable`."""
+    """Whether the samples show the mean KL, [prompts] of one tilt or of several; see `Tilt.reliable`.
+
+    Raises:
+        ValueError: The two have different shapes.
+    """
+    require_same_shape("half_sample_kl", half_sample_kl, "kl", kl)
     shown, by_half = float(kl.detach().mean()), float(half_sample_kl.detach().mean())
     return by_half >= (1.0 - _MAX_SHORTFALL) * shown - _ROUNDING  # NaN, from too few samples, is not reliable
 

@@ -240,6 +240,7 @@ CASES: list[tuple[Callable[..., object], Call, str]] = [
     (tilting.tilt, lambda: tilting.tilt(P23, 0), "gamma must be a finite number above 0, got 0"),
     (tilting.tilt, lambda: tilting.tilt(P23, math.nan), "gamma must be a finite number above 0, got nan"),
     (tilting.tilt, lambda: tilting.tilt(P2, 1.0), r"utilities must be .* got shape \(2,\)"),
+    (tilting.shows_its_kl, lambda: tilting.shows_its_kl(P2, P23), "half_sample_kl"),
     (tilting.solve_gamma, lambda: tilting.solve_gamma(P23, -1), "target_kl must be .* got -1"),
     (tilting.solve_gamma, lambda: tilting.solve_gamma(torch.randn(2, 3), 2), r"target_kl must be below 1\.0986"),
     # transforms
