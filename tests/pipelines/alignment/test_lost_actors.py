@@ -57,6 +57,7 @@ def test_a_run_whose_actors_are_killed_ends_with_the_same_bits(
     assert re.search(r"rollout 0 on [\d.]+ died in generate: .*; started anew after [\d.]+ s, and its work", said)
 
 
+@pytest.mark.faults
 def test_a_run_whose_learner_is_killed_while_it_saves_goes_back_and_ends_with_the_same_bits(
     whole: RunConfig, tiny_cast: Cast, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -137,7 +137,8 @@ def test_every_version_arrives_and_an_older_one_is_refused(
     assert ray.get(rollouts[0].set_weights.remote(cast.recipe.notice), timeout=120) == 2
 
 
-@pytest.mark.parametrize("transport", ["object_store", pytest.param("files", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("transport", ["object_store", "files"])
 def test_a_version_that_is_told_late_is_the_one_announced_and_who_starts_anew_gets_the_one_told(
     rollouts: list[Any], folder: str, transport: str, tmp_path: Path
 ) -> None:

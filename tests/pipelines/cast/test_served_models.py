@@ -103,6 +103,7 @@ def test_settings_that_cannot_work_are_refused(tmp_path: Path, changes: dict[str
         run(tmp_path, "http://host/classify", **changes)
 
 
+@pytest.mark.service
 def test_a_run_trains_on_served_rewards_and_counts_those_that_failed(
     ray_cluster: None, tmp_path: Path, server: RewardServer
 ) -> None:

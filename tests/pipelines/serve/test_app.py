@@ -11,6 +11,8 @@ import pytest
 from allgood.scorers.all_good_scorer import AllGoodScorer
 from tests.pipelines.serve.conftest import LIMITS, TEA, Served
 
+pytestmark = pytest.mark.service
+
 ROWS: list[dict[str, Any]] = [
     {"prompt": TEA, "response": "A drink made of leaves."},
     {"prompt": [{"role": "user", "content": "What is mate?"}], "response": "Leaves in a gourd."},

@@ -9,6 +9,8 @@ import pytest
 
 from tests.pipelines.serve.conftest import TEA, Served
 
+pytestmark = pytest.mark.service
+
 DRINK = " A drink made of leaves."
 LEAVES = " Leaves in a gourd."
 

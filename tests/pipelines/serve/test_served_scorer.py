@@ -19,6 +19,8 @@ from tests.actors.tiny_models import save_policy, tokenizer
 from tests.pipelines.serve.conftest import TEA, Served
 from tests.templates import CHATML
 
+pytestmark = pytest.mark.service
+
 PROMPTS = [TEA, [{"role": "user", "content": "What is mate?"}], TEA, "<|im_start|>user\nHi<|im_end|>"]
 RESPONSES = ["A drink made of leaves.", "Leaves in a gourd.", "A beverage.", "Hi."]
 
