@@ -85,10 +85,14 @@ def _run(command: list[str | Path], environment: dict[str, str]) -> subprocess.C
 
 
 def _submit(head: Head, environment: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
-    return _run(
-        [COMMANDS / "ray", "job", "submit", "--working-dir", ".", "--", *words],
-        environment | {"RAY_ADDRESS": head.dashboard},
-    )
+    """Submit a job, again while the head's agent has not registered yet: a head is up some seconds before it."""
+    command: list[str | Path] = [COMMANDS / "ray", "job", "submit", "--working-dir", ".", "--", *words]
+    end = time.monotonic() + LIMIT_S
+    while True:
+        answer = _run(command, environment | {"RAY_ADDRESS": head.dashboard})
+        if "No available agent" not in answer.stderr or time.monotonic() > end:
+            return answer
+        time.sleep(1.0)
 
 
 @pytest.mark.parametrize("mode", ["disabled", "token"])

