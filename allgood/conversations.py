@@ -19,6 +19,7 @@ Role = Literal["system", "human", "assistant"]
 
 _LABELS: dict[Role, str] = {"system": "System", "human": "Human", "assistant": "Assistant"}
 _ROLES: dict[str, Role] = {label: role for role, label in _LABELS.items()}
+ROLES_IN_MESSAGES: Mapping[Role, str] = {"system": "system", "human": "user", "assistant": "assistant"}
 _MESSAGE_ROLES: dict[str, Role] = {
     "user": "human",
     "human": "human",
@@ -87,6 +88,15 @@ def turn_of_message(message: object, *, field: str) -> Turn:
         raise ValueError(f"`{field}` has the role {role!r:.40}; allowed: {', '.join(_MESSAGE_ROLES)}")
     text = content if isinstance(content, str) else "".join(_part(part, field) for part in content)
     return Turn(_MESSAGE_ROLES[role], as_content(text))
+
+
+def messages_of_turns(turns: Iterable[Turn]) -> list[dict[str, str]]:
+    """The turns as messages {role, content}, which `turns_of_messages` reads back.
+
+    >>> messages_of_turns([Turn("human", "Hello")])
+    [{'role': 'user', 'content': 'Hello'}]
+    """
+    return [{"role": ROLES_IN_MESSAGES[turn.role], "content": turn.content} for turn in turns]
 
 
 def turns_to_answer(turns: Turns, *, field: str) -> Turns:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, ClassVar
+from types import MappingProxyType
+from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, ConfigDict, Field
 
@@ -149,6 +150,23 @@ def bundle_of(needs: Resources) -> dict[str, float]:
     if needs.memory_gb:
         bundle["memory"] = int(needs.memory_gb * _GB)
     return bundle
+
+
+def actor_options(needs: Resources, environment: Mapping[str, str] = MappingProxyType({})) -> dict[str, Any]:
+    """What Ray is told of the resources and the environment of one replica.
+
+    Without GPUs of its own a Ray actor sees all of the node's, and would use them; here it sees none.
+    """
+    hidden = {} if needs.gpus else {"CUDA_VISIBLE_DEVICES": ""}
+    variables = {**environment, **hidden}
+    options: dict[str, Any] = {"num_cpus": needs.cpus, "num_gpus": needs.gpus}
+    if needs.memory_gb:
+        options["memory"] = int(needs.memory_gb * _GB)
+    if needs.resources:
+        options["resources"] = dict(needs.resources)
+    if variables:
+        options["runtime_env"] = {"env_vars": variables}
+    return options
 
 
 def amounts_of(needs: Resources) -> str:

@@ -12,7 +12,7 @@ import ray
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from actors.cluster.placement import Assignment, bundle_of
+from actors.cluster.placement import Assignment, actor_options, bundle_of
 from actors.cluster.recipe import Recipe, Spec
 from actors.cluster.supervision import Who
 from actors.cluster.threads import thread_environment
@@ -24,7 +24,6 @@ from actors.rollout import RolloutSpec, RolloutWorker
 from allgood.errors import PlacementError
 
 NODE_LABEL = "ray.io/node-id"
-_GB = 1e9
 
 _CLASSES: dict[type[Spec], type] = {
     RolloutSpec: RolloutWorker,
@@ -50,18 +49,12 @@ class Seat:
 
     def start(self, recipe: Recipe) -> Any:
         """A fresh actor of the recipe's spec here, told nothing yet; returns its handle without waiting for it."""
-        assignment, needs = self.assignment, self.assignment.needs
+        assignment = self.assignment
         assert recipe.spec is not None, "who has seats to start actors in knows what they are made of"
         spec = replace(recipe.spec, threads=assignment.threads)
         environment = thread_environment(assignment.threads)  # before the process imports torch
-        if not needs.gpus:  # without GPUs of its own a Ray actor sees all of the node's, and would use them
-            environment["CUDA_VISIBLE_DEVICES"] = ""
         actor_class: Any = ray.remote(_CLASSES[type(spec)]).options(
-            num_cpus=needs.cpus,
-            num_gpus=needs.gpus,
-            memory=int((needs.memory_gb or 0.0) * _GB) or None,
-            resources=dict(needs.resources),
-            runtime_env={"env_vars": environment},
+            **actor_options(assignment.needs, environment),
             scheduling_strategy=PlacementGroupSchedulingStrategy(self.group, placement_group_bundle_index=self.bundle),
             name=None if self.name is None else actor_name(self.name, assignment.role, assignment.replica),
             max_restarts=0 if self.name is None else -1,

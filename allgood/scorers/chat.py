@@ -19,7 +19,7 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from allgood.conversations import Turn
+from allgood.conversations import ROLES_IN_MESSAGES, Turn
 from allgood.errors import ModelError
 from allgood.scorers.markup import Markup
 
@@ -27,7 +27,6 @@ Span = tuple[int, int]
 Message = tuple[str, str]
 """(role, content)."""
 
-_ROLES = {"system": "system", "human": "user", "assistant": "assistant"}
 _SYSTEM, _USER, _REPLY = (("system", "qz rule"), ("user", "qz question"), ("assistant", "qz reply"))
 _NEXT = ("user", "qz further")
 # Stand around a reply while its place in a rendering is sought; never characters of a text.
@@ -99,7 +98,7 @@ class ChatTemplate:
             )
             turns = _system_in_human(turns)
         return [
-            (_ROLES[role], self.markup.broken("\n\n".join(turn.content for turn in group)))
+            (ROLES_IN_MESSAGES[role], self.markup.broken("\n\n".join(turn.content for turn in group)))
             for role, group in groupby(turns, key=lambda turn: turn.role)
         ]
 

@@ -7,13 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from allgood.conversations import Turn, Turns, join, parse, render
+from allgood.conversations import Turn, Turns, join, messages_of_turns, parse, render
 from allgood.scorers.dialects import Answer, Question, wire_of
 from allgood.scorers.http_client import BadBatchError, HttpClient, NoAnswerError
 from allgood.scorers.scorer import Scored
 from allgood.scorers.spec import HttpSpec
-
-_ROLES = {"system": "system", "human": "user", "assistant": "assistant"}
 
 Writes = Callable[[Turns, str], tuple[str, str]]
 """Turns of a prompt and the response to it -> the text of both, and of the prompt alone."""
@@ -68,9 +66,16 @@ class HttpScorer:
     def _question(self, prompt: str, response: str) -> Question:
         turns = parse(prompt)
         text, before = self._written(turns, response)
-        whole = [*(turn for turn in turns if turn != Turn("assistant", "")), Turn("assistant", response)]
-        messages = [{"role": _ROLES[turn.role], "content": turn.content} for turn in whole]
-        return Question(messages, text, before, response)
+        return Question(messages_of_turns(_whole(turns, response)), text, before, response)
+
+
+def _asked(turns: Turns) -> Turns:
+    """What a prompt says, without the empty turn of the answer."""
+    return tuple(turn for turn in turns if turn != Turn("assistant", ""))
+
+
+def _whole(turns: Turns, response: str) -> Turns:
+    return (*_asked(turns), Turn("assistant", response))
 
 
 def _as_hh(turns: Turns, response: str) -> tuple[str, str]:
@@ -89,9 +94,8 @@ def _by_template(source: str) -> Writes:
     template, start = ChatTemplate(tokenizer), str(tokenizer.bos_token or "")
 
     def write(turns: Turns, response: str) -> tuple[str, str]:
-        asked = tuple(turn for turn in turns if turn != Turn("assistant", ""))
-        whole = template.render((*asked, Turn("assistant", response)), generate=False).text
-        prompt = template.render(asked, generate=True).text
+        whole = template.render(_whole(turns, response), generate=False).text
+        prompt = template.render(_asked(turns), generate=True).text
         return whole.removeprefix(start), prompt.removeprefix(start)
 
     return write

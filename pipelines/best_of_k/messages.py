@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from allgood.conversations import Role, parse
+from allgood.conversations import messages_of_turns, parse
 from pipelines.best_of_k.pool import Pool
 
 Message = dict[str, str]
 
-_ROLES: dict[Role, str] = {"human": "user", "assistant": "assistant", "system": "system"}
-
 
 def asked(prompt: str) -> list[Message]:
     """The messages that a canonical prompt asks to answer; its empty last turn is none of them."""
-    return [{"role": _ROLES[turn.role], "content": turn.content} for turn in parse(prompt)[:-1]]
+    return messages_of_turns(parse(prompt)[:-1])
 
 
 def said(response: str) -> list[Message]:

@@ -20,7 +20,7 @@ from ray.serve.schema import ApplicationStatus, LoggingConfig
 
 from actors.cluster.admission import accelerators_are_labelled, cluster_nodes
 from actors.cluster.admit import admit
-from actors.cluster.placement import ACCELERATOR_LABEL, Request, Resources
+from actors.cluster.placement import ACCELERATOR_LABEL, Request, Resources, actor_options, selector_of
 from allgood.errors import PlacementError
 from allgood.scorers.rewards_spec import PropertySpec, RewardsSpec
 from pipelines.serve.replica import Replica, ReplicaSpec
@@ -28,7 +28,6 @@ from pipelines.serve.settings import ScorerSettings, ServeSettings
 
 APPLICATION = "allgood"
 _CALLS_PER_REPLICA = 256  # that may be in a replica at once: what shares a pass must be there
-_BYTES_PER_GB = 1_000_000_000
 _POLL_S = 0.1
 
 
@@ -105,28 +104,17 @@ def _application(deployment: Deployment) -> Any:
         Replica,
         name="scorer",
         max_ongoing_requests=_CALLS_PER_REPLICA,
-        ray_actor_options=actor_options(resources),
+        ray_actor_options=replica_options(resources),
         health_check_period_s=2.0,
         graceful_shutdown_timeout_s=5.0,
         **scale,
     ).bind(deployment.replica)
 
 
-def actor_options(resources: Resources) -> dict[str, Any]:
-    """What Ray is told of the resources of each replica."""
-    options: dict[str, Any] = {"num_cpus": resources.cpus, "num_gpus": resources.gpus}
-    if resources.memory_gb is not None:
-        options["memory"] = int(resources.memory_gb * _BYTES_PER_GB)
-    if not resources.gpus:  # Ray leaves all GPUs visible to an actor that asked for none
-        options["runtime_env"] = {"env_vars": {"CUDA_VISIBLE_DEVICES": ""}}
-    labels = dict(resources.labels)
-    if resources.accelerator is not None:
-        labels[ACCELERATOR_LABEL] = resources.accelerator
-    if labels:
-        options["label_selector"] = labels
-    if resources.resources:
-        options["resources"] = dict(resources.resources)
-    return options
+def replica_options(resources: Resources) -> dict[str, Any]:
+    """What Ray Serve is told of the resources of each replica."""
+    selector = selector_of(resources)
+    return actor_options(resources) | ({"label_selector": selector} if selector else {})
 
 
 def _wait_until_running(names: list[str], timeout_s: float) -> None:

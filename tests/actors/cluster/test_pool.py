@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,12 +15,12 @@ import ray
 
 from actors.cluster.limits import Limits
 from actors.cluster.pool import Pool
-from actors.cluster.recipe import Recipe
 from actors.cluster.recovery import Fault, Loss, Recovery
 from actors.cluster.supervision import Who
 from actors.faults import ActorLostError, LearnerLostError
 from allgood.errors import RoleError
 from tests.actors.odd_roles import Odd
+from tests.actors.stand_in import StandIn
 
 ROLE = "reward.good"
 LIMITS = Limits(deadline_s=60, max_retries=2, max_restarts=4)
@@ -31,7 +31,7 @@ def odd() -> Any:
 
 
 @dataclass
-class Replicas:
+class Replicas(StandIn):
     """Replicas that start anew when they are lost, as those of a cast."""
 
     actors: list[Any]
@@ -40,15 +40,6 @@ class Replicas:
 
     def handles(self, role: str) -> Sequence[Any]:
         return self.actors
-
-    def who(self, role: str, replica: int = 0) -> Who:
-        return Who(role, replica)
-
-    def place(self, role: str, replica: int = 0) -> Mapping[str, Any]:
-        raise NotImplementedError
-
-    def change_recipe(self, role: str, change: Callable[[Recipe], Recipe]) -> None:
-        raise NotImplementedError
 
     def restart(self, role: str, replica: int = 0, loss: Loss | None = None) -> bool:
         if loss is not None and self.actors[replica] is not loss.handle:

@@ -15,6 +15,7 @@ from allgood.views import PropertyView
 from pipelines.alignment.ahead import StepsAhead, StoredSteps
 from pipelines.alignment.loop import Assembled, Plan, Roles, State, Step, Validation, align
 from pipelines.cast.collect import Crew, Delivery
+from tests.pipelines.alignment.plain_batch import plain_batch
 
 START = State(step=0, policy_version=0, kl_coefficient=0.1, kl_controller={})
 CHUNKS = 3
@@ -28,19 +29,8 @@ def make_chunks(state: State) -> list[Chunk]:
 
 
 def assemble(experience: Sequence[Experience], state: State) -> Assembled:
-    rows = [row for one in experience for row in one.rollout.logprobs]
-    batch = Batch(
-        step=state.step,
-        prompt_tokens=tuple(np.int32([1]) for _ in rows),
-        response_tokens=tuple(np.int32([1]) for _ in rows),
-        logprobs=tuple(rows),
-        reference_logprobs=tuple(rows),
-        utilities=np.concatenate([one.scores["good"].view.utilities for one in experience]),
-        groups=np.repeat(np.arange(len(experience)), 2),
-        kl_coefficient=state.kl_coefficient,
-        policy_version=experience[0].rollout.chunk.policy_version,
-    )
-    return Assembled(batch, kl=0.0, num_rows=len(rows), metrics={}, seconds={})
+    batch = plain_batch(experience, state, policy_version=experience[0].rollout.chunk.policy_version)
+    return Assembled(batch, kl=0.0, num_rows=len(batch.logprobs), metrics={}, seconds={})
 
 
 def plan(num_steps: int, staleness: int, *, evaluate_every: int = 1000, commit_every: int = 1000) -> Plan:

@@ -15,6 +15,7 @@ from allgood.views import PropertyView
 from pipelines.alignment.ahead import StoredSteps
 from pipelines.alignment.loop import Assembled, Best, Plan, Roles, State, Step, Validation, align, judged
 from pipelines.cast.collect import Crew, Delivery
+from tests.pipelines.alignment.plain_batch import plain_batch
 
 START = State(step=0, policy_version=0, kl_coefficient=0.1, kl_controller={})
 
@@ -80,20 +81,9 @@ class FakeRoles:
 
 
 def assemble(experience: Sequence[Experience], state: State) -> Assembled:
-    utilities = np.concatenate([chunk.scores["good"].view.utilities for chunk in experience])
-    rows = [row for chunk in experience for row in chunk.rollout.logprobs]
-    batch = Batch(
-        step=state.step,
-        prompt_tokens=tuple(np.int32([1]) for _ in rows),
-        response_tokens=tuple(np.int32([1]) for _ in rows),
-        logprobs=tuple(rows),
-        reference_logprobs=tuple(rows),
-        utilities=utilities,
-        groups=np.repeat(np.arange(len(experience)), 2),
-        kl_coefficient=state.kl_coefficient,
-        policy_version=state.policy_version,
-    )
-    return Assembled(batch, kl=float(utilities.mean()), num_rows=len(rows), metrics={}, seconds={})
+    batch = plain_batch(experience, state, policy_version=state.policy_version)
+    kl = float(batch.utilities.mean())
+    return Assembled(batch, kl=kl, num_rows=len(batch.logprobs), metrics={}, seconds={})
 
 
 def plan(

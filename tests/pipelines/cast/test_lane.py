@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,9 +17,7 @@ from actors.cluster.cast import CastRequest, Part, spawn
 from actors.cluster.limits import Limits
 from actors.cluster.named_actors import attach, names_of
 from actors.cluster.placement import Resources
-from actors.cluster.recipe import Recipe
-from actors.cluster.recovery import Fault, Loss
-from actors.cluster.supervision import Who
+from actors.cluster.recovery import Fault
 from actors.messages import Chunk, Experience, Rollout, Scores
 from actors.reward import RewardSpec
 from allgood.errors import RoleError
@@ -28,13 +26,14 @@ from allgood.treatment import Treatment
 from pipelines.cast.collect import collect
 from pipelines.cast.lane import Lane
 from tests.actors import tiny_models
+from tests.actors.stand_in import StandIn
 from tests.pipelines.cast.odd_engines import FixedPolicy, FixedRollouts
 
 CHUNK = Chunk(0, 0, 9, 0, ("a", "b", "c"), tuple(tiny_models.PROMPTS), samples_per_prompt=2)
 
 
 @dataclass(frozen=True)
-class Given:
+class Given(StandIn):
     """Actors of a test, one per role."""
 
     actors: dict[str, Any]
@@ -42,18 +41,6 @@ class Given:
 
     def handles(self, role: str) -> Sequence[Any]:
         return [self.actors[role]] if role in self.actors else []
-
-    def who(self, role: str, replica: int = 0) -> Who:
-        return Who(role, replica)
-
-    def place(self, role: str, replica: int = 0) -> Mapping[str, Any]:
-        raise NotImplementedError
-
-    def change_recipe(self, role: str, change: Callable[[Recipe], Recipe]) -> None:
-        raise NotImplementedError
-
-    def restart(self, role: str, replica: int = 0, loss: Loss | None = None) -> bool:
-        raise NotImplementedError
 
     def close(self) -> None:
         for actor in self.actors.values():

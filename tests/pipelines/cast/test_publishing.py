@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import ray
 from actors.cluster.limits import Limits
 from actors.cluster.pool import Pool
 from actors.cluster.recipe import Recipe
-from actors.cluster.recovery import Loss, Recovery
+from actors.cluster.recovery import Recovery
 from actors.cluster.supervision import Who
 from actors.learner import Learner
 from actors.learning.specs import ArmSpec, OptimizerSpec, Rloo
@@ -27,11 +27,12 @@ from pipelines.cast.publishing import WeightPublishing
 from tests.actors import tiny_models
 from tests.actors.batches import ragged_batch
 from tests.actors.specs import learner_spec, rollout_spec
+from tests.actors.stand_in import StandIn
 
 ARM = ArmSpec(OptimizerSpec(learning_rate=0.01), Rloo(), total_steps=9, seed=0)
 
 
-class Given:
+class Given(StandIn):
     """Actors of a test and the recipe of its rollout actors."""
 
     def __init__(self, learner: Any, rollouts: Sequence[Any]) -> None:
@@ -45,18 +46,9 @@ class Given:
     def who(self, role: str, replica: int = 0) -> Who:
         return Who(role, replica, "127.0.0.1")
 
-    def place(self, role: str, replica: int = 0) -> Mapping[str, Any]:
-        raise NotImplementedError
-
     def change_recipe(self, role: str, change: Callable[[Recipe], Recipe]) -> None:
         assert role == "rollout"
         self.recipe = change(self.recipe)
-
-    def restart(self, role: str, replica: int = 0, loss: Loss | None = None) -> bool:
-        raise NotImplementedError
-
-    def close(self) -> None:
-        raise NotImplementedError
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from actors.cluster.placement import Resources
 from allgood.objectives import WeightedSum
 from allgood.scorers.rewards_spec import PropertySpec, ReferenceSpec, RewardsSpec
 from allgood.scorers.spec import FunctionSpec, ModelSpec
-from pipelines.serve.deployments import actor_options, deployments_of
+from pipelines.serve.deployments import deployments_of, replica_options
 from pipelines.serve.settings import ScorerSettings, ServeSettings
 
 CONSTANT = ReferenceSpec(constant=0.0)
@@ -42,11 +42,11 @@ def test_names_are_those_that_ray_allows() -> None:
 
 
 def test_resources_are_said_in_rays_words() -> None:
-    plain = actor_options(Resources(cpus=0.5))
+    plain = replica_options(Resources(cpus=0.5))
     assert (plain["num_cpus"], plain["num_gpus"]) == (0.5, 0.0)
     assert plain["runtime_env"] == {"env_vars": {"CUDA_VISIBLE_DEVICES": ""}}  # or it would see every GPU of the node
     wanted = Resources(gpus=1.0, memory_gb=2.0, accelerator="in(T4,L4)", labels={"zone": "a"}, resources={"pool": 1.0})
-    options = actor_options(wanted)
+    options = replica_options(wanted)
     assert (options["memory"], options["resources"]) == (2_000_000_000, {"pool": 1.0})
     assert options["label_selector"] == {"zone": "a", "ray.io/accelerator-type": "in(T4,L4)"}
     assert "runtime_env" not in options
