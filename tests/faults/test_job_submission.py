@@ -51,6 +51,7 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
     bare["PATH"] = f"{COMMANDS}:{bare['PATH']}"  # jobs call `python`
     member = bare | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
     command = [COMMANDS / "ray", "start", "--head", "--block", "--port=0", "--dashboard-port=0", "--num-cpus=8"]
+    command += ["--dashboard-agent-listen-port=0"]  # its own is taken where another Ray runs on the machine
     command += [f"--temp-dir={tmp_path_factory.mktemp('r')}", "--object-store-memory=200000000"]
     log = folder / "head.log"
     with log.open("w") as output:
