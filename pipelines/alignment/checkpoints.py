@@ -2,18 +2,14 @@
 
 `checkpoints/step_000050/` holds the learner's files (weights, optimiser, scheduler, value head, random state, as
 safetensors and JSON), `ahead/` with experience of later steps that was there already (`stored_experience.py`),
-`state.json` (the loop's state, the hashes of config and reference table) and `manifest.json`
-with size and sha256 of every file, written last. The folder is written under a temporary name, flushed and renamed, so
-a kill at any moment leaves a whole checkpoint or none. The latest is found by looking, not by a pointer that could lie.
+`state.json` (the loop's state, the hashes of config and reference table) and a manifest of all files. How it is written
+and verified is `pipelines/output/checkpoint_folders.py`, which trainings share.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import re
-import shutil
-import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -28,8 +24,15 @@ from pipelines.cast.processes import Kinds
 from pipelines.config.earlier import first_form
 from pipelines.config.placement import PlacementConfig
 from pipelines.config.run import RunConfig
+from pipelines.output.checkpoint_folders import (
+    committed_steps,
+    delete_all_but,
+    latest_whole,
+    seal,
+    step_folder,
+    unsealed,
+)
 from pipelines.output.files import atomic_path
-from pipelines.output.hashes import sha256_of
 
 CONFIG_HASH = "config"
 TABLE_HASH = "reference table"  # among the hashes that tie a checkpoint to its run
@@ -37,8 +40,7 @@ TABLE_HASH = "reference table"  # among the hashes that tie a checkpoint to its 
 # `kl.placement` decides the result, and a property may be called "preview".
 _NOT_THE_RESULT = frozenset({"name", "output_dir", "tracking", "placement", "preview"})
 
-SCHEMA = 1
-STATE, MANIFEST, LEARNER, AHEAD = "state.json", "manifest.json", "learner", "ahead"
+LEARNER, AHEAD = "learner", "ahead"
 
 
 @dataclass(frozen=True)
@@ -60,11 +62,6 @@ class Checkpoint:
         return self.folder / LEARNER
 
 
-def step_folder(checkpoints: Path, step: int) -> Path:
-    """Where the checkpoint after `step` updates lies."""
-    return checkpoints / f"step_{step:06d}"
-
-
 async def commit(
     checkpoints: Path,
     state: State,
@@ -83,10 +80,7 @@ async def commit(
         (temporary / LEARNER).mkdir(parents=True)
         await save_learner((temporary / LEARNER).absolute())
         write_steps(temporary / AHEAD, ahead)
-        content = {"schema": SCHEMA, "state": asdict(state), "hashes": hashes, "processes": processes}
-        (temporary / STATE).write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-        manifest = {"schema": SCHEMA, "files": _checksums(temporary)}
-        (temporary / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+        seal(temporary, {"state": asdict(state), "hashes": hashes, "processes": processes})
     return final
 
 
@@ -95,14 +89,8 @@ def prune(checkpoints: Path, state: State, *, keep: int) -> None:
 
     Checkpoints beyond `state` are damaged ones that were passed over: they would be kept in the place of whole ones.
     """
-    steps = [step for step in _steps(checkpoints) if step <= state.step]
-    kept = set(steps[-keep:]) | ({state.best.step} if state.best is not None else set())
-    for step in _steps(checkpoints):
-        if step not in kept:
-            # Renamed first: a kill in the middle of the deletion must not leave half a checkpoint under its name.
-            step_folder(checkpoints, step).rename(checkpoints / f".step_{step:06d}.tmp-{uuid.uuid4().hex[:8]}")
-    for stale in checkpoints.glob(".step_*.tmp-*"):
-        shutil.rmtree(stale, ignore_errors=True)
+    steps = [step for step in committed_steps(checkpoints) if step <= state.step]
+    delete_all_but(checkpoints, {*steps[-keep:], *([state.best.step] if state.best is not None else [])})
 
 
 def latest(checkpoints: Path, say: Callable[[str], None]) -> Checkpoint | None:
@@ -111,37 +99,21 @@ def latest(checkpoints: Path, say: Callable[[str], None]) -> Checkpoint | None:
     Raises:
         CheckpointError: Checkpoints exist, and every one of them is damaged.
     """
-    steps = _steps(checkpoints)
-    for step in reversed(steps):
-        try:
-            return load(step_folder(checkpoints, step))
-        except CheckpointError as error:
-            say(f"{error}; trying the checkpoint before it")
-    if steps:
+    found = latest_whole(checkpoints, load, say)
+    if found is None and committed_steps(checkpoints):
         raise CheckpointError(f"every checkpoint in {checkpoints} is damaged; start the run again with --overwrite")
-    return None
+    return found
 
 
 def newest(checkpoints: Path) -> Path | None:
     """The folder of the last committed checkpoint, not verified; None if there is none."""
-    steps = _steps(checkpoints)
+    steps = committed_steps(checkpoints)
     return step_folder(checkpoints, steps[-1]) if steps else None
 
 
 def load(folder: Path) -> Checkpoint:
     """Verify every file of a checkpoint and read its state; CheckpointError names a file that is missing or damaged."""
-    for name, expected in _manifest_files(folder / MANIFEST).items():
-        path = folder / name
-        if not path.is_file():
-            raise CheckpointError(f"{path} is missing, so this checkpoint cannot be used")
-        size = path.stat().st_size
-        if size != expected["size"]:
-            raise CheckpointError(
-                f"{path} has {size} bytes instead of {expected['size']}, so this checkpoint cannot be used"
-            )
-        if sha256_of(path) != expected["sha256"]:
-            raise CheckpointError(f"{path} is damaged (its checksum differs), so this checkpoint cannot be used")
-    content = _read_json(folder / STATE)
+    content = unsealed(folder)
     return Checkpoint(folder, _state(content["state"]), content["hashes"], content.get("processes", {}))
 
 
@@ -163,42 +135,9 @@ def refuse_other_run(checkpoint: Checkpoint, hashes: dict[str, str], config: Run
             )
 
 
-def _manifest_files(path: Path) -> dict[str, dict[str, Any]]:
-    files = _read_json(path).get("files")
-    if (
-        not isinstance(files, dict)
-        or STATE not in files
-        or any({"size", "sha256"} - set(entry) for entry in files.values())
-    ):
-        raise CheckpointError(f"{path} is damaged (it lists no files), so this checkpoint cannot be used")
-    return files
-
-
 def _state(content: dict[str, Any]) -> State:
     best = content.pop("best")
     return State(**content, best=Best(**best) if best else None)
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise CheckpointError(f"{path} is missing, so this checkpoint cannot be used") from None
-    except ValueError as error:
-        raise CheckpointError(f"{path} is damaged ({error}), so this checkpoint cannot be used") from None
-    return content
-
-
-def _checksums(folder: Path) -> dict[str, dict[str, int | str]]:
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {
-        path.relative_to(folder).as_posix(): {"size": path.stat().st_size, "sha256": sha256_of(path)} for path in files
-    }
-
-
-def _steps(checkpoints: Path) -> list[int]:
-    found = [re.fullmatch(r"step_(\d{6,})", path.name) for path in checkpoints.glob("step_*")]
-    return sorted(int(match.group(1)) for match in found if match)
 
 
 def config_hash(config: RunConfig) -> str:
