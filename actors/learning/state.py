@@ -176,8 +176,11 @@ def read_optimizer(
     }
     read_pieces(folder, OPTIMIZER, targets)
     for name, count in step_counts.items():
+        parameter = trained[name][0]
+        # The kernel for all arithmetic at once wants the count where the parameter is, the plain one on the CPU.
+        device = parameter.device if optimizer.defaults["fused"] else torch.device("cpu")
         moments = {moment: targets[f"{moment}.{name}"].tensor for moment in _MOMENTS}
-        optimizer.state[trained[name][0]] = {"step": torch.tensor(count, dtype=torch.float32), **moments}
+        optimizer.state[parameter] = {"step": torch.tensor(count, dtype=torch.float32, device=device), **moments}
 
 
 @contextmanager

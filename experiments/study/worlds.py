@@ -109,9 +109,7 @@ def train_models(config: RunConfig) -> None:
     write_world(config)
     prepare(config)
     # In a process of its own, because another world may be training in this one.
-    train_side_by_side(
-        [SideJob(f"sft {config.name}", RunFolder(config.folder).sft / "metrics.jsonl", partial(train_sft, config))]
-    )
+    train_side_by_side([SideJob(f"sft {config.name}", RunFolder(config.folder).sft, partial(train_sft, config))])
     train_rewards(config)
 
 

@@ -16,6 +16,8 @@ from allgood.scorers.models import load_policy, load_reward_model
 from pipelines.config.training import TrainingConfig
 from pipelines.training.rows import Rows, Tensors
 
+METRICS, FAULTS = "metrics.jsonl", "faults.jsonl"  # in the folder of a training
+
 LoadModel = Callable[[], tuple[PreTrainedModel, PreTrainedTokenizerBase]]
 """The model to train, on CPU in float32, and the tokenizer to save with it. Called on every worker, after seeding."""
 
@@ -28,8 +30,9 @@ Finish = Callable[[torch.device], dict[str, Any]]
 
 @dataclass(frozen=True)
 class Job:
-    """One training. `folder` is absolute and receives best/, last/ and metrics.jsonl.
+    """One training. `folder` is absolute and receives best/, last/ and metrics.jsonl, and checkpoints/ until its end.
 
+    `grace_s` is how long the running step and a last checkpoint may take when the command is asked to end.
     `sums` names what the loss function returns; the best model has the lowest validation mean of `select`, one of them.
     Everything in it pickles: functions live in modules, or are partials of such.
     """
@@ -49,6 +52,7 @@ class Job:
     device: str
     dtype: str
     threads: int
+    grace_s: float
 
     @property
     def num_steps(self) -> int:
@@ -66,7 +70,17 @@ class Job:
     @property
     def metrics(self) -> Path:
         """One JSON line per step."""
-        return self.folder / "metrics.jsonl"
+        return self.folder / METRICS
+
+    @property
+    def checkpoints(self) -> Path:
+        """From which the training goes on when it was interrupted."""
+        return self.folder / "checkpoints"
+
+    @property
+    def faults(self) -> Path:
+        """One JSON line per thing that went wrong and was got over, such as an interruption."""
+        return self.folder / FAULTS
 
     @property
     def report(self) -> Path:

@@ -3,7 +3,8 @@
 A step takes one global batch. Each worker makes its share of forward and backward passes, scaled so that the gradient
 is that of (sum of losses) / (sum of units) over the whole batch, whatever the number of workers and passes. Then the
 gradient is clipped and AdamW steps. Every `evaluate_every` steps, and at the end, the loss on validation rows is taken;
-the trainable weights of the best such moment are kept in memory, so that nothing is written before the training ends.
+the trainable weights of the best such moment are kept in memory. A checkpoint of all this is written then, if one is
+due; models are written when the training ends.
 
 The models' own dropout is off, as in the alignment: the two sides of a pair would be compared under different noise,
 one worker and several would not agree, and on a CPU it costs a third of the speed.
@@ -14,8 +15,10 @@ from __future__ import annotations
 import math
 import shutil
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from itertools import islice
 
 import torch
 from torch import Tensor, nn
@@ -24,53 +27,21 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from actors.learning.optimizer import adamw, learning_rate_at, set_learning_rate
 from allgood.batching import token_budget_batches
-from allgood.errors import ConfigError, TrainingError
-from allgood.scorers.lengths import shortfall
-from allgood.scorers.models import resolve_device, resolve_dtype
+from allgood.errors import TrainingError
+from allgood.scorers.models import resolve_dtype
 from pipelines.output.metrics_log import MetricsLog
 from pipelines.output.quiet import quiet_transformers
-from pipelines.training.best import Best
+from pipelines.run.termination import Terminated
+from pipelines.training.checkpoint import Progress, Trained
 from pipelines.training.collate import passes, step_batches
-from pipelines.training.job import Job, Outcome
-from pipelines.training.padding import refuse_reading_padding
-from pipelines.training.rows import PairRows, Rows, Tensors
+from pipelines.training.job import Job
+from pipelines.training.resumption import Resumption
+from pipelines.training.rows import Rows, Tensors
 from pipelines.training.saving import save_model
 from pipelines.training.workers import Workers
 
 _EVALUATION_TOKENS = 16_384  # padded tokens per forward pass without gradients
 Sums = dict[str, float]
-
-
-def train(job: Job, workers: Workers) -> Outcome | None:
-    """Train, save best/ and last/; the first worker returns the outcome, the others None.
-
-    Raises:
-        TrainingError: A loss, a gradient or a validation value is not finite; names the step.
-        AllgoodError: The disk is full.
-    """
-    with _torch_threads(job.threads):
-        device = workers.device or resolve_device(job.device)
-        torch.manual_seed(job.seed)
-        model, tokenizer = job.load()
-        _refuse_longer_than_the_model_reads(job, model)
-        if isinstance(job.train, PairRows):
-            model.eval()
-            refuse_reading_padding(model, job.train.chosen, pad_token=tokenizer.pad_token_id, name=job.name)
-        trainer = Trainer(job, workers, _with_adapters(model, job), device, pad_token=tokenizer.pad_token_id)
-        best, last_value = trainer.run()
-        if workers.rank != 0:
-            return None
-        trainer.save(best, tokenizer)
-        trainer.refuse_another_on_disk(best)
-        return Outcome(
-            num_steps=trainer.step,
-            best_step=best.step,
-            best_value=best.value,
-            last_value=last_value,
-            seconds=trainer.seconds,
-            tokens_per_s=trainer.tokens / trainer.seconds,
-            finished=job.finish(device),
-        )
 
 
 class Trainer:
@@ -85,42 +56,66 @@ class Trainer:
         self.autocast_dtype = resolve_dtype(job.dtype, device)
         self.lengths, self.units = job.train.lengths, job.train.units
         self.log = MetricsLog(job.metrics)
-        self.step, self.tokens, self.seconds = 0, 0, 0.0
+        trained = Trained(dict(self.trainable), self.optimizer)
+        self.resumption = Resumption(job, workers, self.model, trained, self.autocast_dtype)
+        self.progress = Progress()
 
-    def run(self) -> tuple[Best, float]:
-        """All steps; the best moment, and the last validation value."""
-        job, best, value = self.job, Best(), math.inf
+    def run(self) -> Progress:
+        """All steps that an earlier try has not made; how far the training has come then.
+
+        Raises:
+            Terminated: The command was asked to end. There is a checkpoint of all finished steps.
+        """
+        job = self.job
         torch.manual_seed(job.seed + self.workers.rank)  # each worker draws its own dropout of adapters
         self._set_mode()
-        self._start_log()
-        for batch in step_batches(
+        restored = self.resumption.restored()
+        if restored is None:
+            self._start_log()
+        else:
+            self.progress = restored
+        batches = step_batches(
             len(self.lengths), batch_size=job.training.batch_size, seed=job.seed, num_steps=job.num_steps
-        ):
-            self.step += 1
-            row = self._train_on(batch)
-            if self.step % job.training.evaluate_every == 0 or self.step == job.num_steps:
-                validation = self._validate()
-                value = validation[job.select]
-                best = best.after(self.step, value, self.trainable)
-                row |= {f"validation_{name}": mean for name, mean in validation.items()}
-            self._write(row)
-            if best.num_worse_since == (job.training.patience or math.inf):
+        )
+        for batch in islice(batches, self.progress.step, None):
+            if self.progress.best.num_worse_since == (job.training.patience or math.inf):
                 break
-        return best, value
+            self._take(batch)
+            if self.workers.is_asked_to_end():
+                self.resumption.write(self.progress)
+                raise Terminated
+        return self.progress
 
-    def save(self, best: Best, tokenizer: PreTrainedTokenizerBase) -> None:
+    def _take(self, batch: list[int]) -> None:
+        """One step, its evaluation where it has one, its row in the log."""
+        job, step = self.job, self.progress.step + 1
+        row = self._train_on(batch)
+        is_evaluated = step % job.training.evaluate_every == 0 or step == job.num_steps
+        if is_evaluated:
+            validation = self._validate()
+            value = validation[job.select]
+            best = self.progress.best.after(step, value, self.trainable)
+            self.progress = replace(self.progress, last_value=value, best=best)
+            row |= {f"validation_{name}": mean for name, mean in validation.items()}
+        self._write(row)
+        if is_evaluated:
+            self.resumption.write_if_due(self.progress)
+
+    def save(self, tokenizer: PreTrainedTokenizerBase) -> None:
         """Write last/ and best/ with adapters merged; the model keeps the best weights."""
+        best = self.progress.best
         save_model(self._plain_model(), tokenizer, self.job.folder / "last")
-        if best.step != self.step:
+        if best.step != self.progress.step:
             best.restore(self.trainable)
         save_model(self._plain_model(), tokenizer, self.job.folder / "best")
 
-    def refuse_another_on_disk(self, best: Best) -> None:
+    def refuse_another_on_disk(self) -> None:
         """Measure best/ as it lies there, so that a report is about the file and not about what was in memory.
 
         Raises:
-            TrainingError: Its validation value is another one; both folders are removed.
+            TrainingError: Its validation value is another one; both folders are removed, and the checkpoints.
         """
+        best = self.progress.best
         with quiet_transformers():
             saved = self.job.reload(self.job.folder / "best", self.device)
         rows = self.job.validation
@@ -129,6 +124,7 @@ class Trainer:
         if not math.isclose(value, best.value, rel_tol=tolerance, abs_tol=tolerance / 10):
             for name in ("best", "last"):
                 shutil.rmtree(self.job.folder / name)
+            shutil.rmtree(self.job.checkpoints, ignore_errors=True)
             raise TrainingError(
                 f"training {self.job.name}: the saved model has a validation {self.job.select} of {value:.4f}, but "
                 f"{best.value:.4f} was measured while it was trained, and nothing was kept; this model is not saved as "
@@ -136,21 +132,22 @@ class Trainer:
             )
 
     def _train_on(self, batch: list[int]) -> dict[str, float]:
-        began = time.perf_counter()
+        """The step itself, and what is logged of it."""
+        began, step, tokens = time.perf_counter(), self.progress.step + 1, self.job.train.tokens_in(batch)
         optimizer = self.job.training.optimizer
-        rate = learning_rate_at(optimizer, step=self.step - 1, total_steps=self.job.num_steps)
+        rate = learning_rate_at(optimizer, step=step - 1, total_steps=self.job.num_steps)
         set_learning_rate(self.optimizer, rate)
         units = int(self.units[batch].sum())
         sums = self.workers.add(self._backward(batch, units))
         norm = float(nn.utils.clip_grad_norm_([p for _, p in self.trainable], optimizer.max_grad_norm))
-        self._refuse_non_finite("loss", sums["loss"])
-        self._refuse_non_finite("gradient norm", norm)
+        self._refuse_non_finite("loss", sums["loss"], step)
+        self._refuse_non_finite("gradient norm", norm, step)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        self.tokens += self.job.train.tokens_in(batch)
-        self.seconds += time.perf_counter() - began
+        seconds = self.progress.seconds + time.perf_counter() - began
+        self.progress = replace(self.progress, step=step, tokens=self.progress.tokens + tokens, seconds=seconds)
         means = {name: value / units for name, value in sums.items()}
-        return {"step": self.step, **means, "grad_norm": norm, "learning_rate": rate}
+        return {"step": step, **means, "grad_norm": norm, "learning_rate": rate}
 
     def _backward(self, batch: list[int], units: int) -> Sums:
         """Gradients of this worker's share of a global batch; the sums over its share."""
@@ -182,7 +179,7 @@ class Trainer:
         sums = self._sums(self.model, rows, batches)
         units = int(rows.units.sum())
         means = {name: value / units for name, value in self.workers.add(sums).items()}
-        self._refuse_non_finite("validation loss", means[self.job.select])
+        self._refuse_non_finite("validation loss", means[self.job.select], self.progress.step)
         self._set_mode()
         return means
 
@@ -231,43 +228,15 @@ class Trainer:
 
     def _write(self, row: dict[str, float]) -> None:
         if self.workers.rank == 0:
-            self.log.append(row | {"tokens": self.tokens, "seconds": round(self.seconds, 3)})
+            self.log.append(row | {"tokens": self.progress.tokens, "seconds": round(self.progress.seconds, 3)})
 
-    def _refuse_non_finite(self, what: str, value: float) -> None:
+    def _refuse_non_finite(self, what: str, value: float, step: int) -> None:
         if not math.isfinite(value):
             raise TrainingError(
-                f"training {self.job.name}: the {what} is {value} at step {self.step} of {self.job.num_steps}; "
+                f"training {self.job.name}: the {what} is {value} at step {step} of {self.job.num_steps}; "
                 "nothing was saved; lower `optimizer.learning_rate`, or check the weights that the training starts from"
             )
 
 
-def _refuse_longer_than_the_model_reads(job: Job, model: PreTrainedModel) -> None:
-    longest = int(max(job.train.lengths.max(), job.validation.lengths.max()))
-    short = shortfall(model, longest)
-    if short is not None:
-        raise ConfigError(
-            f"training {job.name}: a conversation has {longest} tokens, but the model {short}; "
-            "lower `max_tokens` of this training"
-        )
-
-
-def _with_adapters(model: PreTrainedModel, job: Job) -> nn.Module:
-    if job.training.lora is None:
-        return model
-    from pipelines.training.lora import add_adapters
-
-    return add_adapters(model, job.training.lora, task=job.task)
-
-
 def _add(sums: Sums, parts: dict[str, Tensor]) -> Sums:
     return {name: value + float(parts[name].detach()) for name, value in sums.items()}
-
-
-@contextmanager
-def _torch_threads(num_threads: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(num_threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

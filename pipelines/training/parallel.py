@@ -17,6 +17,7 @@ from pipelines.config.run import RunConfig
 from pipelines.run.session import ray_session
 from pipelines.run.tracking import Tracker
 from pipelines.training.follow import Followed, Observe, following, nobody
+from pipelines.training.job import FAULTS, METRICS
 from pipelines.training.reward_model import reward_folder, reward_stage, track_report, train_reward, trained_properties
 
 _TOGETHER_S = 1.0
@@ -29,13 +30,13 @@ Task: TypeAlias = "ray.ObjectRef[Report]"
 
 @dataclass(frozen=True)
 class SideJob:
-    """A training to run alongside others. `run` pickles, shows no progress itself, and logs its steps to `metrics`.
+    """A training to run alongside others. `run` pickles, shows no progress itself, and writes into `folder`.
 
     `observe` stays here and is told of each step.
     """
 
     name: str
-    metrics: Path
+    folder: Path
     run: Callable[[], Report]
     observe: Observe = nobody
 
@@ -48,7 +49,7 @@ def train_rewards(config: RunConfig, *, held_out: bool = False) -> dict[str, Rep
         jobs = [
             SideJob(
                 name=f"{'held-out' if held_out else 'reward'} {name}",
-                metrics=reward_folder(config, name, held_out=held_out) / "metrics.jsonl",
+                folder=reward_folder(config, name, held_out=held_out),
                 run=partial(train_reward, _absolute(config), name, held_out=held_out, show_progress=False),
                 observe=tracker.log_row,
             )
@@ -67,11 +68,13 @@ def train_side_by_side(jobs: Sequence[SideJob]) -> list[Report]:
         AllgoodError: What the first failing training raised.
         RoleError: A process died.
     """
-    for job in jobs:
-        job.metrics.unlink(missing_ok=True)
+    followed = {job.name: Followed(job.folder / METRICS, job.folder / FAULTS, job.observe) for job in jobs}
+    for training in followed.values():
+        for earlier in (training.metrics, training.faults):
+            earlier.unlink(missing_ok=True)
     # One reserved CPU each: Ray then also sets OMP_NUM_THREADS=1 for the process.
     remote = ray.remote(_run).options(num_cpus=1, max_retries=0)
-    with ray_session(), following({job.name: Followed(job.metrics, job.observe) for job in jobs}):
+    with ray_session(), following(followed):
         tasks = {remote.remote(job.run): job for job in jobs}
         try:
             return _collect(tasks)
@@ -120,7 +123,7 @@ def _get(task: Task, job: SideJob) -> Report:
         raise
     except WorkerCrashedError as error:
         raise RoleError(
-            f"the process of training {job.name!r} died (out of memory?); "
-            "train with a smaller `batch_size`, or one after the other"
+            f"the process of training {job.name!r} died (out of memory?); the same command goes on from its last "
+            "checkpoint, or train with a smaller `batch_size`, or one after the other"
         ) from error
     return report

@@ -93,6 +93,7 @@ def train_reward(
         device=config.device,
         dtype=config.dtype,
         threads=config.own_threads,
+        grace_s=config.placement.grace_s,
     )
     with Tracker(reward_stage(config, property_name, held_out=held_out) if show_progress else None) as tracker:
         outcome = run_training(job, show_progress=show_progress, observe=tracker.log_row)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -35,6 +35,9 @@ class Rows(Protocol):
 
     def collate(self, rows: Sequence[int], *, pad_token: int) -> Tensors:
         """The padded tensors of these rows."""
+
+    def arrays(self) -> tuple[NDArray[Any], ...]:
+        """All that the rows are made of, contiguous: equal arrays, equal rows."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +114,10 @@ class DemonstrationRows:
             "loss_mask": torch.from_numpy(self.masks.pad(rows, value=0, width=width) > 0),
         }
 
+    def arrays(self) -> tuple[NDArray[Any], ...]:
+        """Tokens and masks."""
+        return self.tokens.flat, self.tokens.starts, self.masks.flat
+
 
 @dataclass(frozen=True)
 class PairRows:
@@ -144,6 +151,10 @@ class PairRows:
             "attention_mask": torch.from_numpy((np.arange(width) < lengths[:, None]).astype(np.int64)),
             "margins": torch.from_numpy(self.margins[list(rows)]),
         }
+
+    def arrays(self) -> tuple[NDArray[Any], ...]:
+        """Tokens of both sides, and margins."""
+        return self.chosen.flat, self.chosen.starts, self.rejected.flat, self.rejected.starts, self.margins
 
 
 def spread(num_rows: int, limit: int | None) -> list[int]:

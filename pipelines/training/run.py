@@ -24,7 +24,7 @@ from pipelines.config.training import TrainingConfig
 from pipelines.run.session import ray_session
 from pipelines.training.follow import Followed, Observe, following, nobody
 from pipelines.training.job import Job, Outcome
-from pipelines.training.loop import train
+from pipelines.training.train import train
 from pipelines.training.workers import Workers
 
 T = TypeVar("T")
@@ -43,9 +43,10 @@ def run_training(job: Job, *, show_progress: bool = True, observe: Observe = nob
         RoleError: A worker died.
     """
     job.folder.mkdir(parents=True, exist_ok=True)
-    job.metrics.unlink(missing_ok=True)
+    for earlier in (job.metrics, job.faults):  # the log up to a checkpoint comes back with that
+        earlier.unlink(missing_ok=True)
     job.report.unlink(missing_ok=True)  # its temperature is that of an earlier model, which best/ soon no longer holds
-    with following({job.name: Followed(job.metrics, observe)} if show_progress else {}):
+    with following({job.name: Followed(job.metrics, job.faults, observe)} if show_progress else {}):
         if job.training.workers == 0:
             outcome = _fit(job, storage="")
         else:

@@ -70,6 +70,7 @@ def train_sft(config: RunConfig, *, show_progress: bool = True) -> Report:
         device=config.device,
         dtype=config.dtype,
         threads=config.own_threads,
+        grace_s=config.placement.grace_s,
     )
     with Tracker(stage_of(config, "sft", config.base_folder) if show_progress else None) as tracker:
         outcome = run_training(job, show_progress=show_progress, observe=tracker.log_row)

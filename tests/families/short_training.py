@@ -10,8 +10,8 @@ import torch
 from actors.learning.specs import OptimizerSpec
 from pipelines.config.training import TrainingConfig
 from pipelines.training.job import Job, LoadModel, Loss
-from pipelines.training.loop import train
 from pipelines.training.rows import Rows
+from pipelines.training.train import train
 from pipelines.training.workers import Workers
 
 _TRAINING = TrainingConfig(
@@ -47,6 +47,7 @@ def train_two_steps(
         device="cpu",
         dtype="auto",
         threads=1,
+        grace_s=20.0,
     )
     outcome = train(job, Workers())
     assert outcome is not None
