@@ -406,6 +406,13 @@ def export_rewards(
         bool,
         typer.Option("--predictors", help="Fit heads that predict the reference points of prompts never sampled."),
     ] = False,
+    start_policy: Annotated[
+        bool,
+        typer.Option(
+            "--start-policy",
+            help="Add the start policy: `allgood serve` draws fresh samples of it for prompts never sampled.",
+        ),
+    ] = False,
 ) -> None:
     """Write the reward side of a run as a folder that other trainers can use: models, references, objective."""
     run, _ = _load_at(target, overrides)
@@ -413,7 +420,7 @@ def export_rewards(
     from pipelines.run.locks import reading_base
 
     with reading_base(run.base_folder, "export-rewards"):
-        folder = export_rewards(run, output, predictors=predictors)
+        folder = export_rewards(run, output, predictors=predictors, fresh_samples=start_policy)
     _show(export_report(folder))
     _results(folder)
 

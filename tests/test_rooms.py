@@ -40,6 +40,7 @@ ACTORS = (
     ("weights",),
     ("generation", "learning"),
     ("rollout", "reward", "reference_policy", "learner"),
+    ("start_policy",),
     ("cluster",),
 )
 

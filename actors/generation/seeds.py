@@ -1,7 +1,8 @@
 """Random numbers that belong to a sample, not to a process.
 
 A chunk's seed is a function of (run seed, step, chunk index), and the uniform number behind a token is a function of
-(chunk seed, sample, position). So whoever computes a chunk again, in whatever batch, draws the same numbers.
+(chunk seed, sample, position). So whoever computes a chunk again, in whatever batch, draws the same numbers. Samples
+outside a run are seeded by their prompt.
 """
 
 from __future__ import annotations
@@ -17,6 +18,12 @@ _MASK_64 = (1 << 64) - 1
 def chunk_seed(run_seed: int, step: int, index: int) -> int:
     """The 64-bit seed of chunk `index` of step `step`. Stable over processes, machines and versions of Python."""
     digest = hashlib.sha256(f"allgood chunk {run_seed} {step} {index}".encode()).digest()
+    return int.from_bytes(digest[:8], "little")
+
+
+def prompt_seed(seed: int, prompt_id: str) -> int:
+    """The 64-bit seed of samples that are drawn for one prompt alone, whenever somebody asks for it."""
+    digest = hashlib.sha256(f"allgood prompt {seed} {prompt_id}".encode()).digest()
     return int.from_bytes(digest[:8], "little")
 
 

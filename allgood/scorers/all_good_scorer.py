@@ -22,12 +22,12 @@ from numpy.typing import NDArray
 from allgood.all_good import AllGood, Judged
 from allgood.errors import naming
 from allgood.scorers.all_good_scores import AllGoodScores
+from allgood.scorers.asked import Asked
 from allgood.scorers.loading import load_scorer
 from allgood.scorers.models import load_tokenizer
 from allgood.scorers.policy_texts import PolicyTexts, Text
 from allgood.scorers.prompt_features import Features
 from allgood.scorers.read_rows import ReadRows, read_rows
-from allgood.scorers.reference_files import References
 from allgood.scorers.reference_sources import ReferenceSource, find_references, sources_of
 from allgood.scorers.rewards_file import read_rewards
 from allgood.scorers.rewards_spec import ReferenceFrom, RewardsSpec
@@ -37,6 +37,7 @@ from allgood.scorers.table_share import TableShare
 _UNREAD = "unread"  # stands for the id of a prompt that could not be read; ids are hexadecimal
 _FAILED = "scoring failed: the reward is no finite number"
 _NO_REFERENCE = "the prompt has no reference: no table, replies, predictor or fallback that is declared knows it"
+_NO_SAMPLES = f"{_NO_REFERENCE}, and fresh samples, which only `allgood serve` and actors draw, gave none"
 _NOT_FINITE = "the objective is not finite there"
 
 
@@ -47,23 +48,6 @@ class _Parts:
     scorers: Mapping[str, Scorer]
     sources: Mapping[str, Sequence[ReferenceSource]]
     texts: PolicyTexts
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A call before anything is scored.
-
-    Attributes:
-        rows: What was asked, row by row.
-        references: Per property those of the distinct prompts, by id.
-        reference_from: Per property and prompt id, where they came from.
-        share_in_table: Share of the distinct prompts that every table knows; None where no property has a table.
-    """
-
-    rows: ReadRows
-    references: Mapping[str, References]
-    reference_from: Mapping[str, Mapping[str, ReferenceFrom]]
-    share_in_table: float | None
 
 
 class AllGoodScorer:
@@ -248,7 +232,7 @@ class AllGoodScorer:
             if np.isnan(view.rewards[row]):
                 return f"{name}: {scored[name].reasons.get(row, _FAILED)}"
             if np.isnan(view.references[row]):
-                return f"{name}: {_NO_REFERENCE}"
+                return f"{name}: {_NO_SAMPLES if name in self.spec.sampled else _NO_REFERENCE}"
         return _NOT_FINITE
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,7 +19,15 @@ from allgood.formula import Formula
 from allgood.objectives import Objective, On
 from allgood.scorers import yaml12
 from allgood.scorers.hashes import function_hash, sha256_of
-from allgood.scorers.rewards_spec import PredictorSpec, PropertySpec, ReferenceSpec, RewardsSpec, check_references
+from allgood.scorers.reference_sections import (
+    given,
+    located,
+    reference_keys,
+    reference_of,
+    start_policy_keys,
+    start_policy_of,
+)
+from allgood.scorers.rewards_spec import PropertySpec, RewardsSpec, check_references, check_samples
 from allgood.scorers.scorer_sections import scorer_keys, scorer_of
 from allgood.scorers.sections import Section
 
@@ -78,7 +86,9 @@ def parse_rewards(raw: object, file: Path) -> RewardsSpec:
             missing_eos_penalty=top.number("missing_eos_penalty", 0.0),
             policy_template=None if template is None else located(template, file.parent),
             min_share_in_table=share,
+            start_policy=start_policy_of(top.section("start_policy"), file.parent) if top.has("start_policy") else None,
         )
+        check_samples(spec)
         objectives.refuse_unfit(spec.objective, {name: setting.facts for name, setting in properties.items()})
     except ValueError as error:
         raise ConfigError(f"{file}: {error}") from error
@@ -96,13 +106,8 @@ def rewards_yaml(spec: RewardsSpec) -> str:
         "missing_eos_penalty": spec.missing_eos_penalty,
         "min_share_in_table": spec.min_share_in_table,
     }
-    return yaml12.dump(raw | _given({"policy_template": spec.policy_template}))
-
-
-def located(source: str, folder: Path) -> str:
-    """A folder alongside the file as an absolute path; an absolute path or a name on the hub as it is."""
-    place = folder / source
-    return str(place.absolute()) if place.exists() else source
+    policy = None if spec.start_policy is None else start_policy_keys(spec.start_policy)
+    return yaml12.dump(raw | given({"policy_template": spec.policy_template, "start_policy": policy}))
 
 
 def _verify(manifest: Path) -> None:
@@ -133,7 +138,7 @@ def _property(name: str, section: Section, folder: Path) -> PropertySpec:
     moments = section.section("moments")
     setting = PropertySpec(
         scorer=scorer_of(section, lambda source: located(source, folder)),
-        reference=_reference(section.section("reference"), folder),
+        reference=reference_of(section.section("reference"), folder),
         transform=transform,
         options=options,
         is_log_prob=is_log_prob,
@@ -159,31 +164,6 @@ def _transform(section: Section) -> tuple[str, dict[str, float], bool]:
     options = {key: section.number(key) for key in section.keys if key not in ("kind", "is_log_prob")}
     section.end()
     return name, options, is_log_prob
-
-
-def _reference(section: Section, folder: Path) -> ReferenceSpec:
-    kind = section.one_of("kind", ("none", "constant", "table", "canned"))
-    if kind in ("none", "constant"):
-        reference = ReferenceSpec(constant=section.number("value") if kind == "constant" else 0.0)
-    else:
-        file = section.text("file") if kind == "table" else section.optional_text("file")
-        reference = ReferenceSpec(
-            table=None if file is None else str((folder / file).absolute()),
-            replies=section.texts("replies") if kind == "canned" else (),
-            predictor=_predictor(section.section("predictor"), folder) if section.has("predictor") else None,
-            fallback=section.optional_number("fallback"),
-        )
-    section.end()
-    return reference
-
-
-def _predictor(section: Section, folder: Path) -> PredictorSpec:
-    quantile, encoder = section.number("quantile"), section.optional_text("encoder")
-    if not 0 < quantile < 1:
-        raise section.wrong("quantile", "between 0 and 1")
-    file = str((folder / section.text("file")).absolute())
-    section.end()
-    return PredictorSpec(file, quantile, None if encoder is None else located(encoder, folder))
 
 
 def _objective(section: Section, names: tuple[str, ...]) -> Objective:
@@ -218,24 +198,12 @@ def _raw_property(setting: PropertySpec) -> dict[str, Any]:
     transform: dict[str, Any] = {"kind": setting.transform, **setting.options}
     if setting.is_log_prob:
         transform["is_log_prob"] = True
-    raw = scorer_keys(setting.scorer) | {"transform": transform, "reference": _raw_reference(setting.reference)}
+    raw = scorer_keys(setting.scorer) | {"transform": transform, "reference": reference_keys(setting.reference)}
     if setting.temperature != 1.0:
         raw["temperature"] = setting.temperature
     if setting.moments is not None:
         raw["moments"] = {"mean": setting.moments[0], "std": setting.moments[1]}
     return raw
-
-
-def _raw_reference(reference: ReferenceSpec) -> dict[str, Any]:
-    if reference.constant is not None:
-        return {"kind": "constant", "value": reference.constant} if reference.constant else {"kind": "none"}
-    raw: dict[str, Any] = {"kind": "canned", "replies": list(reference.replies)} if reference.replies else {}
-    predictor = None if reference.predictor is None else _given(asdict(reference.predictor))
-    return {"kind": "table"} | raw | _given({"file": reference.table, "predictor": predictor}) | _fallback(reference)
-
-
-def _fallback(reference: ReferenceSpec) -> dict[str, Any]:
-    return {} if reference.fallback is None else {"fallback": reference.fallback}
 
 
 def _raw_objective(objective: Objective) -> dict[str, Any]:
@@ -244,7 +212,3 @@ def _raw_objective(objective: Objective) -> dict[str, Any]:
     values = {field.name: vars(objective)[field.name] for field in fields(objective) if field.name != "names"}
     plain = {key: dict(value) if isinstance(value, Mapping) else value for key, value in values.items()}
     return {"kind": objective.kind, **plain}
-
-
-def _given(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in values.items() if value is not None}

@@ -31,6 +31,53 @@ class PredictorSpec:
     encoder: str | None = None
 
 
+Estimator = Literal["mean", "median", "gaussian_quantile", "empirical_quantile", "draws"]
+"""What is made of rewards of samples: an estimator of `allgood.references`, or the rewards themselves."""
+
+
+@dataclass(frozen=True)
+class SamplesSpec:
+    """r_ref of a prompt from rewards of fresh samples of pi_0, estimated as `allgood reference` does it.
+
+    `quantile` goes with the two quantiles, and `num` with "draws": the first so many rewards, whose mean is r_ref.
+    """
+
+    estimator: Estimator
+    quantile: float | None = None
+    num: int | None = None
+
+    def __post_init__(self) -> None:
+        if (self.quantile is not None) != self.estimator.endswith("quantile"):
+            raise ValueError("`quantile` belongs to the estimators gaussian_quantile and empirical_quantile")
+        if (self.num is not None) != (self.estimator == "draws"):
+            raise ValueError("`num` belongs to the estimator draws: give both, or neither")
+        if self.quantile is not None and not 0 < self.quantile < 1:
+            raise ValueError(f"`quantile` is {self.quantile:g}, and must be between 0 and 1")
+
+
+@dataclass(frozen=True)
+class StartPolicySpec:
+    """pi_0, of which fresh samples are drawn at temperature 1, as in a run.
+
+    Attributes:
+        source: Folder or name on the hub.
+        num_samples: Per prompt, at least 2.
+        seed: With the prompt's id it decides what is sampled.
+        max_new_tokens, max_prompt_tokens: Limits, in tokens; prompts are cut from the left.
+        stop: Texts that end a response; None: those of the policy's format.
+        device, dtype: Of the model; "auto" as in a run.
+    """
+
+    source: str
+    num_samples: int = 64
+    seed: int = 0
+    max_new_tokens: int = 128
+    max_prompt_tokens: int = 384
+    stop: tuple[str, ...] | None = None
+    device: str = "auto"
+    dtype: str = "auto"
+
+
 @dataclass(frozen=True)
 class ReferenceSpec:
     """Where r_ref comes from, in the units of the raw reward: one constant, or what is asked in this order.
@@ -40,6 +87,7 @@ class ReferenceSpec:
         table: File of r_ref by prompt, see `reference_files`.
         replies: Texts whose mean reward is r_ref of a prompt that is not in the table.
         predictor: For prompts that were never sampled.
+        samples: For whoever can draw fresh samples: a service, or actors.
         fallback: For every prompt that is still without one.
     """
 
@@ -47,6 +95,7 @@ class ReferenceSpec:
     table: str | None = None
     replies: tuple[str, ...] = ()
     predictor: PredictorSpec | None = None
+    samples: SamplesSpec | None = None
     fallback: float | None = None
 
 
@@ -100,6 +149,7 @@ class RewardsSpec:
         missing_eos_penalty: Nats that a cut answer loses.
         policy_template: Folder or name of the tokenizer whose chat template wrote the prompts that will be sent.
         min_share_in_table: The share of prompts that must be found in the reference tables, in [0, 1].
+        start_policy: Who draws the fresh samples that properties take references from.
     """
 
     properties: Mapping[str, PropertySpec]
@@ -107,6 +157,13 @@ class RewardsSpec:
     missing_eos_penalty: float = 0.0
     policy_template: str | None = None
     min_share_in_table: float = 0.0
+    start_policy: StartPolicySpec | None = None
+
+    @property
+    def sampled(self) -> dict[str, SamplesSpec]:
+        """The properties that take references from fresh samples, and how."""
+        references = {name: setting.reference.samples for name, setting in self.properties.items()}
+        return {name: samples for name, samples in references.items() if samples is not None}
 
 
 def check_references(name: str, setting: PropertySpec) -> None:
@@ -116,7 +173,13 @@ def check_references(name: str, setting: PropertySpec) -> None:
         ValueError: Says what the transform needs.
     """
     needs, reference = facts_of(setting.transform).needs, setting.reference
-    if needs == "draws" and (reference.table is None or reference.predictor or reference.replies):
+    has_draws = reference.samples is None or reference.samples.estimator == "draws"
+    if needs == "draws" and (reference.predictor or reference.replies or not has_draws):
+        raise ValueError(
+            f"transform {setting.transform} of property {name!r} compares with samples of pi_0, which only a table and "
+            "fresh samples with the estimator draws have"
+        )
+    if needs == "draws" and reference.table is None and reference.samples is None:
         raise ValueError(
             f"transform {setting.transform} of property {name!r} compares with samples of pi_0, which only a table has"
         )
@@ -135,3 +198,23 @@ def check_references(name: str, setting: PropertySpec) -> None:
             f"transform {setting.transform} of property {name!r} is a probability already and takes no reference; set "
             "reference to {kind: none}"
         )
+
+
+def check_samples(spec: RewardsSpec) -> None:
+    """Refuse fresh samples without somebody who draws enough of them, and somebody whom nobody asks.
+
+    Raises:
+        ValueError: Says what is missing.
+    """
+    policy = spec.start_policy
+    for name, samples in spec.sampled.items():
+        if policy is None:
+            raise ValueError(
+                f"property {name!r} takes references from fresh samples, so `start_policy` must say of which model"
+            )
+        if samples.num is not None and samples.num > policy.num_samples:
+            raise ValueError(
+                f"property {name!r} takes {samples.num} draws, but start_policy.num_samples is {policy.num_samples}"
+            )
+    if policy is not None and not spec.sampled:
+        raise ValueError("`start_policy` is there, but no property has a reference of kind samples; leave it out")

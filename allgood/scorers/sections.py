@@ -79,10 +79,12 @@ class Section:
         return str(value)
 
     def texts(self, key: str, default: Sequence[str] = _REQUIRED) -> tuple[str, ...]:
-        """A list of texts that is not empty, unless it is the default."""
+        """A list of texts; an empty one only where the key may be absent."""
         value = self._value(key, default)
         if value is not default and (
-            not isinstance(value, list) or not value or not all(isinstance(item, str) for item in value)
+            not isinstance(value, list)
+            or (not value and default is _REQUIRED)
+            or not all(isinstance(item, str) for item in value)
         ):
             raise self.wrong(key, "a list of texts")
         return tuple(value)

@@ -165,6 +165,7 @@ def _described_property(setting: PropertySpec) -> ServedProperty:
         "table": reference.table is not None,
         "replies": bool(reference.replies),
         "predictor": reference.predictor is not None,
+        "samples": reference.samples is not None,
         "fallback": reference.fallback is not None,
     }
     return ServedProperty(

@@ -1,4 +1,4 @@
-"""The scorers of all objectives as Ray Serve applications: one per reward model, whoever uses it.
+"""The models of all objectives as Ray Serve applications: one per reward model and start policy, whoever uses it.
 
 Serve's own HTTP proxy stays off. It knows neither tokens nor limits, and would not ask again when a replica dies.
 """
@@ -11,7 +11,7 @@ import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from ray import serve
 from ray.serve.config import AutoscalingConfig
@@ -24,26 +24,45 @@ from actors.cluster.placement import ACCELERATOR_LABEL, Request, Resources, acto
 from allgood.errors import PlacementError
 from allgood.scorers.rewards_spec import PropertySpec, RewardsSpec
 from pipelines.serve.replica import Replica, ReplicaSpec
-from pipelines.serve.settings import ScorerSettings, ServeSettings
+from pipelines.serve.sampler import Sampler, SamplerSpec
+from pipelines.serve.settings import ReplicaSettings, SamplesSettings, ScorerSettings, ServeSettings
 
 APPLICATION = "allgood"
-_CALLS_PER_REPLICA = 256  # that may be in a replica at once: what shares a pass must be there
 _POLL_S = 0.1
 
 
 @dataclass(frozen=True)
-class Deployment:
-    """A scorer and how it runs. `name` is that of the first property that uses it."""
+class _Kind:
+    """A class of replicas; calls that may be in one at once, and with how many another one is wanted."""
+
+    replica: type
+    name: str
+    max_calls: int
+    target_calls: int
+
+
+_SCORER = _Kind(Replica, "scorer", max_calls=256, target_calls=8)  # what shares a pass must be there
+_SAMPLER = _Kind(Sampler, "sampler", max_calls=2, target_calls=1)  # one is sampled, and one waits
+
+
+Settings = TypeVar("Settings", bound=ReplicaSettings)
+
+
+@dataclass(frozen=True)
+class Deployment(Generic[Settings]):
+    """A scorer or sampler and how it runs. The name of a scorer is that of the first property that uses it."""
 
     name: str
-    replica: ReplicaSpec
-    settings: ScorerSettings
+    replica: ReplicaSpec | SamplerSpec
+    settings: Settings
 
 
-def deployments_of(objectives: Mapping[str, RewardsSpec], settings: ServeSettings) -> dict[tuple[str, str], Deployment]:
+def deployments_of(
+    objectives: Mapping[str, RewardsSpec], settings: ServeSettings
+) -> dict[tuple[str, str], Deployment[ScorerSettings]]:
     """Which deployment scores each (objective, property). Properties with equal scorers and settings share one."""
-    chosen: dict[tuple[str, str], Deployment] = {}
-    distinct: dict[tuple[ReplicaSpec, str], Deployment] = {}
+    chosen: dict[tuple[str, str], Deployment[ScorerSettings]] = {}
+    distinct: dict[tuple[ReplicaSpec, str], Deployment[ScorerSettings]] = {}
     for objective, spec in objectives.items():
         for name, setting in spec.properties.items():
             own = settings.of_property(name)
@@ -54,8 +73,23 @@ def deployments_of(objectives: Mapping[str, RewardsSpec], settings: ServeSetting
     return chosen
 
 
+def samplers_of(
+    objectives: Mapping[str, RewardsSpec], settings: ServeSettings
+) -> dict[str, Deployment[SamplesSettings]]:
+    """Which deployment samples pi_0 of each objective that has fresh samples. Equal start policies share one."""
+    policies = {name: spec.start_policy for name, spec in objectives.items() if spec.start_policy is not None}
+    threads = settings.samples.resources.threads or 1
+    distinct = {
+        policy: Deployment(f"start-policy-{number}", SamplerSpec(policy, threads), settings.samples)
+        for number, policy in enumerate(dict.fromkeys(policies.values()))
+    }
+    return {name: distinct[policy] for name, policy in policies.items()}
+
+
 @contextmanager
-def running(deployments: Collection[Deployment], *, timeout_s: float) -> Iterator[dict[str, DeploymentHandle[Any]]]:
+def running(
+    deployments: Collection[Deployment[Any]], *, timeout_s: float
+) -> Iterator[dict[str, DeploymentHandle[Any]]]:
     """Handles of deployments by name inside the block, all of them up; ended afterwards.
 
     Raises:
@@ -90,25 +124,34 @@ def _require_labels() -> None:
         )
 
 
-def _application(deployment: Deployment) -> Any:
+def _application(deployment: Deployment[Any]) -> Any:
+    return application_of(deployment).bind(deployment.replica)
+
+
+def application_of(deployment: Deployment[Any]) -> Any:
+    """The deployment in Serve's words."""
     settings, resources = deployment.settings, deployment.settings.resources
+    kind = _SCORER if isinstance(deployment.replica, ReplicaSpec) else _SAMPLER
     scale: dict[str, Any] = {"num_replicas": resources.replicas}
     if settings.max_replicas is not None:
         scale = {
             "autoscaling_config": AutoscalingConfig(
-                min_replicas=resources.replicas, max_replicas=settings.max_replicas, target_ongoing_requests=8
+                min_replicas=resources.replicas,
+                max_replicas=settings.max_replicas,
+                target_ongoing_requests=kind.target_calls,
+                upscale_delay_s=settings.upscale_delay_s,
             )
         }
     make: Any = serve.deployment  # its annotation forgets that the class becomes a deployment
     return make(
-        Replica,
-        name="scorer",
-        max_ongoing_requests=_CALLS_PER_REPLICA,
+        kind.replica,
+        name=kind.name,
+        max_ongoing_requests=kind.max_calls,
         ray_actor_options=replica_options(resources),
         health_check_period_s=2.0,
         graceful_shutdown_timeout_s=5.0,
         **scale,
-    ).bind(deployment.replica)
+    )
 
 
 def replica_options(resources: Resources) -> dict[str, Any]:

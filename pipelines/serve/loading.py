@@ -7,12 +7,14 @@ from contextlib import contextmanager
 from functools import partial
 
 from allgood.errors import naming
-from pipelines.serve.deployments import deployments_of, running
+from allgood.scorers.rewards_spec import RewardsSpec
+from pipelines.serve.deployments import deployments_of, running, samplers_of
 from pipelines.serve.files import ObjectiveFiles
+from pipelines.serve.fresh import FreshReferences
 from pipelines.serve.metrics import Metrics
 from pipelines.serve.objective import ServedObjective
 from pipelines.serve.parity import check_parity
-from pipelines.serve.remote import RemoteScorer
+from pipelines.serve.remote import Calls, RemoteSampler, RemoteScorer
 from pipelines.serve.server import HttpServer
 from pipelines.serve.settings import ServeSettings
 
@@ -28,26 +30,48 @@ def loaded(
         ModelError: A model cannot be loaded, or its rewards are not those of the run.
         ReferenceTableError: A file of references is missing or damaged.
     """
-    deployments = deployments_of({name: file.spec for name, file in files.items()}, settings)
-    with running(deployments.values(), timeout_s=settings.start_timeout_s) as handles:
+    specs = {name: file.spec for name, file in files.items()}
+    scoring, sampling = deployments_of(specs, settings), samplers_of(specs, settings)
+    with running([*scoring.values(), *sampling.values()], timeout_s=settings.start_timeout_s) as handles:
         call = partial(server.call, timeout_s=settings.start_timeout_s)
+        calls = {name: Calls(handle, on_retry=metrics.count_retry) for name, handle in handles.items()}
         objectives = {}
         for name, file in files.items():
             scorers = {
                 key: RemoteScorer(
-                    handles[deployments[name, key].name],
+                    calls[scoring[name, key].name],
                     loop=server.loop,
-                    rows_per_call=deployments[name, key].settings.rows_per_call,
+                    rows_per_call=scoring[name, key].settings.rows_per_call,
                     deadline_s=settings.limits.deadline_s,
-                    on_retry=metrics.count_retry,
                 )
                 for key in file.spec.properties
             }
+            sampler = RemoteSampler(calls[sampling[name].name]) if name in sampling else None
             with naming(f"objective {name!r}"):
                 for key, scorer in scorers.items():
                     with naming(f"property {key!r}"):
                         call(scorer.ready())
-                objectives[name] = ServedObjective(file.spec, scorers)
+                if sampler is not None:
+                    with naming("start_policy"):
+                        call(sampler.ready())
+                fresh = None if sampler is None else _fresh(file.spec, sampler, scorers, settings, metrics)
+                objectives[name] = ServedObjective(file.spec, scorers, fresh)
                 objectives[name].load()
                 call(check_parity(file.spec, scorers, file.known))
         yield objectives
+
+
+def _fresh(
+    spec: RewardsSpec,
+    sampler: RemoteSampler,
+    scorers: Mapping[str, RemoteScorer],
+    settings: ServeSettings,
+    metrics: Metrics,
+) -> FreshReferences:
+    return FreshReferences(
+        spec.sampled,
+        sampler.sample,
+        {name: scorers[name].score_async for name in spec.sampled},
+        settings.samples,
+        on_sampled=metrics.count_sampled,
+    )

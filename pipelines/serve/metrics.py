@@ -23,6 +23,11 @@ class Metrics:
             "allgood_rows", "Rows judged; failed ones have no utility", ["objective", "result"], registry=self._registry
         )
         self._retries = Counter("allgood_retries", "Calls asked again of another replica", registry=self._registry)
+        self._sampled = Counter(
+            "allgood_sampled_prompts",
+            "Prompts of which fresh samples were drawn for their references",
+            registry=self._registry,
+        )
         self.rows_in_work = Gauge("allgood_rows_in_work", "Rows that wait or are scored now", registry=self._registry)
 
     def count_request(self, route: str, status: int, seconds: float) -> None:
@@ -38,6 +43,10 @@ class Metrics:
     def count_retry(self) -> None:
         """A replica died or was not there."""
         self._retries.inc()
+
+    def count_sampled(self) -> None:
+        """A prompt that nobody knew was sampled."""
+        self._sampled.inc()
 
     def text(self) -> bytes:
         """Everything, as Prometheus reads it."""

@@ -15,6 +15,7 @@ from allgood.scorers.policy_texts import Text
 from allgood.scorers.read_rows import NOTHING
 from allgood.scorers.rewards_spec import RewardsSpec
 from allgood.scorers.scorer import Scored
+from pipelines.serve.fresh import FreshReferences
 
 
 class AsyncScorer(Protocol):
@@ -34,11 +35,17 @@ class AsyncScorer(Protocol):
 
 
 class ServedObjective:
-    """`AllGoodScorer.score` with scorers that work at the same time; the numbers are the same up to rounding."""
+    """`AllGoodScorer.score` with scorers that work at the same time; the numbers are the same up to rounding.
 
-    def __init__(self, spec: RewardsSpec, scorers: Mapping[str, AsyncScorer]) -> None:
+    `fresh` gives references of prompts that nobody knows; absent: they have none.
+    """
+
+    def __init__(
+        self, spec: RewardsSpec, scorers: Mapping[str, AsyncScorer], fresh: FreshReferences | None = None
+    ) -> None:
         self.spec = spec
         self._scorers = scorers
+        self._fresh = fresh
         features = {name: scorers[name].features for name in scorers}
         self._all_good = AllGoodScorer(spec, scorers=scorers, features=features)
 
@@ -60,10 +67,12 @@ class ServedObjective:
         """See `AllGoodScorer.score`, whose errors this raises.
 
         Raises:
-            BusyError: Too many calls wait for a scorer.
+            BusyError: Too many calls wait for a scorer, or too many prompts for samples.
         """
         # In a thread: a predictor or canned replies ask a scorer, and a template is slow for a prompt that is new.
         asked = await asyncio.to_thread(self._all_good.read, prompts, responses)
+        if self._fresh is not None:
+            asked = await self._fresh.completed(asked)
         texts = asked.rows.readable
         found = await asyncio.gather(
             *(scorer.score_async(*texts) for scorer in self._scorers.values()) if texts[0] else ()

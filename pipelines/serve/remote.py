@@ -1,6 +1,6 @@
-"""A scorer that lives in Ray Serve, asked from the process that answers requests.
+"""Scorers and samplers that live in Ray Serve, asked from the process that answers requests.
 
-Scoring is idempotent: a call whose replica died is asked again of another one, until the request's deadline. Serve's
+Their calls are idempotent: one whose replica died is asked again of another one, until the request's deadline. Serve's
 own refusal of a call (its queue is full) becomes ours, so that the client is told to come back.
 """
 
@@ -18,7 +18,7 @@ from ray.serve.handle import DeploymentHandle
 
 from allgood.errors import AllgoodError
 from allgood.scorers.scorer import Scored
-from pipelines.serve.replica import ModellessError
+from pipelines.serve.model_or_reason import ModellessError
 
 _PAUSE_S = 0.1  # before a call is asked again
 _LOST = (RayActorError, DeploymentUnavailableError, ReplicaUnavailableError, ModellessError)
@@ -30,28 +30,47 @@ class BusyError(Exception):
     """More waits than may wait; the client shall come back."""
 
 
-class RemoteScorer:
-    """The scorer of a property, `handle` its deployment; splits what it is asked into calls of `rows_per_call`.
+class Calls:
+    """Calls of a deployment's methods by name, made again when a replica dies, of which `on_retry` is told."""
 
-    `on_retry` is told of every call that is asked again. The async methods are for the event loop `loop`, the others
-    for its threads, where they wait `deadline_s` at most.
+    def __init__(self, handle: DeploymentHandle[Any], *, on_retry: Callable[[], None]) -> None:
+        self._handle = handle
+        self._methods: dict[str, DeploymentHandle[Any]] = {}
+        self._on_retry = on_retry
+
+    async def ask(self, method: str, *arguments: object) -> Any:
+        """The answer of a replica.
+
+        Raises:
+            BusyError: Too many calls wait.
+            AllgoodError: What the replica raised.
+        """
+        if method not in self._methods:
+            self._methods[method] = self._handle.options(method_name=method)
+        while True:
+            try:
+                return await self._methods[method].remote(*arguments)
+            except BackPressureError as error:
+                raise BusyError("too many rows wait for a scorer") from error
+            except _LOST:
+                self._on_retry()
+                await asyncio.sleep(_PAUSE_S)
+            except RayTaskError as error:
+                # Its message is a traceback; what a scorer says of itself is in the cause.
+                raise error.cause if isinstance(error.cause, AllgoodError) else error from None
+
+
+class RemoteScorer:
+    """The scorer of a property; splits what it is asked into calls of `rows_per_call`.
+
+    The async methods are for the event loop `loop`, the others for its threads, where they wait `deadline_s` at most.
     """
 
-    def __init__(
-        self,
-        handle: DeploymentHandle[Any],
-        *,
-        loop: asyncio.AbstractEventLoop,
-        rows_per_call: int,
-        deadline_s: float,
-        on_retry: Callable[[], None],
-    ) -> None:
-        methods = ("ready", "score", "prompt_features")
-        self._methods = {method: handle.options(method_name=method) for method in methods}
+    def __init__(self, calls: Calls, *, loop: asyncio.AbstractEventLoop, rows_per_call: int, deadline_s: float) -> None:
+        self._calls = calls
         self._loop = loop
         self._rows_per_call = rows_per_call
         self._deadline_s = deadline_s
-        self._on_retry = on_retry
 
     async def score_async(self, prompts: Sequence[str], responses: Sequence[str]) -> Scored:
         """As `scorer.Scorer.score`.
@@ -64,7 +83,7 @@ class RemoteScorer:
         starts = range(0, len(prompts), size)
         parts = await asyncio.gather(
             *(
-                self._retried("score", prompts[start : start + size], responses[start : start + size])
+                self._calls.ask("score", prompts[start : start + size], responses[start : start + size])
                 for start in starts
             )
         )
@@ -76,7 +95,7 @@ class RemoteScorer:
         Raises:
             AllgoodError: Why it has none.
         """
-        await self._retried("ready")
+        await self._calls.ask("ready")
 
     def score(self, prompts: Sequence[str], responses: Sequence[str]) -> Scored:
         """See `scorer.Scorer.score`; for threads, such as those that score a property's canned replies."""
@@ -84,23 +103,35 @@ class RemoteScorer:
 
     def features(self, prompts: Sequence[str]) -> NDArray[np.float32]:
         """See `prompt_features.Features`; for threads."""
-        return self._wait(self._retried("prompt_features", prompts))
+        return self._wait(self._calls.ask("prompt_features", prompts))
 
     def _wait(self, asked: Coroutine[Any, Any, Answer]) -> Answer:
         return asyncio.run_coroutine_threadsafe(asked, self._loop).result(self._deadline_s)
 
-    async def _retried(self, method: str, *arguments: Sequence[str]) -> Any:
-        while True:
-            try:
-                return await self._methods[method].remote(*arguments)
-            except BackPressureError as error:
-                raise BusyError("too many rows wait for a scorer") from error
-            except _LOST:
-                self._on_retry()
-                await asyncio.sleep(_PAUSE_S)
-            except RayTaskError as error:
-                # Its message is a traceback; what a scorer says of itself is in the cause.
-                raise error.cause if isinstance(error.cause, AllgoodError) else error from None
+
+class RemoteSampler:
+    """pi_0, asked on the event loop."""
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+
+    async def ready(self) -> None:
+        """Return when a replica has its model.
+
+        Raises:
+            AllgoodError: Why it has none.
+        """
+        await self._calls.ask("ready")
+
+    async def sample(self, prompt_id: str, prompt: str) -> tuple[str, ...]:
+        """Responses of pi_0 to a prompt.
+
+        Raises:
+            ModelError: Nothing of the prompt fits.
+            RoleError: The policy's logits are not finite.
+        """
+        responses: tuple[str, ...] = await self._calls.ask("sample", prompt_id, prompt)
+        return responses
 
 
 def _joined(parts: Sequence[Scored], starts: Sequence[int]) -> Scored:

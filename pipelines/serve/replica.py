@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from allgood.errors import AllgoodError
 from allgood.scorers.loading import load_scorer
 from allgood.scorers.parity import score_parity
 from allgood.scorers.prompt_features import Features, load_features
 from allgood.scorers.scorer import Scored
 from allgood.scorers.spec import Reading, ScorerSpec
 from pipelines.serve.gathering import Gatherer
+from pipelines.serve.model_or_reason import ModelOrReason
 
 _CHARACTERS_PER_TOKEN = 4  # of English text; only bounds what goes into one pass
 _PAIR = (["\n\nHuman: What is tea?\n\nAssistant:"] * 2, ["A drink.", "A drink made of leaves, and older than coffee."])
@@ -31,30 +31,20 @@ class ReplicaSpec:
     threads: int = 1
 
 
-class ModellessError(Exception):
-    """A replica that started later than the others could not load its model."""
-
-
 class Replica:
-    """Scores for one deployment. A model that cannot be loaded is said to whoever asks, in one sentence.
-
-    An exception in here would make Ray Serve try the constructor again and again, and hide the sentence in a traceback.
-    """
+    """Scores for one deployment."""
 
     def __init__(self, spec: ReplicaSpec) -> None:
         torch.set_num_threads(spec.threads)
         self._spec = spec
         self._features: Features | None = None
-        self._failure: AllgoodError | None = None
-        self._was_asked = False
-        try:
-            scorer = load_scorer(spec.scorer)
-            score_parity(scorer, *_PAIR)
-        except AllgoodError as error:
-            self._failure = error
-            return
-        reading = spec.scorer if isinstance(spec.scorer, Reading) else Reading()
-        self._gatherer = Gatherer(scorer.score, max_characters=_CHARACTERS_PER_TOKEN * reading.micro_batch_tokens)
+        self._gatherer = ModelOrReason(self._loaded)
+
+    def _loaded(self) -> Gatherer:
+        scorer = load_scorer(self._spec.scorer)
+        score_parity(scorer, *_PAIR)
+        reading = self._spec.scorer if isinstance(self._spec.scorer, Reading) else Reading()
+        return Gatherer(scorer.score, max_characters=_CHARACTERS_PER_TOKEN * reading.micro_batch_tokens)
 
     async def ready(self) -> None:
         """Answer when the model is there.
@@ -62,8 +52,7 @@ class Replica:
         Raises:
             AllgoodError: Why it cannot be loaded, or that it gives other rewards in a batch than alone.
         """
-        if self._failure is not None:
-            raise self._failure
+        self._gatherer.check()
 
     async def score(self, prompts: Sequence[str], responses: Sequence[str]) -> Scored:
         """Rewards of rows, gathered with those of other calls.
@@ -72,10 +61,7 @@ class Replica:
             RoleError: The scorer failed as a whole.
             ModellessError: This replica has no model; another may have.
         """
-        self._was_asked = True
-        if self._failure is not None:
-            raise ModellessError(str(self._failure))
-        return await self._gatherer.score(prompts, responses)
+        return await self._gatherer.asked().score(prompts, responses)
 
     async def prompt_features(self, prompts: Sequence[str]) -> NDArray[np.float32]:
         """What the property's predictor reads of prompts, [prompts, features].
@@ -91,11 +77,5 @@ class Replica:
         return self._features(prompts)
 
     async def check_health(self) -> None:
-        """For Ray Serve: a replica without its model is replaced, since files may come back. Not before it is asked to
-        score: at the start `ready` says what is wrong, and the service does not begin.
-
-        Raises:
-            ModellessError: It has none.
-        """
-        if self._failure is not None and self._was_asked:
-            raise ModellessError(str(self._failure))
+        """See `ModelOrReason.check_health`."""
+        self._gatherer.check_health()

@@ -20,20 +20,41 @@ TOKEN_VARIABLE = "ALLGOOD_SERVE_TOKEN"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
-class ScorerSettings(StrictModel):
-    """How the scorer of a property runs: one Ray Serve deployment."""
+class ReplicaSettings(StrictModel):
+    """How many replicas of a model run, and where: one Ray Serve deployment."""
 
-    resources: Resources = Resources(replicas=2)
+    resources: Resources = Resources()
     max_replicas: int | None = Field(None, ge=1, description="autoscale from resources.replicas up to this; absent: no")
-    rows_per_call: int = Field(8, ge=1, description="rows of one request that go to a replica together")
+    upscale_delay_s: float = Field(
+        30.0, ge=0, description="seconds of load before a replica is added, as Ray Serve has it"
+    )
 
     @model_validator(mode="after")
-    def _upwards(self) -> ScorerSettings:
+    def _upwards(self) -> ReplicaSettings:
         if self.max_replicas is not None and self.max_replicas < self.resources.replicas:
             raise ValueError(f"max_replicas must be at least resources.replicas = {self.resources.replicas}")
         if self.resources.shares_gpu_with is not None or self.resources.apart_from:
             raise ValueError("resources.shares_gpu_with and apart_from are for roles of a run; give a share of a GPU")
         return self
+
+
+class ScorerSettings(ReplicaSettings):
+    """How the scorer of a property runs."""
+
+    resources: Resources = Resources(replicas=2)
+    rows_per_call: int = Field(8, ge=1, description="rows of one request that go to a replica together")
+
+
+class SamplesSettings(ReplicaSettings):
+    """How fresh samples of pi_0 are drawn, where a `rewards.yaml` has a start policy."""
+
+    waiting_prompts: int = Field(
+        1024, ge=1, description="prompts of an objective that are sampled or wait for it; beyond them the answer is 429"
+    )
+    cached_prompts: int = Field(
+        65_536, ge=1, description="prompts whose references are remembered; those asked for longest ago go first"
+    )
+    timeout_s: float = Field(600.0, gt=0, description="longest time for one prompt, waiting included, in seconds")
 
 
 class Limits(StrictModel):
@@ -62,6 +83,7 @@ class ServeSettings(StrictModel):
     port: int = Field(8000, ge=0, le=65535, description="0 takes a free one")
     scorer: ScorerSettings = ScorerSettings()
     scorers: dict[str, ScorerSettings] = Field({}, description="by property, in place of `scorer`")
+    samples: SamplesSettings = SamplesSettings()
     limits: Limits = Limits()
     start_timeout_s: float = Field(600.0, gt=0, description="longest wait for the scorers to load, in seconds")
 

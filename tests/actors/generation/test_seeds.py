@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from actors.generation.seeds import chunk_seed, uniforms
+from actors.generation.seeds import chunk_seed, prompt_seed, uniforms
 
 
 def test_chunk_seed_is_stable_over_processes_and_versions():
@@ -16,6 +16,13 @@ def test_chunk_seed_is_stable_over_processes_and_versions():
 def test_chunk_seeds_of_different_chunks_differ():
     seeds = {chunk_seed(run, step, index) for run in range(5) for step in range(20) for index in range(5)}
     assert len(seeds) == 5 * 20 * 5
+    assert all(0 <= seed < 2**64 for seed in seeds)
+
+
+def test_a_prompt_has_a_seed_of_its_own_by_its_id():
+    assert prompt_seed(7, "00ff00ff00ff00ff") == 11915151576382825074
+    seeds = {prompt_seed(run, f"{prompt:016x}") for run in range(5) for prompt in range(100)}
+    assert len(seeds) == 500
     assert all(0 <= seed < 2**64 for seed in seeds)
 
 

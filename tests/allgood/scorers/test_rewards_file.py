@@ -10,7 +10,14 @@ from allgood import objectives
 from allgood.errors import ConfigError
 from allgood.scorers.combination import LowerBound
 from allgood.scorers.rewards_file import parse_rewards, read_rewards, rewards_yaml
-from allgood.scorers.rewards_spec import PredictorSpec, PropertySpec, ReferenceSpec, RewardsSpec
+from allgood.scorers.rewards_spec import (
+    PredictorSpec,
+    PropertySpec,
+    ReferenceSpec,
+    RewardsSpec,
+    SamplesSpec,
+    StartPolicySpec,
+)
 from allgood.scorers.spec import ClassifierSpec, EnsembleSpec, FunctionSpec, HttpSpec, ModelSpec, Server
 from allgood.scorers.yaml12 import parse
 
@@ -32,6 +39,15 @@ PROPERTIES = {
         "z_score",
         moments=(0.5, 2.0),
     ),
+    "kind": PropertySpec(
+        FunctionSpec("math:fsum"),
+        ReferenceSpec(
+            table="references/kind.safetensors", samples=SamplesSpec("gaussian_quantile", 0.85), fallback=-1.0
+        ),
+    ),
+    "plain": PropertySpec(
+        FunctionSpec("math:fsum"), ReferenceSpec(samples=SamplesSpec("draws", num=4)), "mean_sigmoid"
+    ),
     "served": PropertySpec(
         HttpSpec("judge", Server("http://host/classify", "TOKEN", 5.0, 16, 2), "vllm_classify", revision="v2"),
         ReferenceSpec(constant=0.0),
@@ -48,15 +64,18 @@ def written(tmp_path: Path, text: str) -> Path:
 @pytest.mark.parametrize(
     "objective",
     [
-        objectives.WeightedSum({"helpful": 1.0, "harmless": 0.0, "brief": 2.0, "sure": 1.0, "served": 1.0}),
+        objectives.WeightedSum(dict.fromkeys(PROPERTIES, 1.0) | {"harmless": 0.0, "brief": 2.0}),
         objectives.Minimum(tuple(PROPERTIES), "margin"),
         objectives.SoftMinimum(tuple(PROPERTIES), temperature=0.5),
         objectives.Lagrangian("helpful", {"brief": -1.0}, {"brief": 0.25}),
     ],
 )
-def test_what_is_written_is_read_back(tmp_path: Path, objective: objectives.Objective) -> None:
-    spec = RewardsSpec(PROPERTIES, objective, 0.5, "owner/policy", 0.75)
+@pytest.mark.parametrize("stop", [None, (), ("\n\nHuman:", "END")])
+def test_what_is_written_is_read_back(objective: objectives.Objective, stop: tuple[str, ...] | None) -> None:
+    policy = StartPolicySpec("owner/policy@v1", 8, 2**40, 32, 64, stop, "cpu", "float32")
+    spec = RewardsSpec(PROPERTIES, objective, 0.5, "owner/policy", 0.75, policy)
     read = parse_rewards(parse(rewards_yaml(spec), source="x"), Path("rewards.yaml"))
+    assert read.start_policy == policy
     here = str(Path("references/helpful.safetensors").absolute())
     assert read.properties["helpful"].reference.table == here  # paths are those of the file's folder
     assert rewards_yaml(read).replace(str(Path.cwd()) + "/", "") == rewards_yaml(spec)
@@ -81,6 +100,24 @@ def test_folders_lie_alongside_the_file(tmp_path: Path) -> None:
         ("properties: {a: {model: m, reference: {kind: none}, max_token: 4}}", "no key `max_token`; did you mean"),
         ("properties: {a: {model: m, max_tokens: true, reference: {kind: none}}}", "a whole number of at least 8"),
         ("properties: {a: {model: m, reference: {kind: quantile}}}", "must be one of none, constant, table, canned"),
+        ("properties: {a: {model: m, reference: {kind: samples, estimator: mean}}}", "`start_policy` must say"),
+        ("properties: {a: {model: m, reference: {kind: samples}}}", "the key `estimator` is missing"),
+        ("properties: {a: {model: m, reference: {kind: samples, estimator: median, num: 2}}}", "`num` belongs to"),
+        (
+            "properties: {a: {model: m, reference: {kind: samples, estimator: draws, num: 9}}}\n"
+            "start_policy: {model: p, num_samples: 8}",
+            "takes 9 draws, but start_policy.num_samples is 8",
+        ),
+        (
+            "properties: {a: {model: m, reference: {kind: none}}}\nstart_policy: {model: p}",
+            "no property has a reference",
+        ),
+        (
+            "properties: {a: {model: m, transform: {kind: mean_sigmoid}, "
+            "reference: {kind: samples, estimator: mean}}}\n"
+            "start_policy: {model: p}",
+            "fresh samples with the estimator draws",
+        ),
         ("properties: {a: {model: m, reference: {kind: constant, value: high}}}", "must be a finite number"),
         ("properties: {a: {model: m, transform: {kind: log_sigmod}, reference: {kind: none}}}", "did you mean"),
         ("properties: {a: {model: m, transform: {kind: z_score}, reference: {kind: none}}}", "needs `moments`"),

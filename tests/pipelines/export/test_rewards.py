@@ -15,10 +15,17 @@ import pytest
 from actors.cluster.cast import Cast
 from actors.messages import Chunk, Rollout
 from actors.reward import RewardSpec, RewardWorker
+from actors.rollout import RolloutWorker
+from actors.start_policy import prompt_chunk, rollout_spec
 from allgood.conversations import parse
 from allgood.errors import ConfigError, ModelError
 from allgood.scorers.all_good_scorer import AllGoodScorer
+from allgood.scorers.fresh_references import reference_of_samples
 from allgood.scorers.known_rewards import load_known
+from allgood.scorers.loading import load_scorer
+from allgood.scorers.reference_files import load_references
+from allgood.scorers.rewards_file import read_rewards
+from allgood.scorers.rewards_spec import SamplesSpec
 from pipelines.alignment.align import run_align
 from pipelines.alignment.checkpoints import latest
 from pipelines.cast.request import scorer_spec
@@ -60,6 +67,12 @@ def exported(run: RunConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = tmp_path_factory.mktemp("elsewhere") / "moved"
     shutil.move(run.folder / "rewards", target)
     return target
+
+
+@pytest.fixture(scope="module")
+def sampling(run: RunConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An export that can draw fresh samples."""
+    return export_rewards(run, tmp_path_factory.mktemp("sampling") / "export", fresh_samples=True)
 
 
 def samples_of(run: RunConfig) -> dict[str, Any]:
@@ -196,3 +209,45 @@ def test_it_holds_texts_with_the_rewards_that_models_gave_them_in_the_run(run: R
     assert 2 <= len(known.responses) <= 32
     found = AllGoodScorer.from_config(exported).score(known.prompts, known.responses, was_cut=no(len(known.prompts)))
     np.testing.assert_allclose(found.properties["liked"].rewards, known.rewards["liked"], rtol=1e-4, atol=1e-5)
+
+
+def test_fresh_samples_of_a_prompt_give_the_reference_of_the_table(run: RunConfig, sampling: Path) -> None:
+    spec = read_rewards(sampling)
+    policy = spec.start_policy
+    assert policy is not None
+    assert Path(policy.source) == sampling / "start_policy"
+    assert (policy.num_samples, policy.max_new_tokens, policy.max_prompt_tokens) == (8, 12, 64)
+    assert spec.sampled == {
+        "short": SamplesSpec("gaussian_quantile", 0.85),
+        "liked": SamplesSpec("gaussian_quantile", 0.75),
+    }
+    kept = pq.read_table(RunFolder(run.base_folder).references / "samples.parquet").to_pylist()
+    firsts = {row["chunk_seed"]: row for row in reversed(kept)}  # the first prompt of a chunk has the chunk's numbers
+    assert len(firsts) > 2
+    worker = RolloutWorker(rollout_spec(policy, threads=1))
+    table = {name: load_references(str(spec.properties[name].reference.table)).values for name in spec.sampled}
+    for seed, row in firsts.items():
+        chunk = prompt_chunk(row["prompt_id"], row["prompt"], num_samples=8, seed=int(seed))
+        responses = worker.generate(chunk).responses
+        assert list(responses) == [each["response"] for each in kept if each["prompt_id"] == row["prompt_id"]]
+        for name, samples in spec.sampled.items():
+            rewards = load_scorer(spec.properties[name].scorer).score([row["prompt"]] * 8, responses).rewards
+            found = reference_of_samples(samples, row["prompt_id"], rewards).values[row["prompt_id"]]
+            # A rule has the bits of the table; a model's batches were larger there.
+            tolerance = 0.0 if name == "short" else 1e-5
+            assert found == pytest.approx(table[name][row["prompt_id"]], rel=tolerance, abs=tolerance)
+
+
+def test_the_start_policy_is_left_out_unless_it_is_asked_for(exported: Path, sampling: Path) -> None:
+    assert not (exported / "start_policy").exists()
+    assert read_rewards(exported).start_policy is None
+    assert not read_rewards(exported).sampled
+    assert "start_policy/model.safetensors" in json.loads((sampling / "manifest.json").read_text())["files"]
+
+
+def test_without_references_from_samples_nobody_needs_the_start_policy(tmp_path: Path) -> None:
+    config = make_base(tmp_path)
+    properties = config.model_dump(mode="json")["properties"]
+    properties["short"]["reference"] = {"kind": "constant", "value": 1.0}
+    with pytest.raises(ConfigError, match="no property of this run has one; leave it out"):
+        export_rewards(tiny_config(tmp_path, properties=properties), fresh_samples=True)
