@@ -127,7 +127,8 @@ def _make_room(folder: RunFolder) -> None:
     The start policy's samples stay: they carry the key of what they depend on, and other runs on this base use them.
     """
     measured = [path for path in folder.evaluation.glob("*") if path.name != SFT_SAMPLES]
-    for path in (folder.metrics, folder.faults, folder.samples, folder.summary, folder.report, *measured):
+    logs = (folder.metrics, folder.groups, folder.faults)
+    for path in (*logs, folder.samples, folder.summary, folder.report, *measured):
         path.unlink(missing_ok=True)
     for path in (folder.checkpoints, folder.model, folder.plots):
         shutil.rmtree(path, ignore_errors=True)

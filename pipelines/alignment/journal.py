@@ -1,8 +1,12 @@
-"""What an alignment run writes while it runs: `metrics.jsonl`, `samples.parquet`, the tracker. Cut back on resume."""
+"""What an alignment run writes while it runs: `metrics.jsonl`, `groups.jsonl`, `samples.parquet`, the tracker.
+
+All are cut back on resume: what stands there is what led to the weights.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from itertools import groupby
 from types import TracebackType
 from typing import Any
@@ -31,6 +35,8 @@ class AlignJournal:
         self._folder = folder
         self._log = MetricsLog(folder.metrics)
         self._log.cut_after(after_step)
+        self._groups = MetricsLog(folder.groups)
+        self._groups.cut_after(after_step)
         self._rows = self._log.read()
         self._samples = _cut_samples(folder, after_step)
         self._tracker = Tracker(stage_of(config, "align", folder.path))
@@ -40,7 +46,7 @@ class AlignJournal:
             self._tracker.records("samples", samples.get(row["step"], []))
 
     def write(self, step: Step, operation: Mapping[str, float]) -> None:
-        """Log a finished step, how it went (`ops.*`), and the sample rows of its evaluation."""
+        """Log a finished step, how it went (`ops.*`), its prompts, and the sample rows of its evaluation."""
         whole = sum(step.seconds[phase] for phase in ("experience", "update", "publish"))
         row: dict[str, Any] = {
             "step": step.state.step,
@@ -54,6 +60,7 @@ class AlignJournal:
         if step.validation is not None:
             row |= {f"{VALIDATION}{name}": value for name, value in step.validation.metrics.items()}
             row[f"{VALIDATION}score"] = step.validation.score
+        self._groups.append({"step": step.state.step, **asdict(step.groups)})
         self._log.append(row)
         self._rows.append(row)
         self._tracker.log_row(row)

@@ -74,6 +74,14 @@ class Assembled:
 
 
 @dataclass(frozen=True)
+class Groups:
+    """The prompts of a step by id, in its order: those it learned from, and those that had too few scored samples."""
+
+    trained: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Step:
     """A finished step, for whoever observes. Only `seconds`, wall-clock per phase, may differ between equal runs."""
 
@@ -81,6 +89,7 @@ class Step:
     metrics: dict[str, float]
     seconds: dict[str, float]
     validation: Validation | None
+    groups: Groups = Groups()
 
 
 @dataclass(frozen=True)
@@ -158,7 +167,8 @@ async def align(
             if validation is not None:
                 state = judged(state, validation, stop_at_kl=plan.stop_at_kl)
                 clock.lap("validate")
-            observe(_step(state, assembled, update, clock, validation))
+            groups = groups_in(experience, assembled.batch)
+            observe(replace(_step(state, assembled, update, clock, validation), groups=groups))
             if plan.commits_at(state):
                 await roles.commit(state, {} if state.stopped else await ahead.finished())
                 committed = state.step
@@ -185,6 +195,16 @@ def judged(state: State, validation: Validation, *, stop_at_kl: float | None) ->
     if stop_at_kl is not None and validation.kl >= stop_at_kl:
         state = replace(state, stopped=f"the evaluated KL {validation.kl:.3f} reached stop_at_kl = {stop_at_kl}")
     return state
+
+
+def groups_in(experience: Sequence[Experience], batch: Batch) -> Groups:
+    """Which prompts of a step's experience are in its batch."""
+    ids = [prompt_id for chunk in experience for prompt_id in chunk.rollout.chunk.prompt_ids]
+    trained = set(batch.groups.tolist())
+    return Groups(
+        tuple(prompt_id for position, prompt_id in enumerate(ids) if position in trained),
+        tuple(prompt_id for position, prompt_id in enumerate(ids) if position not in trained),
+    )
 
 
 def _step(

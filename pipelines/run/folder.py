@@ -30,6 +30,11 @@ class RunFolder:
         return self.path / "metrics.jsonl"
 
     @property
+    def groups(self) -> Path:
+        """One JSON line per step: ids of the prompts it learned from, and of those that were dropped."""
+        return self.path / "groups.jsonl"
+
+    @property
     def faults(self) -> Path:
         """One JSON line per failure of an actor that the run got over."""
         return self.path / "faults.jsonl"

@@ -22,10 +22,12 @@ from pipelines.cast.request import lane_request, role_resources
 from pipelines.config.loading import save_config
 from pipelines.config.rl import FormulaObjective
 from pipelines.config.run import RunConfig
+from pipelines.data.prepared import load_prepared
 from pipelines.output.files import write_json
+from pipelines.output.metrics_log import MetricsLog
 from pipelines.references.build import build_references
 from pipelines.run.cluster_metrics import PREFIX, gauge_name
-from pipelines.run.folder import SFT_SAMPLES
+from pipelines.run.folder import SFT_SAMPLES, RunFolder
 from tests.deploy.dashboard import run_columns
 from tests.pipelines.run.test_locks import other_process
 from tests.pipelines.tiny_run import (
@@ -79,6 +81,15 @@ def test_every_step_is_logged_once_with_its_numbers(finished: RunConfig) -> None
         assert row["num_samples"] == 12
         assert {"learner.gradient_norm", "learner.clip_fraction", "entropy", "share_cut", "gamma"} <= set(row)
         assert {"seconds.generate", "seconds.score.short", "seconds.update", "tokens_per_second"} <= set(row)
+
+
+def test_every_prompt_of_an_epoch_is_learned_from_once(finished: RunConfig) -> None:
+    groups = MetricsLog(RunFolder(finished.folder).groups).read()
+    assert [row["step"] for row in groups] == [1, 2, 3, 4, 5, 6]
+    drawn = [prompt_id for row in groups for prompt_id in row["trained"] + row["dropped"]]
+    prompts = load_prepared(finished.base_folder / "data").prompts
+    assert len(drawn) == 6 * 4
+    assert set(drawn[:10]) == set(drawn[10:20]) == {prompt.id for prompt in prompts if prompt.split == "alignment"}
 
 
 def test_the_dashboard_of_a_cluster_asks_for_columns_that_a_run_has(finished: RunConfig) -> None:

@@ -21,6 +21,7 @@ def interrupted(folder: RunFolder) -> None:
     """What a run leaves that was killed after step 4 and evaluated after steps 2 and 4."""
     for step in range(1, 5):
         MetricsLog(folder.metrics).append({"step": step, "kl_k1_sum": 0.1 * step, "entropy": None})
+        MetricsLog(folder.groups).append({"step": step, "trained": [f"p{step}"], "dropped": []})
     samples: list[dict[str, Any]] = [
         {"step": step, "prompt": "p", "response": f"after {step}", "kl": 0.1} for step in (2, 4)
     ]
@@ -57,4 +58,5 @@ def test_the_files_are_cut_as_the_tracker_is(tmp_path: Path) -> None:
     with AlignJournal(folder, config, after_step=3):
         pass
     assert [row["step"] for row in MetricsLog(folder.metrics).read()] == [1, 2, 3]
+    assert [row["step"] for row in MetricsLog(folder.groups).read()] == [1, 2, 3]
     assert pq.read_table(folder.samples)["step"].to_pylist() == [2]

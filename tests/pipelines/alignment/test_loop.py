@@ -13,7 +13,7 @@ from actors.cluster.gather import gather
 from actors.messages import Batch, Chunk, Experience, LogProbs, Rollout, Scores, UpdateResult
 from allgood.views import PropertyView
 from pipelines.alignment.ahead import StoredSteps
-from pipelines.alignment.loop import Assembled, Best, Plan, Roles, State, Step, Validation, align, judged
+from pipelines.alignment.loop import Assembled, Best, Groups, Plan, Roles, State, Step, Validation, align, judged
 from pipelines.cast.collect import Crew, Delivery
 from tests.pipelines.alignment.plain_batch import plain_batch
 
@@ -161,6 +161,16 @@ def test_a_stopped_run_does_not_go_on_when_resumed() -> None:
 
 def test_a_score_that_is_not_a_number_is_never_best() -> None:
     assert judged(START, Validation(float("nan"), 0.0, {}), stop_at_kl=None).best is None
+
+
+def test_a_step_says_which_prompts_it_learned_from_and_which_were_dropped() -> None:
+    def without_the_second(experience: Sequence[Experience], state: State) -> Assembled:
+        assembled = assemble(experience, state)
+        kept = np.int64([0, 0, 2, 2])  # of three prompts with two samples each
+        return replace(assembled, batch=replace(assembled.batch, groups=kept))
+
+    _, steps = run(replace(plan(num_steps=2), assemble=without_the_second), FakeRoles())
+    assert [step.groups for step in steps] == [Groups(("p0", "p2"), ("p1",))] * 2
 
 
 def test_wall_clock_is_kept_apart_from_metrics() -> None:
