@@ -43,6 +43,11 @@ def cluster_capacity() -> list[Node]:
     return [_node(node, node["Resources"]) for node in ray.nodes() if node["Alive"]]
 
 
+def living_node_ids() -> frozenset[str]:
+    """The nodes that Ray believes to be there. One that stopped answering is among them for a while."""
+    return frozenset(node["NodeID"] for node in ray.nodes() if node["Alive"])
+
+
 def accelerators_are_labelled() -> bool:
     """Whether every node with GPUs carries the label of its accelerator, so that label selectors see it."""
     nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("GPU")]

@@ -3,7 +3,8 @@
 `spawn` first asks `admit` where each replica goes, then reserves exactly that (each bundle names its node),
 starts the actors, and waits until each has answered. Who does not start is named, and everything is taken down again.
 Ray restarts none but the frozen ones of a named cast: any other would silently hold its first weights again. `restart`
-starts one replica anew by its role's recipe, so that it answers as the one before it did; `recovery` decides when.
+starts one replica anew by its role's recipe, so that it answers as the one before it did; `recovery` decides when. If
+its node is gone, it gets another seat (`seating`).
 """
 
 from __future__ import annotations
@@ -16,14 +17,15 @@ from types import TracebackType
 from typing import Any
 
 import ray
-from ray.util.placement_group import PlacementGroup, remove_placement_group
+from ray.util.placement_group import PlacementGroup
 
 from actors.cluster.admission import Tell, admit_when_free
 from actors.cluster.placement import Assignment, Request, Resources, amounts_of
 from actors.cluster.recipe import Recipe, Spec
 from actors.cluster.recovery import Loss
+from actors.cluster.seating import Seating, Waits
 from actors.cluster.seats import Seat, reserve
-from actors.cluster.starting import answer_after_restart, end_for_restart, instruct
+from actors.cluster.starting import answer_after_restart, end_for_restart, first_answer, instruct
 from actors.cluster.supervision import LEARNER, Who, ask_blocking, wait_for
 from actors.tables import BARS, text_table
 from actors.weights.publication import discard_published
@@ -64,10 +66,10 @@ class CastRequest:
 class Cast:
     """Running actors. A context manager: leaving it kills them and frees their resources."""
 
-    def __init__(self, request: CastRequest, seats: Sequence[Seat], group: PlacementGroup | None) -> None:
+    def __init__(self, request: CastRequest, seats: Sequence[Seat], tell: Tell, *, owns_group: bool) -> None:
         self._recipes = {role: Recipe(part.spec) for role, part in request.parts().items()}
-        self._seats = {(seat.who.role, seat.who.replica): seat for seat in seats}
-        self._group = group  # None: it belongs to somebody else
+        waits = Waits(request.timeout_s, request.wait_for_nodes_s, tell)
+        self._seats = Seating(seats, waits, owns_group=owns_group)
         self._timeout_s = request.timeout_s
         self._places: dict[tuple[str, int], dict[str, Any]] = {}
         self._changing = threading.Lock()  # lanes of several threads share a cast
@@ -122,6 +124,17 @@ class Cast:
     def _start_anew(self, role: str, replicas: Sequence[int]) -> None:
         for replica in replicas:
             ray.kill(self._actors[role][replica])
+        deadline = time.monotonic() + self._timeout_s
+        while True:
+            self._seats.leave_lost_nodes()
+            try:
+                self._start_in_seats(role, replicas)
+                return
+            except RoleError:  # that a node is gone is known a while after its actors have
+                if time.monotonic() > deadline or not self._seats.has_lost((role, replica) for replica in replicas):
+                    raise
+
+    def _start_in_seats(self, role: str, replicas: Sequence[int]) -> None:
         started = {replica: self._seats[role, replica].start(self._recipes[role]) for replica in replicas}
         try:
             met = {replica: actor.location.remote() for replica, actor in started.items()}
@@ -130,7 +143,7 @@ class Cast:
                 self._places[role, replica] = self._met(seat, met[replica], self._timeout_s)
                 instruct(
                     actor, self._recipes[role], seat.who, deadline_s=self._timeout_s
-                )  # also what it was told since
+                )  # what it was told since, too
             if len(started) > 1:
                 self._join_learners(list(started.values()))
         except BaseException:
@@ -142,6 +155,7 @@ class Cast:
 
     def _restart_named(self, role: str, replica: int, *, is_dead: bool) -> None:
         """Ray starts an actor of a named cast anew; others find it under its name, and so must keep it."""
+        self._seats.leave_lost_nodes()
         seat, actor = self._seats[role, replica], self._actors[role][replica]
         if not is_dead:
             end_for_restart(actor, seat.who, timeout_s=self._timeout_s)
@@ -153,7 +167,8 @@ class Cast:
         """A table of what landed where."""
         rows = [
             (role, str(replica), seat.assignment.node, *_seen(seat.assignment, self._places[role, replica]))
-            for (role, replica), seat in self._seats.items()
+            for role, replica in self._seats
+            for seat in [self._seats[role, replica]]
         ]
         header = ("role", "replica", "node", "accelerator", "resources", "threads", "process")
         return "\n".join(text_table(header, rows, between=BARS))
@@ -169,11 +184,11 @@ class Cast:
             return
         for handle in handles:
             ray.kill(handle)
+        if handles:
+            self._seats.close()
         notice = self._recipes["rollout"].notice if "rollout" in self._recipes else None
         if handles and notice is not None:
             discard_published(notice)
-        if handles and self._group is not None:
-            remove_placement_group(self._group)
 
     def __enter__(self) -> Cast:
         return self
@@ -186,11 +201,11 @@ class Cast:
     def _meet(self) -> None:
         """Wait until every actor has answered, then let the learners form their group."""
         deadline = time.monotonic() + self._timeout_s
-        asked = [(key, seat, self._actors[key[0]][key[1]].location.remote()) for key, seat in self._seats.items()]
+        asked = [(key, self._actors[key[0]][key[1]].location.remote()) for key in self._seats]
         problems: list[Exception] = []
-        for key, seat, reference in asked:
+        for key, reference in asked:
             try:
-                self._places[key] = self._met(seat, reference, deadline - time.monotonic())
+                self._places[key] = self._met(self._seats[key], reference, deadline - time.monotonic())
             except RoleError as error:
                 problems.append(error)
         if len(problems) == 1:
@@ -205,7 +220,7 @@ class Cast:
 
     def _met(self, seat: Seat, location: ray.ObjectRef[Any], timeout_s: float) -> dict[str, Any]:
         """What an actor that was just started says about its place, and its node."""
-        place = wait_for(location, who=seat.who, phase="start", deadline_s=max(0.01, timeout_s))
+        place = first_answer(location, seat, timeout_s=timeout_s)
         return {**place, "node_id": seat.assignment.node_id, "node": seat.assignment.node}
 
     def _join_learners(self, learners: Sequence[Any]) -> None:
@@ -233,7 +248,7 @@ def spawn(request: CastRequest, *, name: str | None = None, tell: Tell = lambda 
     assignments = admit_when_free(requests, wait_for_nodes_s=request.wait_for_nodes_s, tell=tell)
     group, bundles = reserve(assignments, request.timeout_s)
     seats = [Seat(assignment, group, bundle, name) for bundle, assignment in zip(bundles, assignments, strict=True)]
-    return _all_or_none(Cast(request, seats, group))
+    return _all_or_none(Cast(request, seats, tell, owns_group=True))
 
 
 def spawn_in_group(request: CastRequest, group: PlacementGroup, *, first_bundle: int) -> Cast:
@@ -262,7 +277,7 @@ def spawn_in_group(request: CastRequest, group: PlacementGroup, *, first_bundle:
         )
         for bundle, (role, resources, replica) in enumerate(replicas, start=first_bundle)
     ]
-    return _all_or_none(Cast(request, seats, group=None))
+    return _all_or_none(Cast(request, seats, tell=lambda text: None, owns_group=False))
 
 
 def _all_or_none(cast: Cast) -> Cast:

@@ -7,11 +7,30 @@ from typing import Any
 
 import ray
 
+from actors.cluster.admission import living_node_ids
 from actors.cluster.recipe import Recipe
-from actors.cluster.supervision import Who, ask_blocking
+from actors.cluster.seats import Seat
+from actors.cluster.supervision import Who, ask_blocking, wait_for
 from allgood.errors import RoleError
 
 _POLL_S = 0.1
+_LOOK_S = 1.0  # between two looks at the nodes
+
+
+def first_answer(answer: ray.ObjectRef[Any], seat: Seat, *, timeout_s: float) -> Any:
+    """The first answer of an actor that was just started, which Ray would await for ever on a node that is gone.
+
+    Raises:
+        AllgoodError: It did not start in time, or what its constructor raised.
+        RoleError: Its node was lost.
+    """
+    deadline = time.monotonic() + timeout_s
+    while not ray.wait([answer], timeout=max(0.0, min(_LOOK_S, deadline - time.monotonic())))[0]:
+        if time.monotonic() > deadline:
+            break
+        if seat.assignment.node_id not in living_node_ids():
+            raise RoleError(f"{seat.who} could not start: its node was lost")
+    return wait_for(answer, who=seat.who, phase="start", deadline_s=max(0.01, deadline - time.monotonic()))
 
 
 def instruct(actor: Any, recipe: Recipe, who: Who, *, deadline_s: float) -> None:

@@ -104,7 +104,7 @@ def explain(error: BaseException, *, who: Who, phase: str, deadline_s: float) ->
             f"{who} was killed in {phase} because its node ran out of memory; use smaller batches or more memory"
         )
     if isinstance(error, ObjectLostError):
-        return LostObjectError(f"{who} could not {phase}: an object it needed was lost with the process that made it")
+        return _lost(who)(f"{who} answered in {phase}, but the answer was lost with its node before it was read")
     if isinstance(error, TaskCancelledError):
         return RoleError(f"{who} was cancelled in {phase}")
     return error

@@ -62,7 +62,13 @@ def fetch(notice: Notice) -> Weights:
 
 def discard_published(notice: Notice) -> None:
     """Remove what the publication of a version, and of those before it, left outside the object store."""
-    for part in _resolved(notice.parts[:1]):
+    from ray.exceptions import RayError
+
+    try:
+        parts = _resolved(notice.parts[:1])
+    except (RayError, AllgoodError):  # it went with the learner or its node, or was never published
+        return
+    for part in parts:
         if isinstance(part, StoredFile):
             discard(part)
 
