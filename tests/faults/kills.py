@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
@@ -15,6 +16,10 @@ from typing import Literal
 from actors.cluster.cast import Cast
 from pipelines.alignment.loop import Step
 from pipelines.alignment.watching import Watch
+from pipelines.config.run import RunConfig
+from pipelines.output.metrics_log import MetricsLog
+
+Report = Callable[[str, object], None]  # pytest's `record_property`
 
 HELD_S = 1.0  # how long a process is kept from answering, so that a call of the driver is waiting for it when it dies
 
@@ -70,6 +75,14 @@ def is_alive(pid: int) -> bool:
         return False
 
 
+def name_of(pid: int) -> str:
+    """What a process calls itself; empty for one that is gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0].decode().strip()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
 def pids_of_session(session: int) -> list[int]:
     """Processes that still belong to a session, Ray's daemons and workers among them."""
     found = []
@@ -78,6 +91,12 @@ def pids_of_session(session: int) -> list[int]:
             if os.getsid(int(entry.name)) == session:
                 found.append(int(entry.name))
     return found
+
+
+def report_recoveries(config: RunConfig, report: Report) -> None:
+    """Hand the seconds of a run's restarts to pytest's report (`record_property`), for the page of faults."""
+    faults = MetricsLog(config.folder / "faults.jsonl").read()
+    report("recovery_s", json.dumps([fault["recovery_s"] for fault in faults if fault["restarted"]]))
 
 
 def wait_until_gone(pids: Sequence[int], limit_s: float) -> None:

@@ -13,7 +13,7 @@ from pipelines.alignment.loop import Step
 from pipelines.alignment.watching import Watch
 from pipelines.config.run import RunConfig
 from pipelines.references.build import build_references
-from tests.faults.kills import Kill, is_alive, pid_of, watch
+from tests.faults.kills import Kill, Report, is_alive, pid_of, report_recoveries, watch
 from tests.pipelines.tiny_run import assert_same_run, logged_rows, make_base, tiny_config
 
 DEADLINE_S = 15.0
@@ -39,7 +39,7 @@ def beside(whole: RunConfig, name: str) -> RunConfig:
 
 
 def test_a_run_whose_actors_are_killed_ends_with_the_same_bits(
-    whole: RunConfig, tiny_cast: Cast, capsys: pytest.CaptureFixture[str]
+    whole: RunConfig, tiny_cast: Cast, capsys: pytest.CaptureFixture[str], record_property: Report
 ) -> None:
     killed = beside(whole, "killed")
     victims = {role: pid_of(tiny_cast, role) for role in ROLES}
@@ -52,6 +52,7 @@ def test_a_run_whose_actors_are_killed_ends_with_the_same_bits(
     assert sum(bool(fault["restarted"]) for fault in faults) == 3
     assert [row["ops.restarts"] for row in logged_rows(killed)] == [0, 3, 0, 0, 0, 0]
     assert logged_rows(killed)[1]["ops.retries"] == len(faults) >= 3
+    report_recoveries(killed, record_property)
     assert [row["ops.retries"] for row in logged_rows(whole)] == [0] * 6
     said = capsys.readouterr().out
     assert re.search(r"rollout 0 on [\d.]+ died in generate: .*; started anew after [\d.]+ s, and its work", said)
@@ -59,7 +60,7 @@ def test_a_run_whose_actors_are_killed_ends_with_the_same_bits(
 
 @pytest.mark.faults
 def test_a_run_whose_learner_is_killed_while_it_saves_goes_back_and_ends_with_the_same_bits(
-    whole: RunConfig, tiny_cast: Cast, capsys: pytest.CaptureFixture[str]
+    whole: RunConfig, tiny_cast: Cast, capsys: pytest.CaptureFixture[str], record_property: Report
 ) -> None:
     killed, seen = beside(whole, "killed-learner"), list[int]()
     kill = watch(tiny_cast, [Kill(4, "learner", "busy")]).observe  # a checkpoint is taken after every second step
@@ -75,12 +76,18 @@ def test_a_run_whose_learner_is_killed_while_it_saves_goes_back_and_ends_with_th
     said = capsys.readouterr().out
     assert re.search(r"learner 0 on [\d.]+ died in save: .*; started anew after", said)
     assert re.search(r"going back to step [23], the last whole checkpoint", said)
+    report_recoveries(killed, record_property)
 
 
 @pytest.mark.faults
 @pytest.mark.parametrize(("role", "phase"), [("rollout", "generate"), ("reward.short", "score"), ("learner", "update")])
 def test_an_actor_that_hangs_is_named_and_ended_and_the_run_ends_with_the_same_bits(
-    whole: RunConfig, tiny_cast: Cast, capsys: pytest.CaptureFixture[str], role: str, phase: str
+    whole: RunConfig,
+    tiny_cast: Cast,
+    capsys: pytest.CaptureFixture[str],
+    record_property: Report,
+    role: str,
+    phase: str,
 ) -> None:
     placement = whole.placement.model_copy(update={"deadline_s": DEADLINE_S})
     hung = beside(whole, f"hung-{role}").model_copy(update={"placement": placement})
@@ -90,3 +97,4 @@ def test_an_actor_that_hangs_is_named_and_ended_and_the_run_ends_with_the_same_b
     assert not is_alive(victim)
     said = capsys.readouterr().out
     assert re.search(rf"{role} 0 on [\d.]+ hung in {phase}: no answer within {DEADLINE_S:g} s", said)
+    report_recoveries(hung, record_property)

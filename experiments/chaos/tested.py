@@ -1,0 +1,196 @@
+"""The faults that tests inject, and what came of them in the last `make chaos`, from pytest's own report."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ET
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from experiments.chaos.rows import Identical, Row
+
+RECOVERY = "recovery_s"  # the property under which a test reports seconds, a JSON list
+
+_LOST = "tests/pipelines/alignment/test_lost_actors.py::"
+_STALE = "tests/pipelines/alignment/test_staleness.py::"
+_RESUME = "tests/faults/test_resume.py::"
+_HOSTS = "tests/hosts/"
+_SERVE = "tests/pipelines/serve/test_losses.py::"
+
+
+@dataclass(frozen=True)
+class Tested:
+    """A fault that a test injects, `each` times per case of the test. A test that passes has compared to the bit."""
+
+    item: int
+    fault: str
+    test: str
+    identical: Identical = "yes"
+    each: int = 1
+
+
+TESTED = (
+    Tested(
+        1,
+        "kill -9 of rollout and reference-policy actor in a call, of a reward actor idle",
+        f"{_LOST}test_a_run_whose_actors_are_killed_ends_with_the_same_bits",
+        each=3,
+    ),
+    Tested(
+        1,
+        "kill -9 of reward and rollout actor between two calls of two lanes",
+        "tests/faults/test_restart.py::test_replicas_that_start_anew_answer_with_the_same_bits",
+        each=2,
+    ),
+    Tested(
+        1,
+        "a rollout actor lost during a broadcast of weights",
+        "tests/pipelines/cast/test_publishing.py::"
+        "test_who_missed_a_broadcast_fetches_the_version_and_the_group_forms_again",
+        "does not apply",
+    ),
+    Tested(
+        1,
+        "kill -9 of one replica of a served reward model under load",
+        f"{_SERVE}test_requests_under_load_survive_the_death_of_replicas",
+        "does not apply",
+    ),
+    Tested(
+        1,
+        "kill -9 of both replicas while one answers",
+        f"{_SERVE}test_a_call_in_flight_is_asked_again_when_both_replicas_die",
+        "does not apply",
+        each=2,
+    ),
+    Tested(
+        2,
+        "kill -9 of the learner while it saves",
+        f"{_LOST}test_a_run_whose_learner_is_killed_while_it_saves_goes_back_and_ends_with_the_same_bits",
+    ),
+    Tested(
+        2,
+        "kill -9 of rollout actor and learner during overlap (staleness 1)",
+        f"{_STALE}test_actors_and_learners_that_are_killed_during_overlap_change_no_bits",
+        each=2,
+    ),
+    Tested(
+        2,
+        "kill -9 of one of two learners in a pass",
+        "tests/actors/learning/test_sharded_learners.py::"
+        "test_the_death_of_a_learner_in_the_middle_of_a_pass_is_an_error_with_a_name",
+        "does not apply",
+    ),
+    Tested(
+        2,
+        "kill -9 of the driver at a random step",
+        f"{_RESUME}test_a_run_killed_at_a_random_moment_ends_with_the_same_weights",
+    ),
+    Tested(
+        2,
+        "kill -9 of the driver in the middle of a save",
+        f"{_RESUME}test_a_run_killed_in_the_middle_of_a_save_ends_with_the_same_weights",
+    ),
+    Tested(
+        2,
+        "kill -9 of a sweep's process, then `--resume`",
+        "tests/faults/test_sweep_resume.py::test_a_killed_sweep_goes_on_where_it_was",
+    ),
+    Tested(
+        2,
+        "kill -9 of `allgood score`, then the same command",
+        "tests/faults/test_score_resume.py::test_a_killed_scoring_goes_on_where_it_was",
+    ),
+    Tested(
+        3,
+        "SIGTERM to the driver, and to the process group",
+        f"{_RESUME}test_sigterm_commits_what_is_done_and_ends_with_a_sentence",
+    ),
+    Tested(3, "Ctrl-C", f"{_RESUME}test_ctrl_c_says_how_to_go_on_and_leaves_nothing_half_written"),
+    Tested(
+        3,
+        "Ctrl-C while two arms run",
+        "tests/faults/test_interrupted_arms.py::test_ctrl_c_ends_the_arms_that_run",
+        "does not apply",
+    ),
+    Tested(
+        3,
+        "SIGTERM to a reward service with requests in work",
+        "tests/pipelines/serve/test_run.py::test_sigterm_lets_requests_in_work_end",
+        "does not apply",
+    ),
+    Tested(
+        4,
+        "kill -9 of the host of a rollout actor, with another host to go to and without",
+        f"{_HOSTS}test_lost_hosts.py::"
+        "test_a_lost_host_is_replaced_to_the_same_bits_and_without_another_the_run_can_be_resumed",
+        each=2,
+    ),
+    Tested(
+        5,
+        "a link cut for 5 s: of the host of a rollout actor, of the learner, of the head",
+        f"{_HOSTS}test_network_faults.py::test_links_that_are_cut_for_5_s_cost_time_and_nothing_else",
+        each=3,
+    ),
+    Tested(
+        5,
+        "a host cut off until Ray gives it up, then back: of a rollout actor, of the learner, of both",
+        f"{_HOSTS}test_network_faults.py::"
+        "test_hosts_that_stay_cut_off_are_left_and_those_that_come_back_are_used_as_new_ones",
+        each=3,
+    ),
+    Tested(
+        6,
+        "the last checkpoint has a flipped bit",
+        f"{_RESUME}test_a_damaged_last_checkpoint_is_passed_over",
+    ),
+    Tested(
+        7,
+        "SIGSTOP for ever: rollout, reward, learner",
+        f"{_LOST}test_an_actor_that_hangs_is_named_and_ended_and_the_run_ends_with_the_same_bits",
+    ),
+)
+
+
+def rows_of_report(report: Path) -> list[Row]:
+    """Rows of the faults whose tests ran, from a JUnit report; those of a test that was skipped are left out."""
+    cases = _cases(report)
+    return [_row(tested, cases[tested.test]) for tested in TESTED if cases.get(tested.test)]
+
+
+@dataclass(frozen=True)
+class _Case:
+    has_passed: bool
+    recovery_s: tuple[float, ...]
+
+
+def _row(tested: Tested, cases: list[_Case]) -> Row:
+    num_passed = sum(case.has_passed for case in cases)
+    return Row(
+        item=tested.item,
+        fault=tested.fault,
+        times=len(cases) * tested.each,
+        survived=num_passed * tested.each,
+        recovery_s=tuple(seconds for case in cases for seconds in case.recovery_s),
+        identical=tested.identical if num_passed == len(cases) or tested.identical != "yes" else "no",
+        shown_by=tested.test,
+    )
+
+
+def _cases(report: Path) -> Mapping[str, list[_Case]]:
+    """Cases that ran, by `path::function`."""
+    found: dict[str, list[_Case]] = defaultdict(list)
+    for case in ET.parse(report).iter("testcase"):  # our own file
+        if case.find("skipped") is not None:
+            continue
+        path = case.attrib["classname"].replace(".", "/") + ".py"
+        seconds = [
+            float(value)
+            for entry in case.iter("property")
+            if entry.attrib["name"] == RECOVERY
+            for value in json.loads(entry.attrib["value"])
+        ]
+        has_passed = case.find("failure") is None and case.find("error") is None
+        found[f"{path}::{case.attrib['name'].partition('[')[0]}"].append(_Case(has_passed, tuple(seconds)))
+    return found
