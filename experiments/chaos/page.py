@@ -37,9 +37,9 @@ result*: weights, metrics and samples are those of an undisturbed run to the bit
 ## Random kills
 
 A run of {NUM_STEPS} steps, two rollout actors, two reward actors, a reference policy, a learner and the driver.
-{NUM_KILLS} kills at random steps, at least {LEAST_PER_ROLE} of each role. A driver that dies is started again, and resumes.
-An actor is killed idle, or busy: stopped at a random moment, and killed when the run waits for its answer. A kill
-counts if its victim was alive and its death was seen.
+{NUM_KILLS} kills at random steps, at least {LEAST_PER_ROLE} of each role. A driver that dies is started
+again, and resumes. An actor is killed idle, or busy: stopped at a random moment, and killed when the run waits for its
+answer. A kill counts if its victim was alive and its death was seen.
 """
 
 
