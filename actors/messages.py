@@ -6,7 +6,8 @@ per-token values travel as one numpy array per row. Log-probabilities are natura
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -84,8 +85,23 @@ class Rollout:
 
 
 @dataclass(frozen=True)
+class Retry:
+    """Work that an actor did again by itself: why, and how many seconds that took.
+
+    >>> Retry("reward function 'rules:short' failed on 2 responses: TimeoutError()", 0.5).seconds
+    0.5
+    """
+
+    reason: str
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Scores:
     """One property's view of a rollout, [rows].
+
+    `reasons` say by row why there is no reward, as far as known; `num_given_up` of them are rows on which the scorer
+    itself failed, whatever was tried.
 
     A reward of 3 where a good answer to the prompt has 1: z = 2, and u = log sigmoid(2) = log P(good). The second
     response could not be scored, which is NaN and never 0.
@@ -105,6 +121,9 @@ class Scores:
     view: PropertyView
     num_prompts_cut: int
     seconds: float
+    reasons: Mapping[int, str] = field(default_factory=dict)
+    num_given_up: int = 0
+    retries: tuple[Retry, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -187,6 +206,7 @@ class UpdateResult:
 
     policy_version: int
     metrics: dict[str, float]
+    retries: tuple[Retry, ...] = ()
 
 
 @dataclass(frozen=True)

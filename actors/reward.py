@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from actors.faults import LostTreatmentError
 from actors.location import location
 from actors.messages import FloatRow, Rollout, Scores
+from actors.scoring import score_what_can_be
 from allgood.errors import naming
 from allgood.scorers.loading import load_scorer
 from allgood.scorers.parity import score_parity
@@ -62,7 +63,7 @@ class RewardWorker:
         self._treatments.pop(key, None)
 
     def score(self, rollout: Rollout, key: str) -> Scores:
-        """Reward, reference, margin and utility of every row; NaN in all four where scoring failed.
+        """Reward, reference, margin and utility of every row; NaN in all four where scoring failed, also after retries.
 
         Raises:
             LostTreatmentError: No treatment has this key: none was set, or this process is a new one.
@@ -76,7 +77,8 @@ class RewardWorker:
         chunk = rollout.chunk
         require_references(self._treatments[key], chunk.prompt_ids, self._spec.property)
         prompts = [prompt for prompt in chunk.prompts for _ in range(chunk.samples_per_prompt)]
-        scored = self._scorer.score(prompts, rollout.responses)
+        attempt = score_what_can_be(self._scorer, prompts, rollout.responses)
+        scored = attempt.scored
         grid = scored.rewards.reshape(len(chunk.prompts), chunk.samples_per_prompt)
         view = treat(self._treatments[key], grid, chunk.prompt_ids, property_name=self._spec.property)
         return Scores(
@@ -84,10 +86,17 @@ class RewardWorker:
             view=view.flat(),
             num_prompts_cut=scored.num_prompts_cut,
             seconds=time.perf_counter() - started,
+            reasons=dict(scored.reasons),
+            num_given_up=attempt.num_given_up,
+            retries=attempt.retries,
         )
 
     def score_texts(self, prompts: Sequence[str], responses: Sequence[str]) -> FloatRow:
-        """Raw rewards, [responses] float32; NaN = failed."""
+        """Raw rewards, [responses] float32; NaN = failed.
+
+        Raises:
+            ScoringError: The scorer's function raised, or gave another number of rewards.
+        """
         return self._scorer.score(prompts, responses).rewards
 
     def prompt_features(self, prompts: Sequence[str], encoder: str | None = None) -> NDArray[np.float32]:

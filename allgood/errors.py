@@ -17,6 +17,10 @@ class ConfigError(AllgoodError):
     """A configuration file or override is wrong."""
 
 
+class InUseError(ConfigError):
+    """Another process works in the same place; the same command may succeed once that has ended."""
+
+
 class DataError(AllgoodError):
     """A data file or row is wrong."""
 
@@ -43,6 +47,10 @@ class TrainingError(AllgoodError):
 
 class RoleError(AllgoodError):
     """An actor died, hung or answered for the wrong weight version."""
+
+
+class ScoringError(RoleError):
+    """A scorer raised, or gave another number of rewards than responses; it may still score others."""
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from actors.cluster.limits import Limits
 from actors.cluster.recipe import Recipe
 from actors.cluster.recovery import Loss, Recovery
 from actors.cluster.supervision import Who, ask
+from actors.messages import Scores, UpdateResult
 from allgood.errors import RoleError
 
 
@@ -142,4 +143,7 @@ class Pool:
         if replica in self._failed:
             raise self._failed.pop(replica)
         who = self._actors.who(self._role, replica)
-        return await ask(method(handle), *arguments, who=who, phase=phase, deadline_s=self._deadline_s)
+        answer = await ask(method(handle), *arguments, who=who, phase=phase, deadline_s=self._deadline_s)
+        if isinstance(answer, Scores | UpdateResult):
+            self._recovery.note(who, phase, answer.retries)
+        return answer

@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from actors.cluster.limits import Limits
 from actors.cluster.supervision import Who
 from actors.faults import ActorHungError, ActorLostError, LearnerLostError, LostObjectError, LostTreatmentError
+from actors.messages import Retry
 from allgood.errors import RoleError
 
 Result = TypeVar("Result")
@@ -107,6 +108,12 @@ class Recovery:
         self._num_restarts += restarted
         seconds = time.monotonic() - began
         self._tell(Fault(self._restarts.who(self._role, replica), phase, str(error), seconds, restarted))
+
+    def note(self, who: Who, phase: str, retries: Sequence[Retry]) -> None:
+        """Tell of what a replica did again by itself."""
+        for retry in retries:
+            reason = f"{who} failed in {phase}: {retry.reason}"
+            self._tell(Fault(who, phase, reason, retry.seconds, restarted=False))
 
     async def _restart(self, replica: int, loss: Loss) -> bool:
         return await in_thread(lambda: self._restarts.restart(self._role, replica, loss))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from allgood.errors import ConfigError, RoleError
+from allgood.errors import ConfigError, ScoringError
 from allgood.scorers.scorer import Scored, nan_if_infinite
 
 RewardFunction = Callable[[Sequence[str], Sequence[str]], Sequence[float]]
@@ -25,16 +25,16 @@ class FunctionScorer:
         """See `scorer.Scorer.score`.
 
         Raises:
-            RoleError: The function raised, or did not return one number per response.
+            ScoringError: The function raised, or did not return one number per response.
         """
         try:
             rewards = np.asarray(self._function(list(prompts), list(responses)), dtype=np.float32)
         except Exception as error:  # whatever a user's function raises becomes one sentence with its name
-            raise RoleError(
+            raise ScoringError(
                 f"reward function {self._name!r} failed on {len(responses)} responses: {error!r}"
             ) from error
         if rewards.shape != (len(responses),):
-            raise RoleError(
+            raise ScoringError(
                 f"reward function {self._name!r} returned shape {rewards.shape} for {len(responses)} responses; "
                 "it must return one number per response"
             )

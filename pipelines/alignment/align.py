@@ -17,7 +17,7 @@ from typing import Any
 from actors.cluster.recovery import Fault
 from actors.cluster.supervision import LEARNER
 from actors.faults import LearnerLostError, LostObjectError
-from allgood.errors import RoleError
+from allgood.errors import AllgoodError, RoleError
 from pipelines.alignment import checkpoints
 from pipelines.alignment.arm import Arm
 from pipelines.alignment.checkpoints import CONFIG_HASH, Checkpoint, config_hash
@@ -108,7 +108,7 @@ def _run(
                     faults(_new_learners(kept, error))
                 checkpoint = checkpoints.latest(folder.checkpoints, say)
                 say(f"going back to step {checkpoint.state.step if checkpoint else 0}, the last whole checkpoint")
-    except (KeyboardInterrupt, RoleError, Terminated):
+    except (KeyboardInterrupt, AllgoodError, Terminated):
         say(_how_to_resume(folder))
         raise
     raise AssertionError("the loop above ends by itself")

@@ -27,6 +27,7 @@ from typing import Any
 
 from actors.cluster.gather import unless
 from actors.messages import Batch, Chunk, Experience, UpdateResult
+from allgood.errors import TrainingError
 from pipelines.alignment.ahead import StepsAhead, StoredSteps
 from pipelines.cast.collect import Crew, Delivery
 
@@ -154,7 +155,12 @@ async def align(
             if experience is None:
                 break
             clock.lap("experience")
-            assembled = plan.assemble(experience, state)
+            try:
+                assembled = plan.assemble(experience, state)
+            except TrainingError:  # such as too many failed scores: what is learned stays, also between checkpoints
+                if committed != state.step and not plan.staleness:
+                    await roles.commit(state, {})
+                raise
             update = await roles.update(assembled.batch)
             clock.lap("update")
             advanced = replace(state, step=state.step + 1, policy_version=update.policy_version)

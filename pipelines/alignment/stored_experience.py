@@ -92,6 +92,8 @@ def _rest(one: Experience) -> dict[str, Any]:
                 "good_from": scores.view.good_from,
                 "num_prompts_cut": scores.num_prompts_cut,
                 "seconds": scores.seconds,
+                "reasons": {str(row): reason for row, reason in scores.reasons.items()},
+                "num_given_up": scores.num_given_up,
             }
             for name, scores in one.scores.items()
         },
@@ -124,7 +126,9 @@ def _scores(arrays: Arrays, name: str, content: dict[str, Any]) -> Scores:
         arrays[f"scores.{name}.{field}"] for field in ("rewards", "references", "margins", "utilities")
     )
     view = PropertyView(rewards, references, margins, utilities, content["good_from"])
-    return Scores(name, view, content["num_prompts_cut"], content["seconds"])
+    reasons = {int(row): reason for row, reason in content.get("reasons", {}).items()}  # an earlier version wrote none
+    num_given_up = content.get("num_given_up", 0)
+    return Scores(name, view, content["num_prompts_cut"], content["seconds"], reasons, num_given_up)
 
 
 def _rows(arrays: Arrays, name: str) -> tuple[NDArray[Any], ...]:

@@ -41,11 +41,17 @@ def rewards_of(experience: Sequence[Experience]) -> dict[str, FloatRow]:
 
 
 def _concatenated(parts: Sequence[Scores]) -> Scores:
+    starts = np.cumsum([0, *(len(part.view.rewards) for part in parts)]).tolist()
     return Scores(
         property=parts[0].property,
         view=PropertyView.concatenated([part.view for part in parts]),
         num_prompts_cut=sum(part.num_prompts_cut for part in parts),
         seconds=sum(part.seconds for part in parts),
+        reasons={
+            start + row: why for start, part in zip(starts, parts, strict=False) for row, why in part.reasons.items()
+        },
+        num_given_up=sum(part.num_given_up for part in parts),
+        retries=tuple(retry for part in parts for retry in part.retries),
     )
 
 

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from actors.cluster.recovery import Fault
+from actors.messages import Scores
 from pipelines.output.metrics_log import MetricsLog
 from pipelines.output.progress import say
 
@@ -17,6 +18,15 @@ def say_fault(fault: Fault) -> None:
     """One line about a failure that was got over."""
     how = "started anew" if fault.restarted else "there again"
     say(f"{fault.reason}; {how} after {fault.seconds:.1f} s, and its work is done again")
+
+
+def given_up_line(scores: Scores) -> str:
+    """One line about the first responses on which a scorer failed also alone."""
+    row, reason = next(iter(scores.reasons.items()))
+    return (
+        f"{scores.num_given_up} of {len(scores.view.rewards)} responses have no reward of property {scores.property} "
+        f"(row {row}: {reason}); such responses are left out and counted, which is said once"
+    )
 
 
 class FaultLog:

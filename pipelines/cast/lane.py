@@ -27,8 +27,9 @@ from actors.messages import Batch, Chunk, FloatRow, LogProbs, Rollout, Scores, U
 from allgood.errors import RoleError
 from allgood.treatment import Treatment
 from pipelines.cast.collect import Crew, Delivery
-from pipelines.cast.faults import say_fault
+from pipelines.cast.faults import given_up_line, say_fault
 from pipelines.cast.publishing import WeightPublishing
+from pipelines.output.progress import say
 
 ReferenceRole = Literal["reference_policy", "rollout"]
 
@@ -68,6 +69,7 @@ class Lane:
         self._publishing = WeightPublishing(cast, self._learners, self._rollouts)
         self._references = self._rollouts if knows_pi_0 == "rollout" else pool(knows_pi_0)
         self._rewards = {name: pool(_reward(name)) for name in scorers}
+        self._has_given_up: set[str] = set()
 
     def crew(self) -> Crew:
         """Rollout, reward and reference actors; log pi_0 comes from the last."""
@@ -204,6 +206,9 @@ class Lane:
             scores: Scores = await self._rewards[name].call(
                 lambda actor: actor.score, rollout, self._key, phase="score"
             )
+            if scores.num_given_up and name not in self._has_given_up:
+                self._has_given_up.add(name)
+                say(given_up_line(scores))
             return scores
 
         return score

@@ -22,7 +22,7 @@ from allgood.errors import DataError
 from allgood.treatment import Treatment
 from pipelines.cast.actors import Actors, SharedActors
 from pipelines.cast.collect import collect_all, make_chunks, purpose_seed
-from pipelines.cast.experience import texts
+from pipelines.cast.experience import merged_scores, texts
 from pipelines.cast.lane import Lane
 from pipelines.cast.request import (
     EVALUATOR,
@@ -41,6 +41,7 @@ from pipelines.data.prompt_order import of_split
 from pipelines.evaluation.estimates import PerPrompt
 from pipelines.evaluation.measure import FloatGrid, PolicySamples
 from pipelines.objective.gold import gold_of
+from pipelines.objective.guards import refuse_failing_scorers
 from pipelines.output.files import atomic_path, one_after_another
 from pipelines.output.progress import say, track
 from pipelines.references.build import mean_rewards, texts_of
@@ -141,6 +142,7 @@ async def _draw(config: RunConfig, cast: Actors, prompts: Sequence[Prompt], *, i
     crew = await lane.crew_of_reference_policy() if is_reference else lane.crew()
     with track(f"sampling the {'start' if is_reference else 'aligned'} policy on test prompts", len(prompts)) as bar:
         experience = await collect_all(chunks, crew, bar.advance)
+    refuse_failing_scorers(merged_scores(experience), max_share=config.align.max_nan_share)
     return _scored_samples(config, prompts, experience)
 
 

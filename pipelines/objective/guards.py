@@ -4,6 +4,7 @@ not fit their transform as soon as the first are there.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -104,8 +105,27 @@ def refuse_too_many_failures(scores: Mapping[str, Scores], *, max_nan_share: flo
         if share > max_nan_share:
             raise TrainingError(
                 f"step {step}: {share:.0%} of the scores of property {name} are NaN, more than align.max_nan_share = "
-                f"{max_nan_share:.0%}; the scorer fails on these responses"
+                f"{max_nan_share:.0%}; {usual_reason(property_scores) or 'the scorer fails on these responses'}"
             )
+
+
+def refuse_failing_scorers(scores: Mapping[str, Scores], *, max_share: float) -> None:
+    """RoleError when a property's scorer itself failed on more than `max_share` of the responses.
+
+    What a scorer gives NaN for is not counted: where nothing is learned, a response that it does not judge is left out.
+    """
+    for name, part in scores.items():
+        share = part.num_given_up / max(1, len(part.view.rewards))
+        if share > max_share:
+            raise RoleError(
+                f"property {name}: its scorer failed on {share:.0%} of the responses, more than align.max_nan_share = "
+                f"{max_share:.0%}; {usual_reason(part)}"
+            )
+
+
+def usual_reason(scores: Scores) -> str:
+    """The most frequent reason why a response has no reward; empty where none is known."""
+    return Counter(scores.reasons.values()).most_common(1)[0][0] if scores.reasons else ""
 
 
 def _zeros_are_suspect(setting: FunctionProperty | HttpProperty) -> bool:

@@ -25,7 +25,7 @@ from allgood.references import empirical_quantile, gaussian_quantile, mean, norm
 from allgood.treatment import Treatment
 from pipelines.cast.actors import Actors, cast_for
 from pipelines.cast.collect import collect_all, make_chunks, purpose_seed
-from pipelines.cast.experience import rewards_of
+from pipelines.cast.experience import merged_scores, rewards_of
 from pipelines.cast.finished_models import refuse_unfit_models
 from pipelines.cast.lane import PROBE, Lane
 from pipelines.cast.request import EVALUATOR, limits_of, reference_request
@@ -36,7 +36,7 @@ from pipelines.data import PreparedData, Prompt, load_prepared
 from pipelines.data.prepared import prepared_key
 from pipelines.data.prompt_order import prompts_of
 from pipelines.objective.gold import gold_of, try_gold
-from pipelines.objective.guards import refuse_unfit_rewards
+from pipelines.objective.guards import refuse_failing_scorers, refuse_unfit_rewards
 from pipelines.output.files import atomic_path
 from pipelines.output.hashes import sha256_of
 from pipelines.output.progress import say, track
@@ -121,6 +121,7 @@ async def _measure(
             bar.advance,
             inspect_first=lambda first: refuse_unfit_rewards(config.properties, rewards_of([first])),
         )
+    refuse_failing_scorers(merged_scores(experience), max_share=config.align.max_nan_share)
     fixed = {name: await _fixed(config, lane, name, prompts, data) for name in config.properties}
     samples = cached_rows(experience, prompts)
     everyone = [prompt for prompt in data.prompts if prompt.split in config.references.splits]

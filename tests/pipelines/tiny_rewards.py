@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 import zlib
 from collections.abc import Sequence
@@ -53,6 +54,28 @@ def patchy(prompts: Sequence[str], responses: Sequence[str]) -> list[float]:
         float("nan") if zlib.crc32(f"{prompt}|{response}".encode()) % 12 == 0 else reward
         for prompt, response, reward in rewards
     ]
+
+
+def raising(prompts: Sequence[str], responses: Sequence[str]) -> list[float]:
+    """As `patchy`, but raises, or answers for too few, where that gives NaN."""
+    rewards = patchy(prompts, responses)
+    if any(math.isnan(reward) for reward in rewards):
+        if len(rewards) % 2:
+            raise ZeroDivisionError("no reward")
+        return [reward for reward in rewards if not math.isnan(reward)]
+    return rewards
+
+
+_seen: set[int] = set()
+
+
+def flaky(prompts: Sequence[str], responses: Sequence[str]) -> list[float]:
+    """As `short`, but the first time that a batch is asked for, it raises."""
+    batch = zlib.crc32("|".join([*prompts, *responses]).encode())
+    if batch not in _seen:
+        _seen.add(batch)
+        raise TimeoutError("not now")
+    return short(prompts, responses)
 
 
 def always_broken(prompts: Sequence[str], responses: Sequence[str]) -> list[float]:

@@ -11,6 +11,7 @@ import pytest
 
 from actors.cluster.gather import gather
 from actors.messages import Batch, Chunk, Experience, LogProbs, Rollout, Scores, UpdateResult
+from allgood.errors import TrainingError
 from allgood.views import PropertyView
 from pipelines.alignment.ahead import StoredSteps
 from pipelines.alignment.loop import Assembled, Best, Groups, Plan, Roles, State, Step, Validation, align, judged
@@ -231,3 +232,19 @@ def test_a_stop_finishes_the_running_update_and_commits_it_and_going_on_gives_th
     resumed = FakeRoles(weight=fake.weight, version=fake.version, published=fake.published)
     run(plan(), resumed, state)
     assert resumed.weight == whole.weight
+
+
+def test_what_was_learned_before_a_step_that_is_refused_is_committed() -> None:
+    def refuse_the_fourth(experience: Sequence[Experience], state: State) -> Assembled:
+        if state.step == 3:
+            raise TrainingError("step 3: all scores failed")
+        return assemble(experience, state)
+
+    fake = FakeRoles()
+    with pytest.raises(TrainingError, match="all scores failed"):
+        run(replace(plan(num_steps=5), assemble=refuse_the_fourth), fake)
+    assert [state.step for state in fake.commits] == [3]
+    again, untouched = replace(fake, stop=asyncio.Event()), FakeRoles()
+    continued, _ = run(plan(num_steps=5), again, fake.commits[-1])  # with a scorer that answers again
+    assert continued == run(plan(num_steps=5), untouched)[0]
+    assert again.weight == untouched.weight

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,7 @@ def experience(step: int, index: int) -> Experience:
         "other": PropertyView(*(n[::-1] for n in numbers[4:])),  # not contiguous in memory
     }
     scores = {name: Scores(name, view, 2, 0.3) for name, view in views.items()}
+    scores["a.b"] = replace(scores["a.b"], reasons={2: "no answer in 3 s"}, num_given_up=1)
     reference = LogProbs(tuple(draw.normal(size=n).astype(np.float32) for n in lengths), 0.2)
     return Experience(rollout, scores, reference)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from pipelines.config.properties import FunctionProperty, HttpProperty, ModelPro
 from pipelines.config.run import RunConfig
 from pipelines.objective.guards import (
     kl_notice,
+    refuse_failing_scorers,
     refuse_other_sampler,
     refuse_too_many_failures,
     refuse_unfit_rewards,
@@ -155,6 +157,22 @@ def test_more_failures_than_allowed_end_the_run_and_name_the_property() -> None:
     found["b"] = scores([np.nan, np.nan] + [0.0] * 8)
     with pytest.raises(TrainingError, match=r"step 3: 20% of the scores of property b are NaN"):
         refuse_too_many_failures(found, max_nan_share=0.10, step=3)
+
+
+def test_the_usual_reason_is_named_where_one_is_known() -> None:
+    reasons = {0: "no answer in 3 s", 1: "too long", 2: "no answer in 3 s"}
+    found = {"a": replace(scores([np.nan] * 3), reasons=reasons)}
+    with pytest.raises(TrainingError, match=r"100% of the scores of property a are NaN, .* = 10%; no answer in 3 s"):
+        refuse_too_many_failures(found, max_nan_share=0.10, step=3)
+
+
+def test_where_nothing_is_learned_only_failures_of_the_scorer_itself_count() -> None:
+    found = {"a": scores([np.nan] * 10)}  # a function may give NaN for what it cannot judge
+    refuse_failing_scorers(found, max_share=0.10)
+    found["a"] = replace(found["a"], num_given_up=1, reasons={4: "ZeroDivisionError"})
+    refuse_failing_scorers(found, max_share=0.10)  # exactly 10 %
+    with pytest.raises(RoleError, match=r"property a: its scorer failed on 20% .* = 10%; ZeroDivisionError"):
+        refuse_failing_scorers({"a": replace(found["a"], num_given_up=2)}, max_share=0.10)
 
 
 def experience(sampled: list[float], reference: list[float]) -> list[Experience]:
