@@ -14,8 +14,9 @@ from __future__ import annotations
 import math
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -23,6 +24,7 @@ from torch import nn
 
 from actors.learning import state as learner_state
 from actors.learning.group import Peers
+from actors.learning.memory import halved_once
 from actors.learning.objectives import Loss, MicroBatch, Start, objective
 from actors.learning.optimizer import adamw, learning_rate_at, set_learning_rate
 from actors.learning.policy import Forward, TrainedPolicy
@@ -40,7 +42,7 @@ from actors.learning.token_logprobs import micro_batches, response_logprobs
 from actors.learning.update_metrics import MetricSums
 from actors.learning.value_head import ValueHead, last_hidden_states, response_states
 from actors.location import location
-from actors.messages import Batch, UpdateResult, Weights
+from actors.messages import Batch, Retry, UpdateResult, Weights
 from actors.weights.layout import TensorEntry
 from actors.weights.outlet import Outlet, PublicationPlan, gathered
 from actors.weights.publication import Part
@@ -48,6 +50,8 @@ from allgood.errors import RoleError, TrainingError
 from allgood.scorers.models import resolve_device, resolve_dtype
 
 __all__ = ["ArmSpec", "Learner", "LearnerSpec", "OptimizerSpec", "Ppo", "Rloo"]
+
+Result = TypeVar("Result")
 
 _VALUE_HEAD = "value_head."  # before the names of its parameters, among those of the policy
 
@@ -86,8 +90,8 @@ class Learner:
         """Take one update on (this learner's shard of) a batch; the policy version rises by one.
 
         Raises:
-            TrainingError: Loss, gradient or weights are not finite. The weights of the version before are kept, except
-                when the step itself made them non-finite.
+            TrainingError: Loss, gradient or weights are not finite, or memory does not suffice for half a micro-batch.
+                The weights of the version before are kept, except when the step itself made them non-finite.
             RoleError: No arm was started, the batch comes from a newer version, or a peer is lost.
         """
         started = time.perf_counter()
@@ -100,19 +104,20 @@ class Learner:
         num_rows = int(self._total(len(batch.groups)))
         if num_rows == 0:
             raise TrainingError(f"step {batch.step} has no responses left to learn from; see its dropped samples")
-        sums = MetricSums()
+        sums, retries = MetricSums(), list[Retry]()
         with self._peers.watched("it computed the update"):
-            start = self._start(batch)
+            start = self._start(batch, retries)
         loss = objective(batch, start, arm, sums, total=self._total)
         learning_rate = learning_rate_at(arm.optimizer, step=self._version, total_steps=arm.total_steps)
         set_learning_rate(self._optimizer, learning_rate)
         epochs = arm.algorithm.epochs if isinstance(arm.algorithm, Ppo) else 1
         with self._peers.watched("it computed the update"):
-            norms = [self._step(batch, loss, sums, num_rows=num_rows) for _ in range(epochs)]
+            norms = [self._step(batch, loss, sums, retries, num_rows=num_rows) for _ in range(epochs)]
         self._version += 1
         metrics = sums.means(self._peers, self._device, epochs=epochs)
         metrics |= {"gradient_norm": sum(norms) / epochs, "learning_rate": learning_rate}
-        return UpdateResult(self._version, {**metrics, "seconds": time.perf_counter() - started})
+        metrics["seconds"] = time.perf_counter() - started
+        return UpdateResult(self._version, metrics, tuple(retries))
 
     def weights(self) -> Weights:
         """The current policy version, in the dtype it computes in; of a sharded one by all learners together."""
@@ -205,7 +210,7 @@ class Learner:
         """Where this learner runs."""
         return location()
 
-    def _start(self, batch: Batch) -> Start:
+    def _start(self, batch: Batch, retries: list[Retry]) -> Start:
         """The learner's policy before this update.
 
         The behaviour policy's log-probs are the learner's own when the versions agree, and are then taken as they are.
@@ -214,13 +219,16 @@ class Learner:
         pi_0 = self._pi_0 if self._started_arm().kl.placement == "reward" else None
         if not stale and not self._has_values() and pi_0 is None:
             return Start(batch.logprobs)
+        return self._in_memory(batch, retries, lambda size: self._measured(batch, pi_0, size, is_stale=stale))
+
+    def _measured(self, batch: Batch, pi_0: Forward | None, size: int, *, is_stale: bool) -> Start:
         logprobs, nothing = list(batch.logprobs), [np.empty(0, np.float32)] * len(batch.groups)
         values, full_kl = list(nothing), list(nothing)
         with torch.no_grad():
-            for micro in self._passes(batch, pi_0):
+            for micro in self._passes(batch, pi_0, size):
                 for index, row in enumerate(micro.rows):
                     length = len(batch.response_tokens[row])
-                    if stale:
+                    if is_stale:
                         logprobs[row] = micro.padded.logprobs[index, :length].cpu().numpy()
                     if micro.values is not None:
                         values[row] = micro.values[index, :length].cpu().numpy()
@@ -228,14 +236,20 @@ class Learner:
                         full_kl[row] = micro.padded.full_kl[index, :length].cpu().numpy()
         return Start(tuple(logprobs), tuple(values), tuple(full_kl))
 
-    def _step(self, batch: Batch, loss: Loss, sums: MetricSums, *, num_rows: int) -> float:
+    def _step(self, batch: Batch, loss: Loss, sums: MetricSums, retries: list[Retry], *, num_rows: int) -> float:
         """One optimiser step over the whole batch; returns the gradient norm before clipping."""
-        self._gradients.zero_()
         pi_0 = self._pi_0 if self._started_arm().kl.placement == "loss" else None
-        for micro in self._passes(batch, pi_0):
-            total = loss(micro, sums)
-            (total / num_rows).backward()
-            sums.add(loss=total.item(), entropy=micro.padded.entropies.sum().item())
+        before = sums.copy()
+
+        def gradient(size: int) -> None:
+            self._gradients.zero_()
+            sums.restore(before)
+            for micro in self._passes(batch, pi_0, size):
+                total = loss(micro, sums)
+                (total / num_rows).backward()
+                sums.add(loss=total.item(), entropy=micro.padded.entropies.sum().item())
+
+        self._in_memory(batch, retries, gradient)
         norm = self._gradients.sum_()
         if not math.isfinite(norm):
             raise TrainingError(
@@ -249,9 +263,19 @@ class Learner:
         self._check_weights(batch.step)
         return norm
 
-    def _passes(self, batch: Batch, pi_0: Forward | None) -> Iterator[MicroBatch]:
-        """Forward passes over the batch, one per micro-batch; with `pi_0` also the KL to it over the vocabulary."""
-        batches = micro_batches(batch.prompt_tokens, batch.response_tokens, max_tokens=self._spec.micro_batch_tokens)
+    def _in_memory(self, batch: Batch, retries: list[Retry], work: Callable[[int], Result]) -> Result:
+        """What `work` makes of the batch in passes of the size that it is given, see `halved_once`."""
+        size = self._spec.micro_batch_tokens
+        if self._policy.is_sharded:  # every pass is one of all learners: none can make others than its peers do
+            return work(size)
+        lengths = [len(p) + len(r) for p, r in zip(batch.prompt_tokens, batch.response_tokens, strict=True)]
+        return halved_once(work, size=min(size, max(lengths, default=1) * len(lengths)), retries=retries)
+
+    def _passes(self, batch: Batch, pi_0: Forward | None, size: int) -> Iterator[MicroBatch]:
+        """Forward passes over the batch, one per micro-batch of up to `size` padded tokens; with `pi_0` also the KL to
+        it over the vocabulary.
+        """
+        batches = micro_batches(batch.prompt_tokens, batch.response_tokens, max_tokens=size)
         # Counted before the first pass: everything that learners do together must come in one order.
         num_empty = self._peers.largest(len(batches)) - len(batches) if self._policy.is_sharded else 0
         for rows in batches:

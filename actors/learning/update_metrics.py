@@ -24,6 +24,14 @@ class MetricSums:
     def __init__(self) -> None:
         self._sums = dict.fromkeys(_NAMES, 0.0)
 
+    def copy(self) -> dict[str, float]:
+        """The sums so far, for `restore`."""
+        return dict(self._sums)
+
+    def restore(self, copied: dict[str, float]) -> None:
+        """Forget what was added since `copy`."""
+        self._sums = dict(copied)
+
     def add(self, **values: float) -> None:
         """Add to the sums of these names."""
         for name, value in values.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -312,6 +312,41 @@ def test_batch_of_a_newer_version_is_refused(folder: str, model: PreTrainedModel
 def test_learner_without_an_arm_refuses_to_update(folder: str, model: PreTrainedModel) -> None:
     with pytest.raises(RoleError, match="call start or load first"):
         Learner(learner_spec(folder)).update(ragged_batch(model))
+
+
+def out_of_memory_above(trained: Learner, num_rows: int) -> None:
+    """Backward passes over more rows run out of memory in the lowest layer, when those above have their gradients."""
+
+    def refuse(module: torch.nn.Module, gradients: Sequence[torch.Tensor]) -> None:
+        if len(gradients[0]) > num_rows:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    trained._model.model.layers[0].register_full_backward_pre_hook(refuse)
+
+
+@pytest.mark.parametrize("arm", [RLOO, PPO], ids=["rloo", "ppo"])
+def test_an_update_that_runs_out_of_memory_is_that_of_the_whole_micro_batch_in_halves(
+    folder: str, model: PreTrainedModel, arm: ArmSpec
+) -> None:
+    whole, halved = learner(folder, arm), learner(folder, arm)
+    out_of_memory_above(halved, num_rows=5)  # of the 9 rows of the batch
+    expected, found = whole.update(ragged_batch(model)), halved.update(ragged_batch(model))
+    epochs = 2 if arm is PPO else 1
+    assert (len(expected.retries), len(found.retries)) == (0, epochs)
+    assert found.metrics.keys() == expected.metrics.keys()
+    for name in found.metrics.keys() - {"seconds"}:
+        assert found.metrics[name] == pytest.approx(expected.metrics[name], rel=1e-4, abs=1e-5), name
+    for name, array in halved.weights().arrays.items():
+        np.testing.assert_allclose(array, whole.weights().arrays[name], rtol=1e-4, atol=A_STEP)
+
+
+def test_an_update_whose_halves_run_out_of_memory_too_leaves_the_weights(folder: str, model: PreTrainedModel) -> None:
+    trained = learner(folder)
+    before = trained.weights()
+    out_of_memory_above(trained, num_rows=1)
+    with pytest.raises(TrainingError, match="and so did its halves"):
+        trained.update(ragged_batch(model))
+    assert same_bits(trained.weights(), before)
 
 
 @pytest.mark.parametrize("arm", [RLOO, PPO], ids=["rloo", "ppo"])

@@ -1,0 +1,67 @@
+"""What counts as out of memory, and what is done about it, once."""
+
+from __future__ import annotations
+
+import resource
+
+import pytest
+import torch
+
+from actors.learning.memory import halved_once, is_out_of_memory
+from actors.messages import Retry
+from allgood.errors import TrainingError
+
+
+def test_a_gpu_and_the_cpu_run_out_of_memory_with_errors_of_their_own() -> None:
+    assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"))
+    assert is_out_of_memory(MemoryError())
+    assert not is_out_of_memory(RuntimeError("CUDA error: device-side assert triggered"))
+    assert not is_out_of_memory(OSError("can't allocate memory"))
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (2**40, limits[1]))
+    try:
+        with pytest.raises(RuntimeError) as refusal:
+            torch.empty(2**40)
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, limits)
+    assert is_out_of_memory(refusal.value)
+
+
+def works_up_to(largest: int, calls: list[int], error: Exception | None = None):  # type: ignore[no-untyped-def]
+    def work(size: int) -> str:
+        calls.append(size)
+        if size > largest:
+            raise error or torch.OutOfMemoryError("CUDA out of memory.\nand a table")
+        return f"in {size}"
+
+    return work
+
+
+def test_what_fits_is_done_once() -> None:
+    calls, retries = list[int](), list[Retry]()
+    assert halved_once(works_up_to(100, calls), size=100, retries=retries) == "in 100"
+    assert (calls, retries) == ([100], [])
+
+
+def test_what_does_not_fit_is_done_once_more_in_halves_and_noted() -> None:
+    calls, retries = list[int](), list[Retry]()
+    assert halved_once(works_up_to(60, calls), size=101, retries=retries) == "in 50"
+    assert calls == [101, 50]
+    assert len(retries) == 1
+    assert "up to 101 padded tokens ran out of memory (CUDA out of memory.); all are halved" in retries[0].reason
+
+
+def test_halves_that_do_not_fit_end_it_with_what_to_do() -> None:
+    calls = list[int]()
+    with pytest.raises(
+        TrainingError, match=r"and so did its halves; start again with a lower align.micro_batch_tokens"
+    ):
+        halved_once(works_up_to(10, calls), size=100, retries=[])
+    assert calls == [100, 50]
+
+
+def test_other_errors_are_not_tried_again() -> None:
+    calls = list[int]()
+    with pytest.raises(RuntimeError, match="shapes"):
+        halved_once(works_up_to(10, calls, RuntimeError("shapes do not fit")), size=100, retries=[])
+    assert calls == [100]
