@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import json
 import math
+import os
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, ParamSpec
 
 import typer
 
-from allgood.errors import AllgoodError
+from allgood.errors import AllgoodError, InUseError
 
 if TYPE_CHECKING:
     from pipelines.config.run import RunConfig
@@ -89,7 +90,7 @@ def command(
                 function(*args, **kwargs)
             except AllgoodError as error:
                 typer.echo(f"error: {error}", err=True)
-                raise typer.Exit(2) from None
+                raise typer.Exit(os.EX_TEMPFAIL if isinstance(error, InUseError) else 2) from None
             except KeyboardInterrupt:
                 typer.echo(f"interrupted: {_after_interrupt(function.__name__)}", err=True)
                 raise typer.Exit(130) from None

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from allgood.errors import AllgoodError, ConfigError
+from allgood.errors import AllgoodError, InUseError
 
 
 @contextmanager
@@ -76,7 +76,7 @@ def claimed(path: Path, refusal: str) -> Iterator[None]:
     """Hold the lock file `path` for this process; the system frees it when the process ends, however it ends.
 
     Raises:
-        ConfigError: Another process holds it; says `refusal`.
+        InUseError: Another process holds it; says `refusal`.
     """
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -85,9 +85,9 @@ def claimed(path: Path, refusal: str) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise ConfigError(refusal) from error
+            raise InUseError(refusal) from error
         if os.fstat(lock.fileno()).st_nlink == 0:  # its holder ended, and removed the folder, while we opened it
-            raise ConfigError(refusal)
+            raise InUseError(refusal)
         yield
 
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from allgood.errors import ConfigError
+from allgood.errors import InUseError
 from pipelines.output.files import disk_errors
 
 RUN_LOCK, PAGES_LOCK, BASE_LOCK = ".run.lock", ".pages.lock", ".base.lock"
@@ -46,7 +46,7 @@ def writing_results(folder: Path, what: str) -> Iterator[None]:
     """Have the results of the run in `folder` for this process alone. `what` names the command.
 
     Raises:
-        ConfigError: Another process has them; says which command, process and machine.
+        InUseError: Another process has them; says which command, process and machine.
     """
     with _locked(folder / RUN_LOCK, what, alone=True):
         yield
@@ -57,7 +57,7 @@ def writing_pages(folder: Path, what: str) -> Iterator[None]:
     """Be the only one who writes about the run in `folder`, which may go on meanwhile.
 
     Raises:
-        ConfigError: Another process does.
+        InUseError: Another process does.
     """
     with _locked(folder / PAGES_LOCK, what, alone=True):
         yield
@@ -68,7 +68,7 @@ def making_base(folder: Path, what: str) -> Iterator[None]:
     """Have what `folder` gives to others for this process alone.
 
     Raises:
-        ConfigError: Another process makes it, or runs read it; says which.
+        InUseError: Another process makes it, or runs read it; says which.
     """
     with _locked(folder / BASE_LOCK, what, alone=True):
         yield
@@ -79,7 +79,7 @@ def reading_base(folder: Path, what: str) -> Iterator[None]:
     """Read what `folder` gives, alongside others that read it.
 
     Raises:
-        ConfigError: Another process makes it anew; says which.
+        InUseError: Another process makes it anew; says which.
     """
     with _locked(folder / BASE_LOCK, what, alone=False):
         yield
@@ -112,7 +112,7 @@ def _taken(path: Path, what: str, *, alone: bool) -> IO[str] | None:
     try:
         fcntl.flock(file, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        raise ConfigError(_refusal(path, file, what)) from error
+        raise InUseError(_refusal(path, file, what)) from error
     if file.writable():
         file.truncate(0)  # what a holder has left that was killed
     if alone:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -144,5 +145,5 @@ def test_every_command_that_writes_is_refused_while_another_one_does(
     monkeypatch.setattr(sys, "argv", ["allgood", command[0], target, *command[1:]])
     with other_process(run.folder / lock, "sft"), pytest.raises(SystemExit) as ended:
         main()
-    assert ended.value.code == 2
+    assert ended.value.code == os.EX_TEMPFAIL == 75  # so that a job can tell it from a mistake of its run file
     assert f"{run.folder} is in use: `allgood sft` runs there" in capsys.readouterr().err
