@@ -53,6 +53,11 @@ TESTED = (
     ),
     Tested(
         1,
+        "memory runs out on the node, and Ray's monitor kills actors",
+        "tests/faults/test_memory.py::test_actors_that_ray_kills_for_memory_are_replaced_and_the_run_ends",
+    ),
+    Tested(
+        1,
         "kill -9 of one replica of a served reward model under load",
         f"{_SERVE}test_requests_under_load_survive_the_death_of_replicas",
         "does not apply",
@@ -107,6 +112,11 @@ TESTED = (
         "SIGTERM to the driver, and to the process group",
         f"{_RESUME}test_sigterm_commits_what_is_done_and_ends_with_a_sentence",
     ),
+    Tested(
+        3,
+        "SIGTERM with steps made ahead (staleness 1)",
+        f"{_RESUME}test_sigterm_with_steps_made_ahead_resumes_to_the_same_bits",
+    ),
     Tested(3, "Ctrl-C", f"{_RESUME}test_ctrl_c_says_how_to_go_on_and_leaves_nothing_half_written"),
     Tested(
         3,
@@ -142,6 +152,17 @@ TESTED = (
     ),
     Tested(
         6,
+        "a file of a checkpoint truncated, with a flipped bit, or missing",
+        "tests/pipelines/alignment/test_checkpoints.py::"
+        "test_a_damaged_checkpoint_is_refused_by_file_name_and_the_one_before_is_used",
+    ),
+    Tested(
+        6,
+        "the same in a training of SFT or a reward model",
+        "tests/pipelines/training/test_resumption.py::test_a_damaged_checkpoint_is_named_and_the_one_before_it_is_used",
+    ),
+    Tested(
+        6,
         "the last checkpoint has a flipped bit",
         f"{_RESUME}test_a_damaged_last_checkpoint_is_passed_over",
     ),
@@ -149,6 +170,11 @@ TESTED = (
         7,
         "SIGSTOP for ever: rollout, reward, learner",
         f"{_LOST}test_an_actor_that_hangs_is_named_and_ended_and_the_run_ends_with_the_same_bits",
+    ),
+    Tested(
+        7,
+        "kill -9 of a driver whose cluster lives on: actors and placement groups go",
+        f"{_RESUME}test_a_cluster_that_lives_on_keeps_nothing_of_a_driver_that_was_killed",
     ),
 )
 

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+import ray
+from ray.util import placement_group_table
 
 from actors.cluster.cast import Cast
 from allgood.errors import CheckpointError
 from pipelines.alignment.align import resume, run_align
 from pipelines.config.run import RunConfig
 from tests.faults.align_driver import long_config
-from tests.faults.kills import pids_of_session, wait_until_gone
+from tests.faults.drivers import ORPHAN_LIMIT_S, killed_run, pids_in
+from tests.faults.kills import wait_until_gone
 from tests.pipelines.tiny_run import assert_same_run, cast_on_base, make_base, without_wall_clock
 
 pytestmark = pytest.mark.faults
-
-START_LIMIT_S = 120.0
-ORPHAN_LIMIT_S = 10.0
 
 
 @pytest.fixture(scope="module")
@@ -48,48 +45,6 @@ def whole(folder: Path, cast: Cast) -> RunConfig:
     config = long_config(folder, "whole")
     run_align(config, cast)
     return config
-
-
-def killed_run(
-    folder: Path,
-    name: str,
-    moment: Callable[[RunConfig], bool],
-    *,
-    by: signal.Signals = signal.SIGKILL,
-    whole_group: bool = False,
-    statuses: tuple[int, ...] = (),
-) -> RunConfig:
-    """Start a run in a process of its own and send it a signal as soon as `moment` says so.
-
-    `statuses` are those it may exit with; none: it ends by the signal.
-    """
-    config = long_config(folder, name)
-    command = [sys.executable, "-m", "tests.faults.align_driver", str(folder), name]
-    with (folder / f"{name}.log").open("w") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, preexec_fn=_hear_ctrl_c, start_new_session=True)
-        for _ in watch(process):
-            if moment(config):
-                break
-        (os.killpg if whole_group else os.kill)(process.pid, by)
-        process.wait(timeout=60.0)
-    assert process.returncode in (statuses or (-by,)), (folder / f"{name}.log").read_text()[-3000:]
-    if by != signal.SIGKILL:  # after that Ray's own agents stay longer: they ask for their raylet some times first
-        wait_until_gone(pids_of_session(process.pid), limit_s=ORPHAN_LIMIT_S)
-    return config
-
-
-def _hear_ctrl_c() -> None:
-    """A test run in the background has Ctrl-C switched off, and so would have what it starts."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-def watch(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    """Yield as often as possible while the process runs."""
-    deadline = time.monotonic() + START_LIMIT_S
-    while process.poll() is None:
-        assert time.monotonic() < deadline, "the run did not get to the moment of the kill"
-        yield
-        time.sleep(0.0005)
 
 
 def num_steps(config: RunConfig) -> int:
@@ -153,6 +108,52 @@ def test_sigterm_commits_what_is_done_and_ends_with_a_sentence(
     assert "*** SIGTERM" not in said
     resume(config.folder, cast)
     assert_same_end(config, whole)
+
+
+def test_sigterm_with_steps_made_ahead_resumes_to_the_same_bits(folder: Path, cast: Cast) -> None:
+    whole = long_config(folder, "whole-ahead", 1)
+    run_align(whole, cast)
+    config = killed_run(
+        folder,
+        "terminated-ahead",
+        lambda config: num_steps(config) >= 7,
+        staleness=1,
+        by=signal.SIGTERM,
+        statuses=(143,),
+    )
+    stopped = num_steps(config)
+    ahead = config.folder / "checkpoints" / f"step_{stopped:06d}" / "ahead"
+    assert 7 <= stopped < 24
+    assert (ahead / f"step_{stopped:06d}.safetensors").is_file()
+    resume(config.folder, cast)
+    assert_same_end(config, whole)
+
+
+def test_a_cluster_that_lives_on_keeps_nothing_of_a_driver_that_was_killed(
+    folder: Path, cast: Cast, whole: RunConfig
+) -> None:
+    before, held = groups_in_use(), list[set[str]]()
+
+    def working(config: RunConfig) -> bool:
+        if num_steps(config) >= 3:
+            held.append(groups_in_use() - before)
+        return bool(held)
+
+    config = killed_run(folder, "joined", working, address=ray.get_runtime_context().gcs_address)
+    died = time.monotonic()
+    actors = pids_in(folder / "joined.log")
+    assert (len(held[0]), len(actors)) == (1, 5)
+    wait_until_gone(actors, ORPHAN_LIMIT_S)
+    while groups_in_use() != before:
+        assert time.monotonic() < died + ORPHAN_LIMIT_S, placement_group_table()
+        time.sleep(0.1)
+    resume(config.folder, cast)
+    assert_same_end(config, whole)
+
+
+def groups_in_use() -> set[str]:
+    """Placement groups of the cluster that hold resources, or wait for some."""
+    return {name for name, group in placement_group_table().items() if group["state"] != "REMOVED"}
 
 
 def test_a_damaged_last_checkpoint_is_passed_over(
