@@ -10,6 +10,7 @@ from experiments.open_world.design import Point, planned_arms
 from experiments.open_world.figures import curves_figure
 from experiments.open_world.page_contrasts import primary_section, secondary_section, surprises
 from experiments.open_world.page_levels import convergence_section, levels_section, more_section, worlds_section
+from experiments.open_world.page_reasons import reasons_section
 from experiments.open_world.stored import Seed, Stored
 from pipelines.output.files import atomic_path
 
@@ -38,7 +39,7 @@ def write_page(stored: Stored, folder: Path) -> None:
 def page_of(points: Points) -> str:
     """The page as Markdown."""
     strong, weak = points["strong"], points["weak"]
-    parts = [_head(points), *primary_section(strong), *surprises(strong), *_findings()]
+    parts = [_head(points), *primary_section(strong), *surprises(strong), *_findings(), *reasons_section(strong)]
     parts += ["![All-good rate against KL, predicted and trained, at both points](" + FIGURE + ")\n"]
     parts += ["## Point strong\n", *levels_section(strong, "strong"), *secondary_section(strong, "strong")]
     parts += ["## Point weak\n", *levels_section(weak, "weak"), *secondary_section(weak, "weak")]

@@ -17,13 +17,17 @@ Entry = dict[str, Any]
 
 @dataclass(frozen=True)
 class Seed:
-    """What is stored of one point and seed. `arms` has the trained ones by name; `start` is absent before them."""
+    """What is stored of one point and seed. `arms` has the trained ones by name; `start` is absent before them.
+
+    `exploration` is there where somebody looked for reasons afterwards.
+    """
 
     point: Point
     seed: int
     predictions: Entry
     start: Entry | None
     arms: Mapping[str, Entry]
+    exploration: Entry | None = None
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,10 @@ class Stored:
     def arm(self, point: Point, seed: int, name: str) -> Path:
         """A trained policy."""
         return self._of(point, seed) / "arms" / f"{name}.json"
+
+    def exploration(self, point: Point, seed: int) -> Path:
+        """Why predictions were missed."""
+        return self._of(point, seed) / "exploration.json"
 
     def _of(self, point: Point, seed: int) -> Path:
         return self.folder / point / f"seed_{seed}"
@@ -78,7 +86,12 @@ class Stored:
         arms = {name: self.load(path) for name, path in paths.items()}
         refuse_mixed({str(paths[name]): arm for name, arm in arms.items()})
         predictions = self.load(self.predictions(point, seed))
-        return Seed(point, seed, predictions, self.load(start) if start.is_file() else None, arms)
+        return Seed(
+            point, seed, predictions, self._if_there(start), arms, self._if_there(self.exploration(point, seed))
+        )
+
+    def _if_there(self, path: Path) -> Entry | None:
+        return self.load(path) if path.is_file() else None
 
 
 def _line(value: Any) -> str:
