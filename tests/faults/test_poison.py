@@ -1,4 +1,4 @@
-"""What a run is given fails: rewards that raise, miscount or go away.
+"""What a run is given fails: rewards that raise, miscount or go away, a full disk, the same job a second time.
 
 What is lost is counted, and the rest has the same bits.
 """
@@ -6,6 +6,9 @@ What is lost is counted, and the rest has the same bits.
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +16,7 @@ from typing import Any
 import pytest
 
 from actors.cluster.cast import Cast
-from allgood.errors import TrainingError
+from allgood.errors import AllgoodError, TrainingError
 from pipelines.alignment.align import resume, run_align
 from pipelines.alignment.loop import Step
 from pipelines.alignment.watching import Watch
@@ -143,4 +146,63 @@ def test_a_reward_model_that_goes_away_ends_the_run_which_goes_on_when_it_is_bac
     server.failures = []
     assert f"step_000003 is complete and `allgood resume {config.folder}` continues from it" in capsys.readouterr().out
     resume(config.folder, cast)
+    assert_same_run(config, whole)
+
+
+@pytest.mark.parametrize(
+    ("free", "refusal"),
+    [
+        (0, r"the disk is full while writing .*(metrics\.jsonl|samples\.parquet); free some space"),
+        (64, r"cannot write '.*step_000004.*learner.*': .*No space left on device.*; free some space"),
+    ],
+    ids=["log", "checkpoint"],
+)
+def test_a_full_disk_ends_the_run_which_goes_on_when_there_is_room(
+    whole: RunConfig, cast: Cast, disk: Path, capsys: pytest.CaptureFixture[str], free: int, refusal: str
+) -> None:
+    config = beside(whole, "full", output_dir=disk / "runs")
+    filler = disk / "filler"
+
+    def fill(step: Step) -> None:
+        if step.state.step == 3:
+            leave_free(filler, free * 1024)
+
+    with pytest.raises(AllgoodError, match=refusal):
+        run_align(config, cast, watch=Watch(None, fill))
+    assert f"step_000002 is complete and `allgood resume {config.folder}` continues from it" in capsys.readouterr().out
+    filler.unlink()
+    resume(config.folder, cast)
+    assert_same_run(config, whole)
+    assert not [path for path in config.folder.rglob("*") if ".tmp-" in path.name]
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 32 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=32m", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        pytest.skip("mounting needs rights that this process does not have")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def leave_free(filler: Path, num_bytes: int) -> None:
+    space = os.statvfs(filler.parent)
+    filler.write_bytes(bytes(space.f_bavail * space.f_frsize - num_bytes))
+
+
+def test_the_same_job_a_second_time_is_refused_and_the_first_one_is_not_disturbed(whole: RunConfig, cast: Cast) -> None:
+    config, second = beside(whole, "twice"), list[subprocess.CompletedProcess[str]]()
+
+    def start_again(step: Step) -> None:
+        if step.state.step == 1:
+            command = [sys.executable, "-m", "pipelines.cli", "resume", str(config.folder)]
+            second.append(subprocess.run(command, capture_output=True, text=True, check=False, timeout=120))
+
+    run_align(config, cast, watch=Watch(None, start_again))
+    assert [tried.returncode for tried in second] == [75]
+    assert f"error: {config.folder} is in use: `allgood align` runs there since" in second[0].stderr
+    assert f"(process {os.getpid()} on " in second[0].stderr
     assert_same_run(config, whole)
