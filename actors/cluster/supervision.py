@@ -115,7 +115,7 @@ def _own_error(error: RayTaskError, who: Who, phase: str) -> BaseException:
     if isinstance(cause, AllgoodError):
         return cause
     if isinstance(cause, RayActorError | OutOfMemoryError | ObjectLostError):  # it waited for another actor, which died
-        return LostObjectError(f"{who} could not {phase}: {_first_line(str(cause))}")
+        return LostObjectError(f"{who} could not {phase}: {reason_of(str(cause))}")
     if isinstance(cause, MemoryError) or type(cause).__name__ == "OutOfMemoryError":  # torch's is not imported here
         return RoleError(f"{who} ran out of memory in {phase}: {_first_line(str(cause))}; use smaller batches")
     error.add_note(f"raised by {who} in {phase}")

@@ -92,7 +92,7 @@ def kept_actors(config: RunConfig, num_lanes: int) -> Iterator[list[Actors]]:
     config = with_run_threads(config, num_lanes=num_lanes)
     with ExitStack() as stack:
         first = stack.enter_context(spawn(align_request(config), tell=say))
-        others = [stack.enter_context(spawn(lane_request(config))) for _ in range(num_lanes - 1)]
+        others = [stack.enter_context(spawn(lane_request(config), tell=say)) for _ in range(num_lanes - 1)]
         yield [first, *(SharedActors(own=other, shared=first) for other in others)]
 
 

@@ -129,7 +129,8 @@ def _sft_of_base(config: RunConfig, cast: Actors, prompts: Sequence[Prompt], pat
     if path.is_file() and key_of(path) == key:
         say(f"samples of the start policy from an earlier evaluation: {path}")
         return load_samples(path)
-    with spawn(CastRequest(rollout=rollout_part(config), timeout_s=config.placement.timeout_s)) as own:
+    request = CastRequest(rollout=rollout_part(config), timeout_s=config.placement.timeout_s)
+    with spawn(request, tell=say) as own:
         samples = asyncio.run(_draw(config, SharedActors(own, cast), prompts, is_reference=True))
     save_samples(samples, path, key=key)
     return samples

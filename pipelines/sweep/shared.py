@@ -170,7 +170,7 @@ def forget_trial(names: ActorNames, folder: Path) -> None:
 def _sampling(config: RunConfig, shared: Shared) -> Iterator[Actors]:
     """The frozen actors with rollout actors that hold the start policy, for as long as the block runs."""
     request = CastRequest(rollout=rollout_part(config), timeout_s=config.placement.timeout_s)
-    with spawn(request) as rollouts:
+    with spawn(request, tell=say) as rollouts:
         yield SharedActors(own=rollouts, shared=shared.actors)
 
 

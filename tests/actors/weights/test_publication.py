@@ -17,6 +17,7 @@ from actors.weights.publication import Notice, discard_published, fetch
 from actors.weights.transports import ObjectStore, SharedFiles, WeightTransport
 from allgood.errors import RoleError
 from tests.actors import tiny_models
+from tests.actors.odd_roles import Odd
 
 
 def published(transport: WeightTransport, dtype: torch.dtype, *, version: int = 3, part_bytes: int = 20_000) -> Notice:
@@ -83,3 +84,11 @@ def test_what_files_leave_is_removed_with_their_notice(tmp_path: Path) -> None:
     (tmp_path / "weights" / "other").rmdir()
     discard_published(published(SharedFiles(folder=str(tmp_path / "weights")), torch.float32))
     assert not (tmp_path / "weights").exists()
+
+
+def test_what_was_lost_with_the_learner_needs_no_removal(ray_cluster: None) -> None:
+    learner = ray.remote(Odd).options(num_cpus=0.1).remote()
+    notice = Notice((learner.die.remote(),))
+    with pytest.raises(ray.exceptions.RayActorError):
+        ray.get(notice.parts[0])
+    discard_published(notice)
