@@ -28,11 +28,13 @@ COLUMNS = ("fault", "times", "survived", "seconds until it went on", "same resul
 HEAD = f"""# What may die, and what comes of it
 
 Made by `make chaos`; `python -m experiments.chaos --only-write` draws it again from [the stored numbers](data/faults).
+Seeds of random kills that are stored are not run again; `make chaos ARGS="--seeds 2"` adds another.
 Real processes are killed, stopped or starved on one machine, with tiny models, so that a recovery costs mostly the
 start of a process and its imports. How long that takes depends on the machine and on what else it does.
 
 *Survived*: the run went on without an operator, or ended as it should, with the command that continues it. *Same
-result*: weights, metrics and samples are those of an undisturbed run to the bit, seconds aside.
+result*: weights, metrics and samples are those of an undisturbed run to the bit, seconds aside. *Seconds* count from
+when a fault was seen; a hang is seen at its deadline.
 
 ## Random kills
 

@@ -17,6 +17,7 @@ _LOST = "tests/pipelines/alignment/test_lost_actors.py::"
 _STALE = "tests/pipelines/alignment/test_staleness.py::"
 _RESUME = "tests/faults/test_resume.py::"
 _HOSTS = "tests/hosts/"
+_POISON = "tests/faults/test_poison.py::"
 _SERVE = "tests/pipelines/serve/test_losses.py::"
 
 
@@ -117,7 +118,7 @@ TESTED = (
         "SIGTERM with steps made ahead (staleness 1)",
         f"{_RESUME}test_sigterm_with_steps_made_ahead_resumes_to_the_same_bits",
     ),
-    Tested(3, "Ctrl-C", f"{_RESUME}test_ctrl_c_says_how_to_go_on_and_leaves_nothing_half_written"),
+    Tested(3, "Ctrl-C to the driver", f"{_RESUME}test_ctrl_c_says_how_to_go_on_and_leaves_nothing_half_written"),
     Tested(
         3,
         "Ctrl-C while two arms run",
@@ -155,11 +156,13 @@ TESTED = (
         "a file of a checkpoint truncated, with a flipped bit, or missing",
         "tests/pipelines/alignment/test_checkpoints.py::"
         "test_a_damaged_checkpoint_is_refused_by_file_name_and_the_one_before_is_used",
+        "does not apply",
     ),
     Tested(
         6,
-        "the same in a training of SFT or a reward model",
+        "a flipped bit in a checkpoint of a training",
         "tests/pipelines/training/test_resumption.py::test_a_damaged_checkpoint_is_named_and_the_one_before_it_is_used",
+        "does not apply",
     ),
     Tested(
         6,
@@ -175,6 +178,32 @@ TESTED = (
         7,
         "kill -9 of a driver whose cluster lives on: actors and placement groups go",
         f"{_RESUME}test_a_cluster_that_lives_on_keeps_nothing_of_a_driver_that_was_killed",
+    ),
+    Tested(
+        8,
+        "a reward function that raises, or gives too few rewards: its samples are dropped and counted",
+        f"{_POISON}test_a_reward_that_raises_or_miscounts_costs_the_same_samples_as_one_that_says_nan",
+        "does not apply",
+    ),
+    Tested(
+        8,
+        "a reward that comes at the second try",
+        f"{_POISON}test_a_reward_that_comes_at_the_second_try_changes_nothing",
+    ),
+    Tested(
+        8,
+        "a served reward model that goes away: the run stops, and goes on when it is back",
+        f"{_POISON}test_a_reward_model_that_goes_away_ends_the_run_which_goes_on_when_it_is_back",
+    ),
+    Tested(
+        8,
+        "a disk that fills up: the run stops, and goes on when there is room",
+        f"{_POISON}test_a_full_disk_ends_the_run_which_goes_on_when_there_is_room",
+    ),
+    Tested(
+        8,
+        "the same job a second time at once: it is refused",
+        f"{_POISON}test_the_same_job_a_second_time_is_refused_and_the_first_one_is_not_disturbed",
     ),
 )
 
