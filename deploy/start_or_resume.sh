@@ -7,7 +7,9 @@ run_file=$1 run_folder=$2
 shift 2
 allgood=("${PYTHON:-python}" -m pipelines.cli)
 
-if [[ -f $run_folder/summary.json ]]; then
+if [[ -f $run_folder/unfinished.yaml ]]; then
+    exec "${allgood[@]}" resume "$run_folder" # what is left of all stages
+elif [[ -f $run_folder/summary.json ]]; then
     echo "$run_folder is aligned already"
 elif [[ -d $run_folder/checkpoints ]]; then
     "${allgood[@]}" resume "$run_folder"

@@ -1,16 +1,18 @@
-"""`allgood chain`: every stage of a run file, one after the other."""
+"""`allgood chain`: every stage of a run file, one after the other; and what is left of them after an interruption."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from allgood.errors import ConfigError
+from pipelines.config.loading import load_run
 from pipelines.config.run import RunConfig
 from pipelines.output.progress import report_lines, say
 from pipelines.run.folder import RunFolder, refuse_alignment
 from pipelines.run.locks import making_base, reading_base, writing_results
+from pipelines.run.unfinished import Unfinished, noting
 from pipelines.training.reward_model import probed_properties, trained_properties
 
 _OF_THE_RUN = ("align", "evaluate", "report")  # stages that only read what a base gives
@@ -38,17 +40,50 @@ def run_chain(config: RunConfig, *, first: str | None = None, overwrite: bool = 
     start = 0 if first is None else names.index(first)
     if "align" in names[start:] and not overwrite:
         refuse_alignment(RunFolder(config.folder))  # and not after everything before it was trained again
-    base_is_made = names[start] not in _OF_THE_RUN
+    _run_stages(config, stages[start:], "chain", num_before=start)
+
+
+def go_on(unfinished: Unfinished) -> None:
+    """Run the stages that an interrupted command has left; the first goes on from its last checkpoint.
+
+    Raises:
+        AllgoodError: As the stages; another process is in the folder.
+    """
+    stages = {stage.name: stage for stage in stages_of(unfinished.config, overwrite=True)}
+    unknown = [name for name in unfinished.stages if name not in stages]
+    if unknown:
+        raise ConfigError(
+            f"{RunFolder(unfinished.config.folder).unfinished} names a stage {unknown[0]!r}, which this run has not; "
+            "remove it, and give the first command again"
+        )
+    if unfinished.stages[0] == "align" and _has_begun_alignment(unfinished.config):
+        stages["align"] = Stage("align", lambda: _resume_alignment(unfinished.config))
+    say(f"{unfinished.config.folder}: going on with {', '.join(unfinished.stages)}")
+    _run_stages(unfinished.config, [stages[name] for name in unfinished.stages], "resume")
+
+
+def _run_stages(config: RunConfig, stages: Sequence[Stage], command: str, *, num_before: int = 0) -> None:
+    """Run `stages`, which follow `num_before` others."""
+    names, last = [stage.name for stage in stages], num_before + len(stages)
+    base_is_made = names[0] not in _OF_THE_RUN
     with (
-        writing_results(config.folder, "chain"),
-        (making_base if base_is_made else reading_base)(config.base_folder, "chain"),
+        writing_results(config.folder, command),
+        (making_base if base_is_made else reading_base)(config.base_folder, command),
     ):
         _refuse_unfit_models(config)
-        for number, stage in enumerate(stages[start:], start=start + 1):
-            say(f"[{number}/{len(stages)}] {stage.name}")
-            started = time.monotonic()
-            stage.run()
-            say(f"[{number}/{len(stages)}] {stage.name}: done in {time.monotonic() - started:.0f} s")
+        with noting(config) as note:
+            for index, stage in enumerate(stages):
+                note(names[index:])
+                which = f"[{num_before + index + 1}/{last}] {stage.name}"
+                say(which)
+                started = time.monotonic()
+                stage.run()
+                say(f"{which}: done in {time.monotonic() - started:.0f} s")
+
+
+def _has_begun_alignment(config: RunConfig) -> bool:
+    """Whether the alignment in the run folder is that of `config`, and not one that the chain was to replace."""
+    return RunFolder(config.folder).config.is_file() and load_run(config.folder) == config
 
 
 def stages_of(config: RunConfig, *, overwrite: bool = False) -> list[Stage]:
@@ -72,7 +107,12 @@ def _probe_stage(config: RunConfig, name: str) -> Stage:
 
 
 def _reward_stage(config: RunConfig, name: str, *, held_out: bool) -> Stage:
-    return Stage(f"{'held-out' if held_out else 'reward'}-{name}", lambda: _reward(config, name, held_out=held_out))
+    return Stage(reward_stage_name(name, held_out=held_out), lambda: _reward(config, name, held_out=held_out))
+
+
+def reward_stage_name(name: str, *, held_out: bool) -> str:
+    """The stage that trains the reward model (or held-out evaluator) of a property."""
+    return f"{'held-out' if held_out else 'reward'}-{name}"
 
 
 # Each stage imports what it runs, so that a wrong stage name is reported before seconds of imports.
@@ -124,6 +164,12 @@ def _align(config: RunConfig, *, overwrite: bool) -> None:
     from pipelines.alignment.align import run_align
 
     run_align(config, overwrite=overwrite)
+
+
+def _resume_alignment(config: RunConfig) -> None:
+    from pipelines.alignment.align import resume
+
+    resume(config.folder)
 
 
 def _evaluate(config: RunConfig) -> None:

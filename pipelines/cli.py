@@ -153,9 +153,11 @@ def data(config: Config, overrides: Overrides = None) -> None:
 def sft(config: Config, overrides: Overrides = None) -> None:
     """Fine-tune the policy on demonstrations."""
     run = _load(config, overrides)
+    from pipelines.run.unfinished import noting
     from pipelines.training.sft import train_sft
 
-    with _making(run, "sft"):
+    with _making(run, "sft"), noting(run) as note:
+        note(["sft"])
         _show(train_sft(run))
     _results(run.base_folder / "sft")
 
@@ -178,6 +180,8 @@ def reward(
     if probe:
         _probe(run, names)
         return
+    from pipelines.chain import reward_stage_name
+    from pipelines.run.unfinished import noting
     from pipelines.training.reward_model import train_reward, trained_properties
 
     folder = run.base_folder / ("evaluator" if held_out else "reward")
@@ -185,10 +189,13 @@ def reward(
     if not names:
         missing = "held-out `evaluator`" if held_out else "reward model that is trained here"
         typer.echo(f"nothing to do: no property of this run has a {missing}")
-    for name in names:
-        with _making(run, "reward"):
+        return
+    stages = [reward_stage_name(name, held_out=held_out) for name in names]
+    with _making(run, "reward"), noting(run) as note:
+        for index, name in enumerate(names):
+            note(stages[index:])
             _show(train_reward(run, name, held_out=held_out))
-        _results(folder / name)
+            _results(folder / name)
 
 
 def _probe(run: RunConfig, names: list[str]) -> None:
@@ -241,17 +248,28 @@ def align(
     """Align the policy by KL-regularised reinforcement learning."""
     run = _load(config, overrides)
     from pipelines.alignment.align import run_align
+    from pipelines.run.unfinished import forget
 
+    forget(run.folder)
     run_align(run, overwrite=overwrite)
     _results(run.folder)
 
 
 @command(ALIGN)
 def resume(run: Run) -> None:
-    """Continue an interrupted alignment from its last committed checkpoint."""
-    from pipelines.alignment.align import resume as resume_run
+    """Continue an interrupted alignment, training or chain from its last committed checkpoint."""
+    from pipelines.run.unfinished import left_in
 
-    resume_run(run)
+    left = left_in(run)
+    if left is None:
+        from pipelines.alignment.align import resume as resume_run
+
+        resume_run(run)
+    else:
+        from pipelines.chain import go_on
+
+        _use_threads(left.config)
+        go_on(left)
     _results(run)
 
 
@@ -593,7 +611,9 @@ def _results(path: Path) -> None:
 
 def _after_interrupt(name: str) -> str:
     if name in ("align", "resume", "chain"):
-        return "nothing half-written is left; `allgood resume RUN` continues an alignment from its last checkpoint"
+        return "nothing half-written is left; `allgood resume RUN` goes on from the last checkpoint"
+    if name in ("sft", "reward"):
+        return "nothing half-written is left; the same command goes on from the training's last checkpoint"
     if name in ("score", "best_of_k"):
         return "responses that are scored already are kept; run the command again to go on"
     if name == "sweep":

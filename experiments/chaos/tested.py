@@ -16,6 +16,7 @@ RECOVERY = "recovery_s"  # the property under which a test reports seconds, a JS
 _LOST = "tests/pipelines/alignment/test_lost_actors.py::"
 _STALE = "tests/pipelines/alignment/test_staleness.py::"
 _RESUME = "tests/faults/test_resume.py::"
+_TRAINING = "tests/faults/test_training_resume.py::"
 _HOSTS = "tests/hosts/"
 _POISON = "tests/faults/test_poison.py::"
 _SERVE = "tests/pipelines/serve/test_losses.py::"
@@ -107,6 +108,26 @@ TESTED = (
         2,
         "kill -9 of `allgood score`, then the same command",
         "tests/faults/test_score_resume.py::test_a_killed_scoring_goes_on_where_it_was",
+    ),
+    Tested(
+        2,
+        "kill -9 of `allgood sft`, then `allgood resume`",
+        f"{_TRAINING}test_an_sft_that_was_killed_is_resumed_to_the_same_weights",
+    ),
+    Tested(
+        2,
+        "kill -9 of `allgood reward` in the middle of a save, then the same command",
+        f"{_TRAINING}test_a_reward_model_killed_in_the_middle_of_a_save_ends_the_same",
+    ),
+    Tested(
+        2,
+        "kill -9 of one of two workers of a training, then the same command",
+        "tests/faults/test_training_workers.py::test_a_training_goes_on_after_the_kill_of_a_worker",
+    ),
+    Tested(
+        3,
+        "SIGTERM to `allgood sft`, then the same command",
+        f"{_TRAINING}test_sigterm_commits_the_running_step_and_says_how_to_go_on",
     ),
     Tested(
         3,

@@ -52,10 +52,15 @@ def load_run(folder: Path, overrides: Sequence[str] = ()) -> RunConfig:
     path = folder / CONFIG
     if not path.is_file():
         raise ConfigError(f"{folder} holds no run (there is no {CONFIG}); give a run folder, such as runs/quickstart")
-    here = folder.resolve()
-    parent = folder.parent if folder.name == here.name else here.parent  # the latter for `.` and for links
-    place = {"output_dir": str(parent), "name": here.name}
-    return load_config(path, [*(f"{key}={json.dumps(value)}" for key, value in place.items()), *overrides])
+    return load_config(path, [*here(folder), *overrides])
+
+
+def here(folder: Path) -> list[str]:
+    """The overrides by which a stored configuration describes the run in `folder`."""
+    resolved = folder.resolve()
+    parent = folder.parent if folder.name == resolved.name else resolved.parent  # the latter for `.` and for links
+    place = {"output_dir": str(parent), "name": resolved.name}
+    return [f"{key}={json.dumps(value)}" for key, value in place.items()]
 
 
 def stored_config(raw: Raw, *, source: str) -> RunConfig:

@@ -25,6 +25,11 @@ class RunFolder:
         return self.path / CONFIG
 
     @property
+    def unfinished(self) -> Path:
+        """What an interrupted command has left to do."""
+        return self.path / "unfinished.yaml"
+
+    @property
     def metrics(self) -> Path:
         """One JSON line per step."""
         return self.path / "metrics.jsonl"

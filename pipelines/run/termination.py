@@ -103,6 +103,23 @@ def grace(seconds: float, go_on: str, termination: Termination = _TERMINATION) -
             raise
 
 
+@contextmanager
+def finishing(seconds: float, go_on: str, termination: Termination = _TERMINATION) -> Iterator[threading.Event]:
+    """The same for a block without a loop: a request sets the event, and the block should then end.
+
+    The process ends when it has not ended after `seconds`. `go_on` says what continues afterwards.
+    """
+    asked = threading.Event()
+
+    def tell() -> None:
+        say(f"asked to end (SIGTERM): the running step has {seconds:g} s to finish; {go_on} goes on afterwards")
+        asked.set()
+        _end_for_certain(seconds + _CLOSING_S)
+
+    with termination.telling(tell):
+        yield asked
+
+
 def _end_for_certain(seconds: float) -> None:
     """End this process after so long: where Ray's own processes got the signal too, closing waits for them for ever."""
     timer = threading.Timer(seconds, os._exit, (Terminated().code,))

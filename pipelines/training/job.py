@@ -16,7 +16,7 @@ from allgood.scorers.models import load_policy, load_reward_model
 from pipelines.config.training import TrainingConfig
 from pipelines.training.rows import Rows, Tensors
 
-METRICS, FAULTS = "metrics.jsonl", "faults.jsonl"  # in the folder of a training
+METRICS, FAULTS, CHECKPOINTS = "metrics.jsonl", "faults.jsonl", "checkpoints"  # in the folder of a training
 
 LoadModel = Callable[[], tuple[PreTrainedModel, PreTrainedTokenizerBase]]
 """The model to train, on CPU in float32, and the tokenizer to save with it. Called on every worker, after seeding."""
@@ -75,7 +75,7 @@ class Job:
     @property
     def checkpoints(self) -> Path:
         """From which the training goes on when it was interrupted."""
-        return self.folder / "checkpoints"
+        return self.folder / CHECKPOINTS
 
     @property
     def faults(self) -> Path:

@@ -19,6 +19,7 @@ from pipelines.run.tracking import Tracker
 from pipelines.training.follow import Followed, Observe, following, nobody
 from pipelines.training.job import FAULTS, METRICS
 from pipelines.training.reward_model import reward_folder, reward_stage, track_report, train_reward, trained_properties
+from pipelines.training.run import how_to_go_on
 
 _TOGETHER_S = 1.0
 
@@ -74,7 +75,7 @@ def train_side_by_side(jobs: Sequence[SideJob]) -> list[Report]:
             earlier.unlink(missing_ok=True)
     # One reserved CPU each: Ray then also sets OMP_NUM_THREADS=1 for the process.
     remote = ray.remote(_run).options(num_cpus=1, max_retries=0)
-    with ray_session(), following(followed):
+    with how_to_go_on({job.name: job.folder for job in jobs}), ray_session(), following(followed):
         tasks = {remote.remote(job.run): job for job in jobs}
         try:
             return _collect(tasks)
@@ -123,7 +124,7 @@ def _get(task: Task, job: SideJob) -> Report:
         raise
     except WorkerCrashedError as error:
         raise RoleError(
-            f"the process of training {job.name!r} died (out of memory?); the same command goes on from its last "
-            "checkpoint, or train with a smaller `batch_size`, or one after the other"
+            f"the process of training {job.name!r} died (out of memory?); "
+            "train with a smaller `batch_size`, or one after the other"
         ) from error
     return report

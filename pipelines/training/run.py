@@ -6,7 +6,9 @@ import logging
 import tempfile
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 import ray.train.torch
@@ -21,11 +23,14 @@ from actors.cluster.placement import Request, Resources
 from actors.cluster.supervision import reason_of
 from allgood.errors import AllgoodError, PlacementError, RoleError
 from pipelines.config.training import TrainingConfig
+from pipelines.output.checkpoint_folders import committed_steps, step_folder
+from pipelines.output.progress import say
 from pipelines.run.session import ray_session
+from pipelines.run.termination import Terminated, finishing
 from pipelines.training.follow import Followed, Observe, following, nobody
-from pipelines.training.job import Job, Outcome
+from pipelines.training.job import CHECKPOINTS, Job, Outcome
 from pipelines.training.train import train
-from pipelines.training.workers import Workers
+from pipelines.training.workers import Workers, never
 
 T = TypeVar("T")
 
@@ -40,27 +45,41 @@ def run_training(job: Job, *, show_progress: bool = True, observe: Observe = nob
     Raises:
         TrainingError: The training diverged.
         PlacementError: The cluster cannot hold the workers.
-        RoleError: A worker died.
+        RoleError: A worker died. As after every interruption, a call of the same goes on from the last checkpoint.
     """
     job.folder.mkdir(parents=True, exist_ok=True)
     for earlier in (job.metrics, job.faults):  # the log up to a checkpoint comes back with that
         earlier.unlink(missing_ok=True)
     job.report.unlink(missing_ok=True)  # its temperature is that of an earlier model, which best/ soon no longer holds
-    with following({job.name: Followed(job.metrics, job.faults, observe)} if show_progress else {}):
+    followed = {job.name: Followed(job.metrics, job.faults, observe)} if show_progress else {}
+    with how_to_go_on({job.name: job.folder}), following(followed):
         if job.training.workers == 0:
-            outcome = _fit(job, storage="")
-        else:
-            # All workers must see the storage, as they must see the job's folder.
-            with ray_session(dashboard=True), tempfile.TemporaryDirectory(dir=job.folder, prefix=".ray-") as storage:
-                admit_when_free([_request(job)])
-                outcome = _in_thread(lambda: _fit(job, storage=storage))
-    return outcome
+            with finishing(job.grace_s, "the same command") as asked_to_end:
+                return _fit(job, storage="", is_asked_to_end=asked_to_end.is_set)
+        # All workers must see the storage, as they must see the job's folder.
+        with ray_session(dashboard=True), tempfile.TemporaryDirectory(dir=job.folder, prefix=".ray-") as storage:
+            admit_when_free([_request(job)])
+            return _in_thread(lambda: _fit(job, storage=storage))
 
 
-def _fit(job: Job, *, storage: str) -> Outcome:
+@contextmanager
+def how_to_go_on(folders: Mapping[str, Path]) -> Iterator[None]:
+    """Say from where the same command will go on when what trains in `folders`, by name, is interrupted."""
+    try:
+        yield
+    except (KeyboardInterrupt, RoleError, Terminated):
+        for name, folder in folders.items():
+            steps = committed_steps(folder / CHECKPOINTS)
+            if steps:
+                newest = step_folder(folder / CHECKPOINTS, steps[-1])
+                say(f"training {name} was interrupted; {newest} is complete and the same command goes on from it")
+        raise
+
+
+def _fit(job: Job, *, storage: str, is_asked_to_end: Callable[[], bool] = never) -> Outcome:
     logging.getLogger("ray.train").setLevel(logging.WARNING)
     trainer = ray.train.torch.TorchTrainer(
-        lambda: _worker(job),  # type: ignore[arg-type]  # its return value is the result's
+        lambda: _worker(job, is_asked_to_end),  # type: ignore[arg-type]  # its return value is the result's
         scaling_config=_scaling(job.training),
         torch_config=ray.train.torch.TorchConfig(timeout_s=_GROUP_TIMEOUT_S),
         # A name that was used before would silently resume that run. Models go to the job's folder, not to the storage.
@@ -81,13 +100,13 @@ def _fit(job: Job, *, storage: str) -> Outcome:
     return outcome
 
 
-def _worker(job: Job) -> Outcome | None:
+def _worker(job: Job, is_asked_to_end: Callable[[], bool]) -> Outcome | None:
     context = ray.train.get_context()
     if job.training.workers == 0:
         device = None
     else:
         device = ray.train.torch.get_device() if job.training.gpus_per_worker else torch.device("cpu")
-    return train(job, Workers(context.get_world_rank(), context.get_world_size(), device))
+    return train(job, Workers(context.get_world_rank(), context.get_world_size(), device, is_asked_to_end))
 
 
 def _request(job: Job) -> Request:

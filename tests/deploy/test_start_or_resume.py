@@ -33,6 +33,12 @@ def test_a_try_after_a_loss_goes_on_and_then_measures(tmp_path: Path) -> None:
     assert commands(tmp_path, "seed=1") == (0, ["resume /run", "evaluate /run", "report /run"])
 
 
+def test_a_try_after_a_loss_in_a_chain_does_what_is_left_of_it(tmp_path: Path) -> None:
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "run" / "unfinished.yaml").touch()
+    assert commands(tmp_path, "seed=1") == (0, ["resume /run"])
+
+
 def test_a_finished_alignment_is_only_measured(tmp_path: Path) -> None:
     (tmp_path / "run" / "checkpoints").mkdir(parents=True)
     (tmp_path / "run" / "summary.json").touch()

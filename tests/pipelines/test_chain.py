@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from allgood.errors import ConfigError
+from allgood.errors import ConfigError, RoleError
 from pipelines import chain
-from pipelines.chain import Stage, run_chain, stages_of
-from pipelines.config.loading import load_config
+from pipelines.chain import Stage, go_on, run_chain, stages_of
+from pipelines.config.loading import load_config, save_config
+from pipelines.run.unfinished import Unfinished, left_in
 from pipelines.training.reward_model import trained_properties
 
 QUICKSTART = Path("configs/quickstart.yaml")
@@ -68,6 +69,61 @@ def test_a_finished_run_is_refused_before_anything_is_trained_again(
     run_chain(config, first="report")
     run_chain(config, overwrite=True)
     assert ran == ["report", "sft", "align", "report"]
+
+
+class Interrupted:
+    """Stages of a chain that write down their names; one of them fails once."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, failing: str) -> None:
+        self.ran: list[str] = []
+        self._failing = failing
+        stages = [Stage(name, partial(self._run, name)) for name in ("sft", "reward-helpful", "align", "report")]
+        monkeypatch.setattr(chain, "stages_of", lambda *_, **__: stages)
+
+    def _run(self, name: str) -> None:
+        self.ran.append(name)
+        if name == self._failing:
+            self._failing = ""
+            raise RoleError("a worker died")
+
+
+def test_an_interrupted_chain_goes_on_with_the_stage_that_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = load_config(QUICKSTART, [f"output_dir={tmp_path}"])
+    stages = Interrupted(monkeypatch, "reward-helpful")
+    with pytest.raises(RoleError, match="a worker died"):
+        run_chain(config)
+    left = left_in(config.folder)
+    assert left is not None
+    stages.ran.clear()
+    go_on(left)
+    assert stages.ran == ["reward-helpful", "align", "report"]
+    assert left_in(config.folder) is None
+
+
+@pytest.mark.parametrize("has_begun", [True, False])
+def test_an_alignment_that_the_chain_has_begun_is_resumed_and_another_one_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_begun: bool
+) -> None:
+    config = load_config(QUICKSTART, [f"output_dir={tmp_path}"])
+    stages = Interrupted(monkeypatch, "align")
+    monkeypatch.setattr(chain, "_resume_alignment", lambda config: stages.ran.append("resume"))
+    with pytest.raises(RoleError):
+        run_chain(config)
+    earlier = config if has_begun else config.model_copy(update={"seed": config.seed + 1})
+    save_config(earlier, config.folder / "config.yaml")
+    left = left_in(config.folder)
+    assert left is not None
+    stages.ran.clear()
+    go_on(left)
+    assert stages.ran == ["resume" if has_begun else "align", "report"]
+
+
+def test_a_note_of_stages_that_the_run_has_not_is_refused(tmp_path: Path) -> None:
+    config = load_config(QUICKSTART, [f"output_dir={tmp_path}"])
+    with pytest.raises(ConfigError, match=r"unfinished.yaml names a stage 'dance', which this run has not"):
+        go_on(Unfinished(config, ("sft", "dance")))
 
 
 def test_an_encoder_backbone_gets_a_probe_beside_its_reward_model() -> None:

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from allgood.errors import RoleError
-from pipelines.run.termination import Terminated, Termination, grace, hear_sigterm
+from pipelines.run.termination import Terminated, Termination, finishing, grace, hear_sigterm
 
 
 @pytest.fixture(autouse=True)
@@ -55,6 +55,16 @@ def test_a_block_that_takes_longer_than_its_grace_is_ended() -> None:
     with pytest.raises(Terminated):
         asyncio.run(block())
     assert time.monotonic() - began < 10.0
+
+
+def test_a_block_without_a_loop_asks_whether_it_should_end() -> None:
+    termination = Termination()
+    with finishing(60.0, "the same command", termination) as asked:
+        assert not asked.is_set()
+        termination.request()
+        assert asked.is_set()
+    with pytest.raises(Terminated), finishing(60.0, "the same command", termination):
+        pass
 
 
 def test_an_actor_lost_after_the_request_went_with_its_node_and_one_lost_before_is_an_error() -> None:
