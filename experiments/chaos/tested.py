@@ -55,6 +55,17 @@ TESTED = (
     ),
     Tested(
         1,
+        "kill -9 of both shared scoring actors while two arms run side by side",
+        "tests/faults/test_shared_actors.py::test_arms_side_by_side_survive_the_death_of_the_scorers_they_share",
+        each=2,
+    ),
+    Tested(
+        1,
+        "kill -9 of a scoring actor that the trials of a sweep share",
+        "tests/faults/test_shared_actors.py::test_no_trial_of_a_sweep_fails_when_a_shared_scorer_dies",
+    ),
+    Tested(
+        1,
         "memory runs out on the node, and Ray's monitor kills actors",
         "tests/faults/test_memory.py::test_actors_that_ray_kills_for_memory_are_replaced_and_the_run_ends",
     ),
