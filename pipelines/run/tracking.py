@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 from urllib.parse import urlparse
 
 from actors.tables import markdown_table
@@ -26,9 +26,13 @@ from pipelines.output.progress import say
 from pipelines.run.cluster_metrics import RayMetricsSink
 from pipelines.run.session import in_joined_cluster
 
+if TYPE_CHECKING:
+    import wandb
+
 Mode = Literal["online", "offline", "disabled"]
 Cell = str | float | int | bool | None
 
+WANDB_ANSWERS_S, WANDB_FINISHES_S = 20.0, 60.0  # longest wait for its server at start and end of a stage
 _FINAL = "final/"  # prefix of a stage's final numbers, so that they do not replace a last step's of the same name
 
 
@@ -165,9 +169,22 @@ class WandbSink:
             say(f"W&B: {', '.join(earlier)} stay as they are; this is a new W&B run in the group {stage.group!r}")
         stage.folder.mkdir(parents=True, exist_ok=True)
         import wandb
+        from wandb.errors import CommError
 
         self._wandb = wandb
-        self._run = wandb.init(
+        try:
+            self._run = self._started(stage, mode)
+        except CommError as error:
+            if mode != "online":
+                raise
+            self._run = self._started(stage, "offline")
+            say(
+                f"W&B cannot be reached ({_one_line(error)[:120]}), so this run is kept offline; `wandb sync` uploads "
+                f"what lies in {stage.folder / 'wandb'}"
+            )
+
+    def _started(self, stage: Stage, mode: Mode) -> wandb.Run:
+        return self._wandb.init(
             project=stage.tracking.wandb_project,
             group=stage.group,
             job_type=stage.kind,
@@ -177,7 +194,14 @@ class WandbSink:
             config=dict(stage.settings),
             mode=mode,
             reinit="create_new",  # arms of a comparison run side by side in one process
-            settings=wandb.Settings(silent=True, console="off", init_timeout=20, save_code=False),
+            settings=self._wandb.Settings(
+                silent=True,
+                console="off",
+                save_code=False,
+                init_timeout=WANDB_ANSWERS_S,
+                finish_timeout=WANDB_FINISHES_S,  # W&B itself would wait for its server for ever
+                finish_timeout_raises=True,
+            ),
         )
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
@@ -197,7 +221,7 @@ class WandbSink:
         self._run.log({name: self._wandb.Image(str(path))})
 
     def finish(self) -> None:
-        """Flush and close the run."""
+        """Flush and close the run; TimeoutError where its server takes too long, and then all is in its folder."""
         self._run.finish()
 
 

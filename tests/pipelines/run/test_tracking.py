@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 import stat
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+import wandb
 
 from pipelines.config.rl import TrackingConfig
 from pipelines.run.tracking import Stage, Tracker, flat_numbers, logged_in, wandb_mode
 from tests.pipelines.offline_wandb import offline_runs
+from tests.pipelines.run.wandb_server import wandb_server
 
 NOTHING = TrackingConfig(wandb="disabled")
 OFFLINE = TrackingConfig(wandb="offline")
@@ -135,6 +141,58 @@ def test_online_without_a_login_is_offline_and_says_so(
     assert wandb_mode("auto") == "offline"
     monkeypatch.setenv("WANDB_API_KEY", "made-up")
     assert wandb_mode("online") == "online"
+
+
+@contextmanager
+def logged_in_at(url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """W&B reads its environment once per process, unless it is told to begin anew."""
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    monkeypatch.setenv("WANDB_BASE_URL", url)
+    wandb.teardown()
+    yield
+    wandb.teardown()
+
+
+@pytest.fixture
+def no_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """An address at which nobody listens any more."""
+    with wandb_server() as url:
+        pass
+    with logged_in_at(url, monkeypatch):
+        yield url
+
+
+def test_a_server_that_cannot_be_reached_leaves_the_run_offline_after_one_line(
+    tmp_path: Path, no_server: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("pipelines.run.tracking.WANDB_ANSWERS_S", 1.0)
+    tracking = tracker(TrackingConfig(wandb="online"), tmp_path)
+    tracking.log(1, {"kl": 0.1})
+    tracking.finish()
+    (line,) = capsys.readouterr().out.splitlines()
+    assert re.match(r"W&B cannot be reached \(CommError: .*\), so this run is kept offline; `wandb sync` uploads", line)
+    assert no_server in line
+    assert len(list((tmp_path / "wandb").glob("offline-run-*-align-*/*.wandb"))) == 1
+
+
+@pytest.mark.faults
+def test_a_server_that_goes_away_keeps_nobody_waiting_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("pipelines.run.tracking.WANDB_FINISHES_S", 3.0)
+    with ExitStack() as server:
+        url = server.enter_context(wandb_server())
+        with logged_in_at(url, monkeypatch):
+            tracking = tracker(TrackingConfig(wandb="online"), tmp_path)
+            tracking.log(1, {"kl": 0.1})
+            server.close()
+            tracking.log(2, {"kl": 0.2})
+            began = time.monotonic()
+            tracking.finish()
+            assert time.monotonic() - began < 30.0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith("W&B is off from here on: ")
+    assert list((tmp_path / "wandb").glob("run-*-align-*/*.wandb"))
 
 
 def test_stages_share_a_group_and_have_their_kind_as_job_type(
