@@ -139,6 +139,7 @@ class LogProbs:
 
     rows: tuple[FloatRow, ...]
     seconds: float
+    retries: tuple[Retry, ...] = ()
 
 
 @dataclass(frozen=True)

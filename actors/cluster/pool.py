@@ -16,7 +16,7 @@ from actors.cluster.limits import Limits
 from actors.cluster.recipe import Recipe
 from actors.cluster.recovery import Loss, Recovery
 from actors.cluster.supervision import Who, ask
-from actors.messages import Scores, UpdateResult
+from actors.messages import LogProbs, Scores, UpdateResult
 from allgood.errors import RoleError
 
 
@@ -144,6 +144,6 @@ class Pool:
             raise self._failed.pop(replica)
         who = self._actors.who(self._role, replica)
         answer = await ask(method(handle), *arguments, who=who, phase=phase, deadline_s=self._deadline_s)
-        if isinstance(answer, Scores | UpdateResult):
+        if isinstance(answer, Scores | LogProbs | UpdateResult):
             self._recovery.note(who, phase, answer.retries)
         return answer

@@ -116,10 +116,17 @@ def _own_error(error: RayTaskError, who: Who, phase: str) -> BaseException:
         return cause
     if isinstance(cause, RayActorError | OutOfMemoryError | ObjectLostError):  # it waited for another actor, which died
         return LostObjectError(f"{who} could not {phase}: {reason_of(str(cause))}")
-    if isinstance(cause, MemoryError) or type(cause).__name__ == "OutOfMemoryError":  # torch's is not imported here
+    if _is_out_of_memory(cause):
         return RoleError(f"{who} ran out of memory in {phase}: {_first_line(str(cause))}; use smaller batches")
     error.add_note(f"raised by {who} in {phase}")
     return error
+
+
+def _is_out_of_memory(cause: BaseException) -> bool:
+    """By name and by text: torch, whose errors these are, is not imported here."""
+    if isinstance(cause, MemoryError) or type(cause).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(cause, RuntimeError) and "can't allocate memory" in str(cause)
 
 
 def _actor_error(error: RayActorError, who: Who, phase: str) -> AllgoodError:

@@ -1,13 +1,13 @@
-"""Passes that run out of memory: done once more, from the beginning, in micro-batches of half the size.
+"""Passes that run out of memory: done once more in micro-batches of half the size.
 
-What a pass that broke off has left, such as gradients of some layers, is thrown away with it: the work begins anew. A
-gradient in smaller micro-batches is the same sum in another order, equal up to float rounding and not to the bit.
+What a backward pass that broke off has left, such as gradients of some layers, is thrown away with it: the work begins
+anew. A gradient in smaller micro-batches is the same sum in another order, equal up to rounding and not to the bit.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import torch
@@ -57,6 +57,27 @@ def halved_once(work: Callable[[int], Result], *, size: int, retries: list[Retry
         raise TrainingError(
             f"{reason}, and so did its halves; start again with {remedy}, or resume with more memory for the learner"
         ) from error
+
+
+def in_halves_once(
+    rows: Sequence[int], work: Callable[[Sequence[int]], Result], retries: list[Retry]
+) -> list[tuple[Sequence[int], Result]]:
+    """What `work` makes of rows that share a pass, or of each half of them where memory does not suffice for all.
+
+    For passes that leave nothing behind. The bits may differ from those of the whole: who shares a pass decides them.
+    """
+    began = time.monotonic()
+    try:
+        return [(rows, work(rows))]
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error) or len(rows) == 1:
+            raise
+        reason = (
+            f"a micro-batch of {len(rows)} rows ran out of memory ({_first_line(error)}); it is halved for this once"
+        )
+    retries.append(Retry(reason, time.monotonic() - began))
+    middle = len(rows) // 2
+    return [(half, work(half)) for half in (rows[:middle], rows[middle:])]
 
 
 def _first_line(error: BaseException) -> str:

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from actors.messages import FloatRow, LogProbs, Rollout, TokenRow
+from actors.learning.memory import in_halves_once
+from actors.messages import FloatRow, LogProbs, Retry, Rollout, TokenRow
 from allgood.batching import token_budget_batches
 from allgood.kl import full
 
@@ -97,13 +98,28 @@ def ragged_logprobs(
     model: PreTrainedModel, prompts: Sequence[TokenRow], responses: Sequence[TokenRow], *, micro_batch_tokens: int
 ) -> tuple[FloatRow, ...]:
     """Log pi of every response token, one float32 array per row in the order given, without gradients."""
+    return _ragged_logprobs(model, prompts, responses, micro_batch_tokens, retries=[])
+
+
+def _ragged_logprobs(
+    model: PreTrainedModel,
+    prompts: Sequence[TokenRow],
+    responses: Sequence[TokenRow],
+    micro_batch_tokens: int,
+    *,
+    retries: list[Retry],
+) -> tuple[FloatRow, ...]:
+    def of_rows(rows: Sequence[int]) -> FloatRow:  # [rows, tokens]
+        padded = response_logprobs(model, [prompts[i] for i in rows], [responses[i] for i in rows])
+        values: FloatRow = padded.logprobs.cpu().numpy()
+        return values
+
     result: list[FloatRow] = [np.empty(0, np.float32)] * len(responses)
     with torch.inference_mode():
         for batch in micro_batches(prompts, responses, max_tokens=micro_batch_tokens):
-            padded = response_logprobs(model, [prompts[i] for i in batch], [responses[i] for i in batch])
-            values = padded.logprobs.cpu().numpy()
-            for position, row in enumerate(batch):
-                result[row] = values[position, : len(responses[row])].copy()
+            for rows, values in in_halves_once(batch, of_rows, retries):
+                for position, row in enumerate(rows):
+                    result[row] = values[position, : len(responses[row])].copy()
     return tuple(result)
 
 
@@ -112,8 +128,9 @@ def rollout_logprobs(model: PreTrainedModel, rollout: Rollout, *, micro_batch_to
     started = time.perf_counter()
     samples = rollout.chunk.samples_per_prompt
     prompts = [rollout.prompt_tokens[row // samples] for row in range(len(rollout.response_tokens))]
-    rows = ragged_logprobs(model, prompts, rollout.response_tokens, micro_batch_tokens=micro_batch_tokens)
-    return LogProbs(rows=rows, seconds=time.perf_counter() - started)
+    retries: list[Retry] = []
+    rows = _ragged_logprobs(model, prompts, rollout.response_tokens, micro_batch_tokens, retries=retries)
+    return LogProbs(rows=rows, seconds=time.perf_counter() - started, retries=tuple(retries))
 
 
 @torch.no_grad()

@@ -27,6 +27,9 @@ class Odd:
     def exhaust(self) -> None:
         raise MemoryError("cannot allocate 3 GB")
 
+    def exhaust_tensors(self) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 3 GB")
+
     def sleep(self, seconds: float) -> None:
         time.sleep(seconds)
 

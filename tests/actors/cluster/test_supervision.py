@@ -61,6 +61,8 @@ def test_lack_of_memory_is_said(odd: Any) -> None:
         RoleError, match=r"reward\.helpful 2 on 10\.0\.0\.7 ran out of memory in score: cannot allocate 3 GB"
     ):
         asked(odd.exhaust)
+    with pytest.raises(RoleError, match=r"ran out of memory in score: .* tried to allocate 3 GB; use smaller batches"):
+        asked(odd.exhaust_tensors)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import resource
 import pytest
 import torch
 
-from actors.learning.memory import halved_once, is_out_of_memory
+from actors.learning.memory import halved_once, in_halves_once, is_out_of_memory
 from actors.messages import Retry
 from allgood.errors import TrainingError
 
@@ -65,3 +65,20 @@ def test_other_errors_are_not_tried_again() -> None:
     with pytest.raises(RuntimeError, match="shapes"):
         halved_once(works_up_to(10, calls, RuntimeError("shapes do not fit")), size=100, retries=[])
     assert calls == [100]
+
+
+def test_rows_that_share_a_pass_are_halved_once_and_in_order() -> None:
+    calls, retries = list[int](), list[Retry]()
+    work = works_up_to(3, calls)
+    assert in_halves_once([4, 0, 1], lambda rows: work(len(rows)), retries) == [([4, 0, 1], "in 3")]
+    assert retries == []
+    assert in_halves_once([4, 0, 1, 7, 2], lambda rows: work(len(rows)), retries) == [
+        ([4, 0], "in 2"),
+        ([1, 7, 2], "in 3"),
+    ]
+    assert [retry.reason for retry in retries] == [
+        "a micro-batch of 5 rows ran out of memory (CUDA out of memory.); it is halved for this once"
+    ]
+    for rows in ([0], list(range(8))):  # one row has no halves, and halves of 4 are too much as well
+        with pytest.raises(torch.OutOfMemoryError):
+            in_halves_once(rows, lambda rows: works_up_to(0 if len(rows) == 1 else 3, [])(len(rows)), [])

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from actors.learning.token_logprobs import micro_batches, ragged_logprobs, response_logprobs
+from actors.learning.token_logprobs import micro_batches, ragged_logprobs, response_logprobs, rollout_logprobs
+from actors.messages import Chunk, Rollout
 from tests.actors import tiny_models
 
 PROMPTS = [np.array(row, dtype=np.int32) for row in ([1, 5, 9, 30], [1, 44], [1, 7, 8, 200, 17, 91, 12], [3])]
@@ -66,3 +67,20 @@ def test_an_empty_row_is_refused():
 
 def test_no_rows_give_no_rows():
     assert ragged_logprobs(tiny_models.policy(), [], [], micro_batch_tokens=10) == ()
+
+
+def test_a_micro_batch_that_runs_out_of_memory_has_the_log_probs_of_its_halves():
+    model = tiny_models.policy()
+
+    def refuse(module, arguments, keywords):
+        if len(keywords["input_ids"]) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    chunk = Chunk(0, 0, 1, 0, tuple("abcd"), tuple("abcd"), samples_per_prompt=1)
+    rollout = Rollout(chunk, tuple(PROMPTS), tuple(RESPONSES), (), (), (), (), 0, 0.0)
+    whole = rollout_logprobs(model, rollout, micro_batch_tokens=100)
+    model.register_forward_pre_hook(refuse, with_kwargs=True)
+    halved = rollout_logprobs(model, rollout, micro_batch_tokens=100)
+    assert (len(whole.retries), len(halved.retries)) == (0, 1)
+    for one, other in zip(whole.rows, halved.rows, strict=True):
+        np.testing.assert_allclose(other, one, rtol=1e-5, atol=1e-6)
