@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from allgood.calibration import why_at_bound
+from pipelines.cast.faults import RESTARTS, RETRIES
 from pipelines.reporting.content import Content, TrainedScorer
 from pipelines.reporting.html import (
     Markup,
@@ -35,6 +36,8 @@ COUNTED = (
     "failed",
     "stripped",
 )
+LOST = ("num_dropped", "num_failed", "num_prompts_cut", "num_scoring_prompts_cut")
+OPERATIONAL = {RETRIES: "calls made again", RESTARTS: "actors started anew"}
 
 
 def what_was_run(content: Content) -> Section:
@@ -209,12 +212,13 @@ def _counts(report: object, path: tuple[str, ...] = ()) -> Iterable[tuple[str, i
 
 
 def _logged(metrics: Iterable[Mapping[str, Any]]) -> list[tuple[str, float]]:
-    """Sums over all steps of what was dropped, failed or cut while training."""
+    """Sums over all steps of what was dropped, failed, cut or made again while training."""
     totals: dict[str, float] = {}
     for row in metrics:
         for name, value in row.items():
-            if name.startswith(("num_dropped", "num_failed", "num_prompts_cut", "num_scoring_prompts_cut")):
-                totals[name] = totals.get(name, 0.0) + (value or 0.0)
+            if name in OPERATIONAL or name.startswith(LOST):
+                what = OPERATIONAL.get(name, name)
+                totals[what] = totals.get(what, 0.0) + (value or 0.0)
         totals["responses cut at the length limit"] = totals.get("responses cut at the length limit", 0.0) + (
             (row.get("share_cut") or 0.0) * (row.get("num_samples") or 0.0)
         )

@@ -80,7 +80,15 @@ def write_evaluation(folder: Path, found: Measurements) -> None:
 def metrics(folder: Path) -> None:
     log = MetricsLog(folder / "metrics.jsonl")
     for step in range(1, 4):
-        log.append({"step": step, "reward.short.mean": 0.1 * step, "kl_k1_sum": 0.2 * step, "num_dropped_samples": 1.0})
+        log.append(
+            {
+                "step": step,
+                "reward.short.mean": 0.1 * step,
+                "kl_k1_sum": 0.2 * step,
+                "num_dropped_samples": 1.0,
+                "ops.retries": 2.0,
+            }
+        )
 
 
 @pytest.fixture
@@ -118,6 +126,7 @@ def test_an_evaluated_run_gets_a_page_that_loads_nothing_and_runs_nothing(run: R
     assert "evaluator 2 shares its backbone" in text
     assert "Evaluator 2: held-out preference models" in text
     assert re.search(r"num dropped samples</td><td[^>]*>3</td>", text)  # summed over steps
+    assert re.search(r"calls made again</td><td[^>]*>6</td>", text)
 
 
 def test_what_was_run_is_named_by_hash_or_by_commit(run: RunConfig) -> None:
