@@ -171,6 +171,11 @@ TESTED = (
         each=2,
     ),
     Tested(
+        4,
+        "kill -9 of the head, which ends the cluster and a driver elsewhere; resumed on another cluster",
+        f"{_HOSTS}test_network_faults.py::test_after_the_loss_of_the_head_a_run_is_resumed_on_another_cluster",
+    ),
+    Tested(
         5,
         "a link cut for 5 s: of the host of a rollout actor, of the learner, of the head",
         f"{_HOSTS}test_network_faults.py::test_links_that_are_cut_for_5_s_cost_time_and_nothing_else",
@@ -178,10 +183,16 @@ TESTED = (
     ),
     Tested(
         5,
-        "a host cut off until Ray gives it up, then back: of a rollout actor, of the learner, of both",
+        "a host cut off until Ray gives it up (here after 14 s, counted from there) and back: of a rollout actor, of "
+        "the learner, of both",
         f"{_HOSTS}test_network_faults.py::"
         "test_hosts_that_stay_cut_off_are_left_and_those_that_come_back_are_used_as_new_ones",
         each=3,
+    ),
+    Tested(
+        5,
+        "50 ms from host to host, and 1 % of packets lost",
+        f"{_HOSTS}test_network_faults.py::test_late_and_lost_packets_cost_time_and_nothing_else",
     ),
     Tested(
         6,

@@ -17,7 +17,7 @@ _PORT = 6399
 _CPUS = 4
 _STORE_MB = 120
 _TOKEN = "of-the-hosts-of-a-test"  # nobody else reaches them
-_START_S = 120.0
+_START_S = 300.0
 
 # Ray's own values end a host that was cut off after about a minute. These take about 15 s.
 QUICK_DEATH: Mapping[str, int] = {

@@ -53,6 +53,11 @@ class Runs:
         """How often a run says that it started an actor anew, by its metrics."""
         return float(sum(row["ops.restarts"] for row in logged_rows(self.config(name))))
 
+    def seconds(self, name: str) -> float:
+        """What the last steps of a run took, those without an evaluation."""
+        rows = logged_rows(self.config(name))[-5:-1]
+        return float(sum(row["seconds.experience"] + row["seconds.update"] + row["seconds.publish"] for row in rows))
+
     def _settings(self) -> dict[str, Any]:
         reference = {"kind": "quantile", "quantile": 0.85}
         short = {"kind": "function", "function": "tests.pipelines.tiny_rewards:short", "zero_is_a_score": True}

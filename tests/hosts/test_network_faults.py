@@ -1,10 +1,11 @@
-"""Links of a real Ray cluster of several hosts fail. `test_lost_hosts.py` has the quick part."""
+"""Links of a real Ray cluster of several hosts fail, and its head goes. `test_lost_hosts.py` has the quick part."""
 
 from __future__ import annotations
 
 import json
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +21,7 @@ Record = Callable[[str, object], None]
 BRIEF_S = 5.0
 ROLLOUT, LEARNER, SPARE = "left", "right", "spare"
 PLACES = {"rollout": (ROLLOUT, SPARE), "learner": (LEARNER, SPARE)}
+HEADLESS_S = 180.0  # Ray itself ends a driver that has not reached the head for a minute
 CUT_AT = (2, 4, 6)  # steps after which links are cut, of 12
 
 
@@ -88,3 +90,33 @@ def test_hosts_that_stay_cut_off_are_left_and_those_that_come_back_are_used_as_n
     assert driver.process.wait(LIMIT_S) == 0, driver.said()[-3000:]
     assert_same_run(runs.config("far"), runs.config(whole))
     record_property("recovery_s", json.dumps([fault["recovery_s"] for fault in runs.faults("far")]))
+
+
+def test_late_and_lost_packets_cost_time_and_nothing_else(runs: Runs, hosts: RayHosts) -> None:
+    driver = runs.drive(hosts, "near", "slow")
+    runs.wait_for_step(driver, "slow", CUT_AT[0])
+    for place in (HEAD, ROLLOUT, LEARNER):
+        hosts.network.impair(hosts[place], delay_s=0.025, loss=0.005)  # twice on the way from host to host
+    assert driver.process.wait(LIMIT_S) == 0, driver.said()[-3000:]
+    assert runs.faults("slow") == []
+    assert_same_run(runs.config("slow"), runs.config("near"))
+    assert runs.seconds("slow") > runs.seconds("near")
+
+
+def test_after_the_loss_of_the_head_a_run_is_resumed_on_another_cluster(runs: Runs, tmp_path: Path) -> None:
+    with RayHosts(_made(tmp_path / "lost"), (ROLLOUT, LEARNER)) as lost:
+        driver = runs.drive(lost, "undisturbed", "headless", host=lost[ROLLOUT])
+        runs.wait_for_step(driver, "headless", CUT_AT[1])
+        lost.head.kill()
+        killed_at = time.monotonic()
+        assert driver.process.wait(LIMIT_S) != 0
+        assert time.monotonic() - killed_at < HEADLESS_S
+        assert runs.num_finished("headless") < runs.num_steps
+    with RayHosts(_made(tmp_path / "new"), (ROLLOUT, LEARNER)) as new:
+        assert runs.drive(new, "headless").process.wait(LIMIT_S) == 0
+    assert_same_run(runs.config("headless"), runs.config("undisturbed"))
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
