@@ -22,6 +22,7 @@ from actors.scoring import score_what_can_be
 from allgood.errors import naming
 from allgood.scorers.loading import load_scorer
 from allgood.scorers.parity import score_parity
+from allgood.scorers.scorer import Scored
 from allgood.scorers.spec import ScorerSpec
 from allgood.treatment import Treatment, require_references, transform_of, treat
 
@@ -97,7 +98,11 @@ class RewardWorker:
         Raises:
             ScoringError: The scorer's function raised, or gave another number of rewards.
         """
-        return self._scorer.score(prompts, responses).rewards
+        return self.scored(prompts, responses).rewards
+
+    def scored(self, prompts: Sequence[str], responses: Sequence[str]) -> Scored:
+        """Raw rewards, with the reasons why some are missing; errors as above."""
+        return self._scorer.score(prompts, responses)
 
     def prompt_features(self, prompts: Sequence[str], encoder: str | None = None) -> NDArray[np.float32]:
         """Mean of last hidden states over each prompt's tokens, [prompts, features]: of `encoder`, or of the scorer.

@@ -15,7 +15,7 @@ import numpy as np
 
 from actors.messages import Retry
 from allgood.errors import AllgoodError, ScoringError
-from allgood.scorers.scorer import Scored, Scorer
+from allgood.scorers.scorer import Scored, Scorer, joined
 
 PAUSES_S = (0.5, 1.0)  # before the second and the third try of the whole
 
@@ -81,7 +81,7 @@ def _in_halves(scorer: Scorer, prompts: Sequence[str], responses: Sequence[str],
     first, second = (
         _half(scorer, prompts[part], responses[part]) for part in (slice(None, middle), slice(middle, None))
     )
-    return Attempt(_joined(first.scored, second.scored), first.num_given_up + second.num_given_up)
+    return Attempt(joined([first.scored, second.scored]), first.num_given_up + second.num_given_up)
 
 
 def _half(scorer: Scorer, prompts: Sequence[str], responses: Sequence[str]) -> Attempt:
@@ -90,15 +90,6 @@ def _half(scorer: Scorer, prompts: Sequence[str], responses: Sequence[str]) -> A
     except _FailureError as failure:
         reason = str(failure)
     return _in_halves(scorer, prompts, responses, reason)
-
-
-def _joined(first: Scored, second: Scored) -> Scored:
-    offset = len(first.rewards)
-    return Scored(
-        np.concatenate([first.rewards, second.rewards]),
-        first.num_prompts_cut + second.num_prompts_cut,
-        {**first.reasons, **{offset + row: reason for row, reason in second.reasons.items()}},
-    )
 
 
 def _first_line(error: Exception) -> str:

@@ -6,16 +6,26 @@ of its table, to the bit.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import ClassVar
 
 import numpy as np
 from torch import Tensor
 
 from allgood import references
+from allgood.errors import ModelError
 from allgood.references import Estimate
 from allgood.scorers.reference_files import FloatRow, References
-from allgood.scorers.rewards_spec import SamplesSpec
+from allgood.scorers.rewards_spec import ReferenceFrom, SamplesSpec
+from allgood.scorers.scorer import Scorer
+
+_REMEMBERED = 65_536  # prompts
+
+Sample = Callable[[str, str], Sequence[str]]
+"""(prompt id, prompt) -> responses of pi_0, the same each time; a `ModelError` where nothing of the prompt fits."""
 
 
 def reference_of_samples(samples: SamplesSpec, prompt_id: str, rewards: FloatRow) -> References:
@@ -32,6 +42,50 @@ def reference_of_samples(samples: SamplesSpec, prompt_id: str, rewards: FloatRow
     if not np.isfinite(value):
         return References({})
     return References({prompt_id: float(value)}, {} if samples.num is None else {prompt_id: scored})
+
+
+class FromSamples:
+    """References of any prompt from fresh samples of pi_0, scored by the property's scorer.
+
+    The last `num_remembered` prompts are kept, those that had too few scores too. Prompts are sampled one at a time. It
+    pickles without what it remembers.
+    """
+
+    name: ClassVar[ReferenceFrom] = "samples"
+
+    def __init__(
+        self, sample: Sample, scorer: Scorer, samples: SamplesSpec, *, num_remembered: int = _REMEMBERED
+    ) -> None:
+        self.__setstate__((sample, scorer, samples, num_remembered))
+
+    def __getstate__(self) -> tuple[Sample, Scorer, SamplesSpec, int]:
+        return self._sample, self._scorer, self._samples, self._num_remembered
+
+    def __setstate__(self, state: tuple[Sample, Scorer, SamplesSpec, int]) -> None:
+        self._sample, self._scorer, self._samples, self._num_remembered = state
+        self._known: OrderedDict[str, References] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def find(self, prompts: Mapping[str, str]) -> References:
+        """See `ReferenceSource.find`. A prompt of which nothing fits the policy has none."""
+        with self._lock:
+            return merged([self._of(key, text) for key, text in prompts.items()])
+
+    def _of(self, prompt_id: str, prompt: str) -> References:
+        if prompt_id not in self._known:
+            self._known[prompt_id] = self._measured(prompt_id, prompt)
+        self._known.move_to_end(prompt_id)
+        while len(self._known) > self._num_remembered:
+            self._known.popitem(last=False)
+        return self._known[prompt_id]
+
+    def _measured(self, prompt_id: str, prompt: str) -> References:
+        try:
+            responses = self._sample(prompt_id, prompt)
+        except ModelError:
+            return References({})
+        rewards = self._scorer.score([prompt] * len(responses), responses).rewards
+        return reference_of_samples(self._samples, prompt_id, rewards)
 
 
 def merged(parts: Sequence[References]) -> References:

@@ -32,6 +32,26 @@ class Scorer(Protocol):
         ...
 
 
+def joined(parts: Sequence[Scored]) -> Scored:
+    """The rows of several parts, one after the other.
+
+    >>> first, second = Scored(np.float32([1.0, 2.0])), Scored(np.float32([np.nan]), 1, {0: "too long"})
+    >>> joined([first, second])
+    Scored(rewards=array([ 1.,  2., nan], dtype=float32), num_prompts_cut=1, reasons={2: 'too long'})
+    """
+    if not parts:
+        return Scored(np.zeros(0, dtype=np.float32))
+    starts = np.cumsum([0, *(len(part.rewards) for part in parts)]).tolist()
+    reasons = {
+        start + row: reason
+        for start, part in zip(starts, parts, strict=False)  # the last start is the end
+        for row, reason in part.reasons.items()
+    }
+    return Scored(
+        np.concatenate([part.rewards for part in parts]), sum(part.num_prompts_cut for part in parts), reasons
+    )
+
+
 def nan_if_infinite(rewards: NDArray[np.float32]) -> NDArray[np.float32]:
     """The rewards with infinity turned into NaN: both mean that scoring failed."""
     return np.where(np.isfinite(rewards), rewards, np.float32(np.nan))

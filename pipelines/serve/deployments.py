@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -20,7 +20,8 @@ from ray.serve.schema import ApplicationStatus, LoggingConfig
 
 from actors.cluster.admission import accelerators_are_labelled, cluster_nodes
 from actors.cluster.admit import admit
-from actors.cluster.placement import ACCELERATOR_LABEL, Request, Resources, actor_options, selector_of
+from actors.cluster.placement import ACCELERATOR_LABEL, Node, Request, Resources, actor_options, selector_of
+from actors.cluster.seats import NODE_LABEL
 from allgood.errors import PlacementError
 from allgood.scorers.rewards_spec import PropertySpec, RewardsSpec
 from pipelines.serve.replica import Replica, ReplicaSpec
@@ -97,8 +98,6 @@ def running(
     """
     distinct = {deployment.name: deployment for deployment in deployments}
     admit([Request(name, deployment.settings.resources) for name, deployment in distinct.items()], cluster_nodes())
-    if any(deployment.settings.resources.accelerator for deployment in deployments):
-        _require_labels()
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     serve.start(proxy_location="Disabled", logging_config=_quiet())
     try:
@@ -116,20 +115,13 @@ def running(
             serve.delete(f"{APPLICATION}-{name}", _blocking=False)
 
 
-def _require_labels() -> None:
-    if not accelerators_are_labelled():
-        raise PlacementError(
-            f"resources.accelerator of a served scorer needs the label {ACCELERATOR_LABEL} on every node with GPUs; "
-            "set it with `ray start --labels`, or leave the accelerator out"
-        )
-
-
 def _application(deployment: Deployment[Any]) -> Any:
-    return application_of(deployment).bind(deployment.replica)
+    nodes = None if accelerators_are_labelled() else cluster_nodes()
+    return application_of(deployment, nodes).bind(deployment.replica)
 
 
-def application_of(deployment: Deployment[Any]) -> Any:
-    """The deployment in Serve's words."""
+def application_of(deployment: Deployment[Any], unlabelled: Sequence[Node] | None = None) -> Any:
+    """The deployment in Serve's words; `unlabelled` as in `replica_options`."""
     settings, resources = deployment.settings, deployment.settings.resources
     kind = _SCORER if isinstance(deployment.replica, ReplicaSpec) else _SAMPLER
     scale: dict[str, Any] = {"num_replicas": resources.replicas}
@@ -147,17 +139,28 @@ def application_of(deployment: Deployment[Any]) -> Any:
         kind.replica,
         name=kind.name,
         max_ongoing_requests=kind.max_calls,
-        ray_actor_options=replica_options(resources),
+        ray_actor_options=replica_options(resources, unlabelled),
         health_check_period_s=2.0,
         graceful_shutdown_timeout_s=5.0,
         **scale,
     )
 
 
-def replica_options(resources: Resources) -> dict[str, Any]:
-    """What Ray Serve is told of the resources of each replica."""
-    selector = selector_of(resources)
-    return actor_options(resources) | ({"label_selector": selector} if selector else {})
+def replica_options(resources: Resources, unlabelled: Sequence[Node] | None = None) -> dict[str, Any]:
+    """What Ray Serve is told of the resources of each replica.
+
+    `unlabelled` are the nodes of a cluster whose accelerators have no labels. There, one accelerator is asked for by
+    Ray's older resource. For other expressions the nodes that match are named; one that joins later is not among them.
+    """
+    options, selector = actor_options(resources), selector_of(resources)
+    if resources.accelerator and unlabelled is not None:
+        del selector[ACCELERATOR_LABEL]
+        if re.fullmatch(r"[\w./+-]+", resources.accelerator):
+            options["accelerator_type"] = resources.accelerator
+        else:
+            fitting = ",".join(node.node_id for node in unlabelled if node.matches(resources))
+            selector[NODE_LABEL] = f"in({fitting})"
+    return options | ({"label_selector": selector} if selector else {})
 
 
 def _wait_until_running(names: list[str], timeout_s: float) -> None:

@@ -17,7 +17,7 @@ from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, 
 from ray.serve.handle import DeploymentHandle
 
 from allgood.errors import AllgoodError
-from allgood.scorers.scorer import Scored
+from allgood.scorers.scorer import Scored, joined
 from pipelines.serve.model_or_reason import ModellessError
 
 _PAUSE_S = 0.1  # before a call is asked again
@@ -87,7 +87,7 @@ class RemoteScorer:
                 for start in starts
             )
         )
-        return _joined(parts, starts)
+        return joined(parts)
 
     async def ready(self) -> None:
         """Return when a replica has its model.
@@ -132,12 +132,3 @@ class RemoteSampler:
         """
         responses: tuple[str, ...] = await self._calls.ask("sample", prompt_id, prompt)
         return responses
-
-
-def _joined(parts: Sequence[Scored], starts: Sequence[int]) -> Scored:
-    if not parts:
-        return Scored(np.zeros(0, dtype=np.float32))
-    reasons = {
-        start + row: reason for start, part in zip(starts, parts, strict=True) for row, reason in part.reasons.items()
-    }
-    return Scored(np.concatenate([part.rewards for part in parts]), 0, reasons)

@@ -1,7 +1,8 @@
-"""A real service draws samples of pi_0 for prompts that no table knows, and adds replicas where there is load."""
+"""Samples of pi_0 for prompts that no table knows, by a real service and by actors; replicas are added under load."""
 
 from __future__ import annotations
 
+import pickle
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,14 +14,17 @@ import numpy as np
 import pytest
 import ray
 
+from actors.cluster.actor_scorer import ActorSettings, reward_actors
 from actors.cluster.placement import Resources
 from actors.generation.seeds import prompt_seed
 from actors.rollout import RolloutWorker
 from actors.start_policy import prompt_chunk, rollout_spec
 from allgood.conversations import prompt_id
+from allgood.scorers.all_good_scorer import AllGoodScorer
 from allgood.scorers.fresh_references import reference_of_samples
 from allgood.scorers.loading import load_scorer
 from allgood.scorers.rewards_file import read_rewards
+from allgood.scorers.served_scorer import ServedScorer
 from pipelines.serve.run import serving
 from pipelines.serve.settings import SamplesSettings, ScorerSettings, ServeSettings
 from tests.actors.tiny_models import save_policy
@@ -99,6 +103,34 @@ def test_an_unknown_prompt_is_sampled_once_and_its_reference_is_that_of_these_sa
     rewards = load_scorer(spec.properties["liked"].scorer).score([MATE] * 6, responses).rewards
     expected = reference_of_samples(spec.sampled["liked"], key, rewards).values[key]
     np.testing.assert_allclose(mate["reference"], expected, atol=1e-5)
+
+
+def test_local_models_actors_and_the_service_give_the_same_numbers(client: httpx.Client, sampled: Path) -> None:
+    messages = [{"role": "user", "content": "What is mate?"}]
+    prompts: list[Any] = [TEA, messages, TEA, TEA, "<|im_start|>user\nHi<|im_end|>"]
+    responses = ["A drink made of leaves.", "Leaves in a gourd.", "A beverage.", "word " * 1500, "Hi."]
+    spec = read_rewards(sampled)
+    local = AllGoodScorer(spec).score(prompts, responses)
+    served = ServedScorer.at(str(client.base_url)).score(prompts, responses)
+    few = Resources(cpus=0.1)
+    with reward_actors(spec, ActorSettings({"liked": few, "brief": few}, start_policy=few)) as scorer:
+        acted = pickle.loads(pickle.dumps(scorer)).score(prompts, responses)
+    found_by = ("table", "samples", "table", "table", "nowhere")  # the last prompt cannot be read
+    assert acted.reference_from["liked"] == served.reference_from["liked"] == found_by
+    assert local.reference_from["liked"] == ("table", "nowhere", "table", "table", "nowhere")
+    assert acted.reasons == served.reasons
+    assert acted.ok.tolist() == served.ok.tolist() == [True, True, True, False, False]
+    known = np.array([True, False, True, True, True])  # locally nobody draws samples
+    assert [reason for reason, is_known in zip(acted.reasons, known, strict=True) if is_known] == [
+        reason for reason, is_known in zip(local.reasons, known, strict=True) if is_known
+    ]
+    for name in spec.properties:
+        for part in ("rewards", "references", "margins", "utilities", "p_good"):
+            by_actors = getattr(acted.properties[name], part)
+            np.testing.assert_allclose(getattr(served.properties[name], part), by_actors, atol=1e-5)
+            np.testing.assert_allclose(getattr(local.properties[name], part)[known], by_actors[known], atol=1e-5)
+    np.testing.assert_allclose(served.total, acted.total, atol=1e-5)
+    np.testing.assert_allclose(local.total[known], acted.total[known], atol=1e-5)
 
 
 def test_what_is_served_says_where_references_come_from(client: httpx.Client) -> None:
