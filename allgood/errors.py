@@ -41,6 +41,10 @@ class CheckpointError(AllgoodError):
     """A checkpoint is missing, incomplete or damaged."""
 
 
+class StorageError(AllgoodError):
+    """The store that keeps a copy of the run cannot be used, or belongs to another driver."""
+
+
 class TrainingError(AllgoodError):
     """A training cannot go on: non-finite weights or gradients, or too many failed scores."""
 

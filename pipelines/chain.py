@@ -13,6 +13,7 @@ from pipelines.output.progress import report_lines, say
 from pipelines.run.folder import RunFolder, refuse_alignment
 from pipelines.run.locks import making_base, reading_base, writing_results
 from pipelines.run.unfinished import Unfinished, noting
+from pipelines.storage.copy import check_storage
 from pipelines.training.reward_model import probed_properties, trained_properties
 
 _OF_THE_RUN = ("align", "evaluate", "report")  # stages that only read what a base gives
@@ -40,6 +41,7 @@ def run_chain(config: RunConfig, *, first: str | None = None, overwrite: bool = 
     start = 0 if first is None else names.index(first)
     if "align" in names[start:] and not overwrite:
         refuse_alignment(RunFolder(config.folder))  # and not after everything before it was trained again
+    check_storage(config, overwrite=overwrite or "align" not in names[start:])
     _run_stages(config, stages[start:], "chain", num_before=start)
 
 

@@ -256,21 +256,34 @@ def align(
 
 
 @command(ALIGN)
-def resume(run: Run) -> None:
+def resume(
+    run: Annotated[
+        str,
+        typer.Argument(metavar="RUN|URL", help="run folder, or its copy in storage, such as s3://bucket/prefix/NAME"),
+    ],
+) -> None:
     """Continue an interrupted alignment, training or chain from its last committed checkpoint."""
     from pipelines.run.unfinished import left_in
 
-    left = left_in(run)
+    folder = _brought_back(run) if "://" in run else Path(run)
+    left = left_in(folder)
     if left is None:
         from pipelines.alignment.align import resume as resume_run
 
-        resume_run(run)
+        resume_run(folder)
     else:
         from pipelines.chain import go_on
 
         _use_threads(left.config)
         go_on(left)
-    _results(run)
+        _keep_results(left.config, "resume")
+    _results(folder)
+
+
+def _brought_back(url: str) -> Path:
+    from pipelines.alignment.bring_back import bring_back
+
+    return bring_back(url)
 
 
 @command(LOOK)
@@ -332,15 +345,18 @@ def evaluate(
     from pipelines.evaluation.evaluate import evaluate as evaluate_run
 
     evaluate_run(run)
+    _keep_results(run, "evaluate")
     _results(run.folder / "summary.json")
 
 
 @command(LOOK)
 def report(run: Run) -> None:
     """Write the report of a run: one HTML page and its plots."""
+    from pipelines.config.loading import load_run
     from pipelines.reporting.report import write_report
 
     write_report(run)
+    _keep_results(load_run(run), "report")
     _results(run / "report.html")
 
 
@@ -499,6 +515,7 @@ def chain(
     from pipelines.chain import run_chain
 
     run_chain(run, first=first, overwrite=overwrite)
+    _keep_results(run, "chain")
     _results(run.folder)
 
 
@@ -569,6 +586,14 @@ def _making(run: RunConfig, what: str) -> AbstractContextManager[None]:
     from pipelines.run.locks import making_base
 
     return making_base(run.base_folder, what)
+
+
+def _keep_results(run: RunConfig, what: str) -> None:
+    """Add to the copy of a run what a command has written of it."""
+    if run.storage is not None:
+        from pipelines.storage.copy import keep_results
+
+        keep_results(run, what)
 
 
 def _use_threads(run: RunConfig) -> None:

@@ -20,6 +20,7 @@ HOUSE = (
     ("output",),
     ("config",),
     ("run",),
+    ("storage",),
     ("world", "data"),
     ("training", "cast", "objective"),
     ("references",),

@@ -35,6 +35,7 @@ from pipelines.output.progress import say
 from pipelines.run.folder import SFT_SAMPLES, RunFolder, refuse_alignment
 from pipelines.run.locks import reading_base, writing_results
 from pipelines.run.termination import Terminated
+from pipelines.storage.copy import RunCopy, check_storage, copy_of
 
 
 def run_align(
@@ -49,12 +50,15 @@ def run_align(
     folder = RunFolder(config.folder)
     if not overwrite:
         refuse_alignment(folder)
+    check_storage(config, overwrite=overwrite)
     with reading_base(config.base_folder, "align"):
         setup = set_up(config)
-        with writing_results(folder.path, "align"):
+        with writing_results(folder.path, "align"), copy_of(config, "align") as copy:
             _make_room(folder)
             save_config(config, folder.config)
-            return _run(setup, folder, cast, checkpoint=None, watch=watch)
+            if copy is not None:
+                copy.begin(config, overwrite=overwrite)
+            return _run(setup, folder, cast, copy, checkpoint=None, watch=watch)
 
 
 def resume(run_folder: Path, cast: Actors | None = None, *, watch: Watch | None = None) -> dict[str, Any]:
@@ -68,8 +72,12 @@ def resume(run_folder: Path, cast: Actors | None = None, *, watch: Watch | None 
         CheckpointError: All checkpoints are damaged, or belong to another config or reference table.
     """
     folder, config = RunFolder(run_folder), load_run(run_folder)
-    with writing_results(folder.path, "resume"), reading_base(config.base_folder, "resume"):
-        checkpoint = checkpoints.latest(folder.checkpoints, say)
+    with (
+        writing_results(folder.path, "resume"),
+        reading_base(config.base_folder, "resume"),
+        copy_of(config, "resume") as copy,
+    ):
+        checkpoint = checkpoints.latest_of(folder, copy)
         if cast is None and folder.model.is_dir() and folder.summary.is_file():
             if checkpoint is not None:
                 checkpoints.refuse_other_run(checkpoint, {CONFIG_HASH: config_hash(config)}, config)
@@ -84,11 +92,17 @@ def resume(run_folder: Path, cast: Actors | None = None, *, watch: Watch | None 
         else:
             checkpoints.refuse_other_run(checkpoint, setup.hashes, config)
             say(f"continuing {run_folder} after step {checkpoint.state.step}")
-        return _run(setup, folder, cast, checkpoint=checkpoint, watch=watch)
+        return _run(setup, folder, cast, copy, checkpoint=checkpoint, watch=watch)
 
 
 def _run(
-    setup: Setup, folder: RunFolder, cast: Actors | None, *, checkpoint: Checkpoint | None, watch: Watch | None
+    setup: Setup,
+    folder: RunFolder,
+    cast: Actors | None,
+    copy: RunCopy | None,
+    *,
+    checkpoint: Checkpoint | None,
+    watch: Watch | None,
 ) -> dict[str, Any]:
     notice = kl_notice(setup.config)
     if notice is not None:
@@ -98,7 +112,7 @@ def _run(
     faults = FaultLog(folder.faults)
     try:
         with cast_for(setup.config, align_request, cast) as kept:
-            arm = Arm(setup, folder, faults, kept, is_own_cast=cast is None, watch=told_once(watch))
+            arm = Arm(setup, folder, faults, kept, is_own_cast=cast is None, watch=told_once(watch), copy=copy)
             for num_losses in itertools.count(1):
                 try:
                     return arm.conclude(checkpoint)

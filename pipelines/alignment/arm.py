@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from pipelines.alignment import checkpoints
@@ -32,6 +33,7 @@ from pipelines.output.stamp import stamped
 from pipelines.run.folder import RunFolder
 from pipelines.run.start_policy import start_policy
 from pipelines.run.termination import Terminated, grace
+from pipelines.storage.copy import RunCopy
 
 
 @dataclass(frozen=True)
@@ -44,13 +46,19 @@ class Arm:
     cast: Actors
     is_own_cast: bool
     watch: Watch | None
+    copy: RunCopy | None = None
 
     def conclude(self, checkpoint: Checkpoint | None) -> dict[str, Any]:
         """Run to the end, from a checkpoint or from pi_0; the run's summary."""
         after_step = checkpoint.state.step if checkpoint else 0
         with AlignJournal(self.folder, self.setup.config, after_step=after_step) as journal:
+            if self.copy is not None:
+                self.copy.go_on_after(checkpoint.folder if checkpoint else None, after_step)
             state = asyncio.run(self._run(checkpoint, journal))
-            return _summarise(self.setup, self.folder, journal, state)
+            summary = _summarise(self.setup, self.folder, journal, state)
+            if self.copy is not None:
+                self.copy.keep_results()
+            return summary
 
     async def _run(self, checkpoint: Checkpoint | None, journal: AlignJournal) -> State:
         setup, config = self.setup, self.setup.config
@@ -97,8 +105,12 @@ class Arm:
 
         async def commit(state: State, ahead: StoredSteps) -> None:
             folder, hashes = self.folder.checkpoints, self.setup.hashes
-            await checkpoints.commit(folder, state, hashes, lane.save, ahead, processes=processes.look())
-            checkpoints.prune(folder, state, keep=self.setup.config.align.keep_checkpoints)
+            keep = self.setup.config.align.keep_checkpoints
+            final = await checkpoints.commit(folder, state, hashes, lane.save, ahead, processes=processes.look())
+            checkpoints.prune(folder, state, keep=keep)
+            if self.copy is not None:  # in a thread: the loop goes on hearing actors and signals
+                kept = partial(checkpoints.kept_steps, state=state, keep=keep)
+                await asyncio.to_thread(self.copy.keep_checkpoint, final, state.step, kept)
 
         return Roles(crew, lane.update, lane.announce, self._validator(crew), commit, stop)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -33,12 +33,15 @@ from pipelines.output.checkpoint_folders import (
     unsealed,
 )
 from pipelines.output.files import atomic_path
+from pipelines.output.progress import say
+from pipelines.run.folder import RunFolder
+from pipelines.storage.copy import RunCopy
 
 CONFIG_HASH = "config"
 TABLE_HASH = "reference table"  # among the hashes that tie a checkpoint to its run
 # Sections that may change between start and resume, as may `placement` of each property. Only at these places:
 # `kl.placement` decides the result, and a property may be called "preview".
-_NOT_THE_RESULT = frozenset({"name", "output_dir", "tracking", "placement", "preview"})
+_NOT_THE_RESULT = frozenset({"name", "output_dir", "tracking", "placement", "preview", "storage"})
 
 LEARNER, AHEAD = "learner", "ahead"
 
@@ -84,13 +87,35 @@ async def commit(
     return final
 
 
-def prune(checkpoints: Path, state: State, *, keep: int) -> None:
-    """Delete all but the last `keep` checkpoints and the best one, and what killed writers left behind.
+def kept_steps(steps: Sequence[int], state: State, *, keep: int) -> set[int]:
+    """Of the steps of all checkpoints, in order: the last `keep`, and the best one.
 
     Checkpoints beyond `state` are damaged ones that were passed over: they would be kept in the place of whole ones.
     """
-    steps = [step for step in committed_steps(checkpoints) if step <= state.step]
-    delete_all_but(checkpoints, {*steps[-keep:], *([state.best.step] if state.best is not None else [])})
+    best = set() if state.best is None else {state.best.step}
+    return set([step for step in steps if step <= state.step][-keep:]) | (best & set(steps))
+
+
+def prune(checkpoints: Path, state: State, *, keep: int) -> None:
+    """Delete all but `kept_steps`, and what killed writers left behind."""
+    delete_all_but(checkpoints, kept_steps(committed_steps(checkpoints), state, keep=keep))
+
+
+def latest_of(folder: RunFolder, copy: RunCopy | None) -> Checkpoint | None:
+    """The last whole checkpoint of a run, here or in its copy; one of the copy is brought here, with its logs.
+
+    Raises:
+        CheckpointError: As `latest`, and the copy has none either.
+    """
+    try:
+        here = latest(folder.checkpoints, say)
+    except CheckpointError:
+        if copy is not None and copy.fetch_newer(-1):
+            return latest(folder.checkpoints, say)
+        raise
+    if copy is None or not copy.fetch_newer(here.state.step if here else -1):
+        return here
+    return latest(folder.checkpoints, say)
 
 
 def latest(checkpoints: Path, say: Callable[[str], None]) -> Checkpoint | None:

@@ -30,6 +30,7 @@ from pipelines.reporting.report import write_group_report
 from pipelines.run.folder import RunFolder
 from pipelines.run.locks import making_base, writing_results
 from pipelines.run.session import ray_session
+from pipelines.storage.copy import refuse_storage
 from pipelines.training.parallel import train_rewards
 from pipelines.training.sft import train_sft
 from pipelines.world.write import write_world
@@ -43,6 +44,7 @@ def run_quickstart(config: RunConfig) -> Comparison:
     """
     if config.world is None or config.comparison is None:
         raise ConfigError("quickstart needs `world` and `comparison`; see configs/quickstart.yaml")
+    refuse_storage(config, "quickstart")
     with writing_results(config.folder, "quickstart"), making_base(config.base_folder, "quickstart"):
         return _run(config)
 

@@ -39,6 +39,7 @@ LATER = (
     "align.lora",
     "align.gradient_checkpointing",
     "align.staleness",
+    "storage",
 )
 
 _FIRST_STOP = ["\n\nHuman:"]  # the default of `sampling.stop` before it depended on the policy's format

@@ -24,6 +24,7 @@ from pipelines.config.rl import (
     SamplingConfig,
     TrackingConfig,
 )
+from pipelines.config.storage_url import checked_storage
 from pipelines.config.training import SftConfig
 
 
@@ -33,6 +34,11 @@ class RunConfig(StrictModel):
     name: str = Field(pattern=r"^[A-Za-z0-9][\w.-]*$", description="the run folder is <output_dir>/<name>")
     seed: int = Field(0, ge=0, description="everything random of the run derives from it; the world has its own seed")
     output_dir: Path = Field(Path("runs"), description="folder of the run folders")
+    storage: str | None = Field(
+        None,
+        description="where a copy of the run is kept, such as s3://bucket/prefix, on any filesystem of fsspec; "
+        "credentials come from the environment",
+    )
     base: Path | None = Field(
         None, description="run folder whose data, start policy, reward models and references are used"
     )
@@ -78,6 +84,11 @@ class RunConfig(StrictModel):
     def base_folder(self) -> Path:
         """The run folder that holds data, start policy, reward models and references."""
         return self.base or self.folder
+
+    @field_validator("storage")
+    @classmethod
+    def _storage_is_a_url_without_secrets(cls, storage: str | None) -> str | None:
+        return None if storage is None else checked_storage(storage)
 
     @field_validator("world", mode="before")
     @classmethod

@@ -35,6 +35,7 @@ from pipelines.output.files import atomic_path, claimed, write_json
 from pipelines.output.progress import say
 from pipelines.run.folder import RunFolder
 from pipelines.run.session import ray_session
+from pipelines.storage.copy import refuse_storage
 from pipelines.sweep import results
 from pipelines.sweep.final_table import final_table
 from pipelines.sweep.judge import judge_source, load_opponents, refuse_unmet, unjudged_notice
@@ -58,6 +59,7 @@ def run_sweep(sweep: SweepConfig, run: RunConfig, *, source_name: str, resume: b
             can judge; names what to change.
         PlacementError: The cluster can never hold a trial.
     """
+    refuse_storage(run, "sweep")
     sweep = sweep.model_copy(update={"output_dir": sweep.output_dir.resolve()})
     run = _absolute(run)
     try:
