@@ -25,7 +25,7 @@ from pipelines.storage.place import Place
 
 LEASE_S = 30.0  # without renewal; what a resume waits at most for after the driver was killed
 _FOLDER = "lease"
-_READS, _PAUSE_S = 5, 0.1
+_READS, _PAUSE_S = 100, 0.1
 
 
 @dataclass(frozen=True)
@@ -159,14 +159,20 @@ def _newest_number(place: Place) -> int:
 
 
 def _read(place: Place, number: int) -> Holder | None:
-    for _ in range(_READS):  # a plain filesystem shows an object while it is written
+    content = place.read(_name(number))
+    for _ in range(_READS):
+        if content != b"":
+            break
+        time.sleep(_PAUSE_S)  # a plain filesystem shows an object before its content
         content = place.read(_name(number))
-        if content is None:
-            return None
-        with suppress(ValueError, TypeError):
-            return Holder(**json.loads(content))
-        time.sleep(_PAUSE_S)
-    raise StorageError(f"{place.url}/{_name(number)} is no lease of allgood; delete it if no driver runs this run")
+    if content is None:
+        return None
+    try:
+        return Holder(**json.loads(content))
+    except (ValueError, TypeError):
+        raise StorageError(
+            f"{place.url}/{_name(number)} is no lease of allgood; delete it if no driver runs this run"
+        ) from None
 
 
 def _refusal(place: Place, what: str, holder: Holder | None) -> str:

@@ -13,8 +13,8 @@ from allgood.errors import InUseError, StorageError
 from pipelines.storage.lease import Lease, leased
 from pipelines.storage.place import Place, open_place
 
-SHORT_S = 0.5
-LIVELY_S = 4.0  # renewed every 1.3 s, also where the machine is busy
+SHORT_S = 1.5
+LIVELY_S = 6.0  # renewed every 2 s, also where the machine is busy
 
 _ABANDONED: list[AbstractContextManager[Lease]] = []
 
