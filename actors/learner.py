@@ -269,7 +269,8 @@ class Learner:
         if self._policy.is_sharded:  # every pass is one of all learners: none can make others than its peers do
             return work(size)
         lengths = [len(p) + len(r) for p, r in zip(batch.prompt_tokens, batch.response_tokens, strict=True)]
-        return halved_once(work, size=min(size, max(lengths, default=1) * len(lengths)), retries=retries)
+        widest = max(lengths, default=1) * max(1, len(lengths))  # a learner may have no rows
+        return halved_once(work, size=min(size, widest), retries=retries)
 
     def _passes(self, batch: Batch, pi_0: Forward | None, size: int) -> Iterator[MicroBatch]:
         """Forward passes over the batch, one per micro-batch of up to `size` padded tokens; with `pi_0` also the KL to
