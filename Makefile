@@ -6,8 +6,6 @@ STAMP := .venv/.allgood-installed
 ARGS ?=
 # Processes that run the tests, each with its own Ray: half of the time a test waits for actors to start.
 WORKERS ?= 2
-# Has a service of its own, with properties of the same names: one Ray at a time holds one of them.
-FRESH := tests/pipelines/serve/test_fresh_service.py
 # Where faults are injected.
 CHAOS := tests/faults $(wildcard tests/hosts) tests/pipelines/alignment/test_lost_actors.py tests/pipelines/alignment/test_staleness.py \
 	tests/pipelines/cast/test_publishing.py tests/actors/learning/test_sharded_learners.py tests/pipelines/serve/test_losses.py \
@@ -61,8 +59,7 @@ test-faults: setup
 	$(BIN)/python -m pytest -q -m faults --timeout=1200 $(ARGS)
 
 test-service: setup
-	$(BIN)/python -m pytest -q -m service --ignore=$(FRESH) $(ARGS)
-	$(BIN)/python -m pytest -q -m service $(FRESH) $(ARGS)
+	$(BIN)/python -m pytest -q -m service $(ARGS)
 
 test-slow: setup
 	$(BIN)/python -m pytest -q -m slow --timeout=3600 $(ARGS)

@@ -134,7 +134,7 @@ def _actor_error(error: RayActorError, who: Who, phase: str) -> AllgoodError:
     if own is not None:
         return own
     if error.actor_init_failed:
-        return RoleError(f"{who} could not start: {_last_line(str(error))}")
+        return RoleError(f"{who} could not start: {last_line(str(error))}")
     kind = "was unreachable" if type(error).__name__ == "ActorUnavailableError" else "died"
     return _lost(who)(f"{who} {kind} in {phase}: {reason_of(str(error))}; see its log")
 
@@ -163,5 +163,6 @@ def _first_line(text: str) -> str:
     return text.strip().splitlines()[0] if text.strip() else "no reason given"
 
 
-def _last_line(text: str) -> str:
+def last_line(text: str) -> str:
+    """The last line of a message, which says why in a traceback."""
     return text.strip().splitlines()[-1] if text.strip() else "no reason given"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import re
 import time
+import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from actors.cluster.admission import accelerators_are_labelled, cluster_nodes
 from actors.cluster.admit import admit
 from actors.cluster.placement import ACCELERATOR_LABEL, Node, Request, Resources, actor_options, selector_of
 from actors.cluster.seats import NODE_LABEL
+from actors.cluster.supervision import last_line
 from allgood.errors import PlacementError
 from allgood.scorers.rewards_spec import PropertySpec, RewardsSpec
 from pipelines.serve.replica import Replica, ReplicaSpec
@@ -100,19 +102,21 @@ def running(
     admit([Request(name, deployment.settings.resources) for name, deployment in distinct.items()], cluster_nodes())
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     serve.start(proxy_location="Disabled", logging_config=_quiet())
+    service = uuid.uuid4().hex[:8]  # another one on this cluster may have properties of the same names
+    applications = {name: f"{APPLICATION}-{name}-{service}" for name in distinct}
     try:
         handles = serve.run_many(
             [
-                serve.RunTarget(target=_application(deployment), name=f"{APPLICATION}-{name}", route_prefix=None)
+                serve.RunTarget(target=_application(deployment), name=applications[name], route_prefix=None)
                 for name, deployment in distinct.items()
             ],
             wait_for_applications_running=False,
         )
-        _wait_until_running([f"{APPLICATION}-{name}" for name in distinct], timeout_s)
+        _wait_until_running(list(applications.values()), timeout_s)
         yield dict(zip(distinct, handles, strict=True))
     finally:
-        for name in distinct:
-            serve.delete(f"{APPLICATION}-{name}", _blocking=False)
+        for application in applications.values():
+            serve.delete(application, _blocking=False)
 
 
 def _application(deployment: Deployment[Any]) -> Any:
@@ -171,7 +175,7 @@ def _wait_until_running(names: list[str], timeout_s: float) -> None:
         for name, state in states.items():
             if state.status == ApplicationStatus.DEPLOY_FAILED:
                 reasons = [deployment.message for deployment in state.deployments.values() if deployment.message]
-                raise PlacementError(f"{name} does not start: {_last_line(' '.join(reasons) or state.message)}")
+                raise PlacementError(f"{name} does not start: {last_line(' '.join(reasons) or state.message)}")
         if len(states) == len(names) and all(state.status == ApplicationStatus.RUNNING for state in states.values()):
             return
         if time.monotonic() > end:
@@ -193,7 +197,3 @@ def _name(property_name: str, number: int) -> str:
 
 def _quiet() -> LoggingConfig:
     return LoggingConfig(log_level="WARNING", enable_access_log=False)
-
-
-def _last_line(text: str) -> str:
-    return text.strip().splitlines()[-1] if text.strip() else "no reason given"
