@@ -64,3 +64,12 @@ def naming(key: str) -> Iterator[None]:
         yield
     except ModelError as error:
         raise ModelError(f"{key}: {error}") from None  # one sentence: the cause says no more
+
+
+def first_line(error: BaseException) -> str:
+    r"""The first line of what an exception of a library says, or its type where it says nothing; for our sentences.
+
+    >>> first_line(ValueError("no such key\nfurther lines"))
+    'no such key'
+    """
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -13,7 +13,7 @@ from typing import TypeVar
 import torch
 
 from actors.messages import Retry
-from allgood.errors import TrainingError
+from allgood.errors import TrainingError, first_line
 
 Result = TypeVar("Result")
 
@@ -44,7 +44,7 @@ def halved_once(work: Callable[[int], Result], *, size: int, retries: list[Retry
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        reason = _first_line(error)
+        reason = first_line(error)
     # Not inside the handler: the error's traceback keeps what the pass had allocated.
     reason = f"a micro-batch of up to {size} padded tokens ran out of memory ({reason})"
     remedy = "a lower align.micro_batch_tokens"
@@ -73,12 +73,8 @@ def in_halves_once(
         if not is_out_of_memory(error) or len(rows) == 1:
             raise
         reason = (
-            f"a micro-batch of {len(rows)} rows ran out of memory ({_first_line(error)}); it is halved for this once"
+            f"a micro-batch of {len(rows)} rows ran out of memory ({first_line(error)}); it is halved for this once"
         )
     retries.append(Retry(reason, time.monotonic() - began))
     middle = len(rows) // 2
     return [(half, work(half)) for half in (rows[:middle], rows[middle:])]
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

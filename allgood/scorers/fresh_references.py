@@ -7,9 +7,8 @@ of its table, to the bit.
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import ClassVar
 
 import numpy as np
@@ -63,21 +62,13 @@ class FromSamples:
 
     def __setstate__(self, state: tuple[Sample, Scorer, SamplesSpec, int]) -> None:
         self._sample, self._scorer, self._samples, self._num_remembered = state
-        self._known: OrderedDict[str, References] = OrderedDict()
+        self._remembered = lru_cache(self._num_remembered)(self._measured)
         self._lock = threading.Lock()
 
     def find(self, prompts: Mapping[str, str]) -> References:
         """See `ReferenceSource.find`. A prompt of which nothing fits the policy has none."""
         with self._lock:
-            return merged([self._of(key, text) for key, text in prompts.items()])
-
-    def _of(self, prompt_id: str, prompt: str) -> References:
-        if prompt_id not in self._known:
-            self._known[prompt_id] = self._measured(prompt_id, prompt)
-        self._known.move_to_end(prompt_id)
-        while len(self._known) > self._num_remembered:
-            self._known.popitem(last=False)
-        return self._known[prompt_id]
+            return merged([self._remembered(key, text) for key, text in prompts.items()])
 
     def _measured(self, prompt_id: str, prompt: str) -> References:
         try:

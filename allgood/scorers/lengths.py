@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from allgood.errors import first_line
 from allgood.scorers.token_ids import configured_pad_token
 
 # What configs call it; where there are several, the smallest holds.
@@ -53,8 +54,7 @@ def shortfall(model: PreTrainedModel, num_tokens: int) -> str | None:
     except ValueError:  # it asks for more than a text, such as a decoder's: nothing is known
         return None
     except (IndexError, RuntimeError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        return f"fails on a text of {num_tokens} tokens ({reason})"
+        return f"fails on a text of {num_tokens} tokens ({first_line(error)})"
     return None
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from allgood.errors import DataError
+from allgood.errors import DataError, first_line
 from allgood.scorers.hashes import sha256_of
 from pipelines.config.data import FILE_ENDINGS, DataSource
 
@@ -212,9 +212,8 @@ def _read_hub(source: DataSource) -> Iterator[Row]:
         wanted = _read_of(names, source)
         rows = rows.select_columns(wanted)
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-        first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise DataError(
-            f"the dataset {source.path!r} cannot be loaded from the hub ({first_line}); "
+            f"the dataset {source.path!r} cannot be loaded from the hub ({first_line(error)}); "
             "check name, `hub_subset`, `hub_split` and the network, or give a file"
         ) from error
     unread = tuple(name for name in names if name not in wanted)

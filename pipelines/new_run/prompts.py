@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from allgood.errors import DataError
+from allgood.errors import DataError, first_line
 from pipelines.config.data import PromptSource
 from pipelines.data.prompts import read_prompts
 from pipelines.data.sources import is_file
@@ -58,9 +58,8 @@ def _of_hub(name: str) -> PromptFacts:
         splits = datasets.get_dataset_split_names(name, subset)
         features = datasets.load_dataset_builder(name, subset).info.features
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-        first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise DataError(
-            f"there is no dataset {name!r} that can be read from the hub ({first_line}); check the name and the "
+            f"there is no dataset {name!r} that can be read from the hub ({first_line(error)}); check the name and the "
             "network, or give a file"
         ) from error
     column = _column_of(name, list(features)) if features else "prompt"

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from allgood.errors import CheckpointError
-from pipelines.output.hashes import sha256_of
+from pipelines.output.file_entries import Files, damage, entry_of
 
 T = TypeVar("T")
 
@@ -51,15 +51,9 @@ def unsealed(folder: Path) -> dict[str, Any]:
     """
     for name, expected in _manifest_files(folder / MANIFEST).items():
         path = folder / name
-        if not path.is_file():
-            raise CheckpointError(f"{path} is missing, so this checkpoint cannot be used")
-        size = path.stat().st_size
-        if size != expected["size"]:
-            raise CheckpointError(
-                f"{path} has {size} bytes instead of {expected['size']}, so this checkpoint cannot be used"
-            )
-        if sha256_of(path) != expected["sha256"]:
-            raise CheckpointError(f"{path} is damaged (its checksum differs), so this checkpoint cannot be used")
+        found = damage(path, expected)
+        if found is not None:
+            raise CheckpointError(f"{path} {found}, so this checkpoint cannot be used")
     return _read_json(folder / STATE)
 
 
@@ -87,8 +81,8 @@ def delete_all_but(checkpoints: Path, kept: Collection[int]) -> None:
         shutil.rmtree(stale, ignore_errors=True)
 
 
-def _manifest_files(path: Path) -> dict[str, dict[str, Any]]:
-    files = _read_json(path).get("files")
+def _manifest_files(path: Path) -> Files:
+    files: Files | None = _read_json(path).get("files")
     if (
         not isinstance(files, dict)
         or STATE not in files
@@ -108,8 +102,6 @@ def _read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def _checksums(folder: Path) -> dict[str, dict[str, int | str]]:
+def _checksums(folder: Path) -> Files:
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {
-        path.relative_to(folder).as_posix(): {"size": path.stat().st_size, "sha256": sha256_of(path)} for path in files
-    }
+    return {path.relative_to(folder).as_posix(): entry_of(path) for path in files}

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from allgood.errors import PlacementError
+from allgood.errors import PlacementError, first_line
 from pipelines.output import progress
 from pipelines.run.termination import hear_sigterm
 
@@ -104,8 +104,7 @@ def _told(what: str, advice: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise PlacementError(f"{what} ({reason}); {advice}") from error
+        raise PlacementError(f"{what} ({first_line(error)}); {advice}") from error
 
 
 def _careful_environment() -> None:

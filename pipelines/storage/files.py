@@ -5,36 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any, TypedDict
+from typing import Any
 
 from allgood.errors import StorageError
+from pipelines.output.file_entries import FileEntry, damage
 from pipelines.output.files import atomic_path
-from pipelines.output.hashes import sha256_of
 from pipelines.storage.place import Place
 
 
 class DamagedError(StorageError):
     """What lies on a store is not what was written there; an earlier version of it may be whole."""
-
-
-class FileEntry(TypedDict):
-    """What a manifest says of a file."""
-
-    size: int
-    sha256: str
-
-
-Files = dict[str, FileEntry]
-
-
-def entry_of(path: Path) -> FileEntry:
-    """Size in bytes and checksum of a file."""
-    return {"size": path.stat().st_size, "sha256": sha256_of(path)}
-
-
-def is_same(path: Path, entry: FileEntry) -> bool:
-    """Whether a file is there with this content."""
-    return path.is_file() and path.stat().st_size == entry["size"] and sha256_of(path) == entry["sha256"]
 
 
 def fetch(place: Place, name: str, entry: FileEntry, target: Path) -> None:
@@ -44,13 +24,9 @@ def fetch(place: Place, name: str, entry: FileEntry, target: Path) -> None:
         DamagedError: The object is missing or damaged; names it.
     """
     with atomic_path(target) as temporary:
-        if not place.download(name, temporary):
-            raise DamagedError(f"{place.url}/{name} is missing")
-        size = temporary.stat().st_size
-        if size != entry["size"]:
-            raise DamagedError(f"{place.url}/{name} has {size} bytes instead of {entry['size']}")
-        if sha256_of(temporary) != entry["sha256"]:
-            raise DamagedError(f"{place.url}/{name} is damaged (its checksum differs)")
+        found = damage(temporary, entry) if place.download(name, temporary) else "is missing"
+        if found is not None:
+            raise DamagedError(f"{place.url}/{name} {found}")
 
 
 def write_manifest(place: Place, name: str, content: Mapping[str, Any]) -> None:

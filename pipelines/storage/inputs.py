@@ -15,16 +15,8 @@ from typing import Any
 from allgood.errors import StorageError
 from pipelines.config.loading import CONFIG
 from pipelines.config.run import RunConfig
-from pipelines.storage.files import (
-    DamagedError,
-    FileEntry,
-    Files,
-    entry_of,
-    fetch,
-    is_same,
-    read_manifest,
-    write_manifest,
-)
+from pipelines.output.file_entries import FileEntry, Files, damage, entry_of
+from pipelines.storage.files import DamagedError, fetch, read_manifest, write_manifest
 from pipelines.storage.place import Place
 
 INPUTS, OBJECTS = "inputs.json", "objects"
@@ -91,7 +83,7 @@ def missing_inputs(inputs: Inputs, config: RunConfig) -> dict[str, Path]:
             continue
         if not path.exists():
             missing[name] = path
-        elif below not in (CONFIG, *_RECORDS) and not is_same(path, entry):
+        elif below not in (CONFIG, *_RECORDS) and damage(path, entry) is not None:
             raise StorageError(f"{path} is not the file that the run was begun with; move it away, and try again")
     return missing
 

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import fsspec
+from fsspec.implementations.local import LocalFileSystem
 
-from allgood.errors import StorageError
+from allgood.errors import StorageError, first_line
 
 T = TypeVar("T")
 
@@ -50,7 +51,7 @@ class Place:
         After a failed try that had reached the store, it is there: whoever creates must know its own content.
         """
         try:
-            self._tried("write", name, lambda path: self.filesystem.pipe_file(path, content, mode="create"))
+            self._tried("write", name, lambda path: self._create(path, content))
         except FileExistsError:
             return False
         return True
@@ -118,10 +119,18 @@ class Place:
             if once.read(name) != content or name not in once.names():
                 raise StorageError(f"storage {self.url} cannot be used: it does not give back what was just written")
         except FileNotFoundError as error:
-            raise StorageError(f"storage {self.url} cannot be used ({reason(error)}); create or correct it") from error
+            raise StorageError(f"storage {self.url} cannot be used ({_reason(error)}); create or correct it") from error
         finally:
             with contextlib.suppress(StorageError):
                 once.delete([name])
+
+    def _create(self, path: str, content: bytes) -> None:
+        if isinstance(self.filesystem, LocalFileSystem):
+            # Its `mode="create"` looks first and writes then, so that two who come at once both create.
+            with self.filesystem.open(path, "xb") as file:
+                file.write(content)
+        else:
+            self.filesystem.pipe_file(path, content, mode="create")
 
     def _tried(self, verb: str, name: str, act: Callable[[str], T]) -> T:
         """Act on an object until it works, a few times.
@@ -139,7 +148,7 @@ class Place:
                 raise
             except Exception as error:  # each filesystem has exceptions of its own, and not all are OSErrors
                 if pause_s is None or isinstance(error, _FINAL):
-                    raise StorageError(f"cannot {verb} {self.url}/{name} ({reason(error)})") from error
+                    raise StorageError(f"cannot {verb} {self.url}/{name} ({_reason(error)})") from error
                 time.sleep(pause_s)
         raise AssertionError("the last try returns or raises")
 
@@ -157,13 +166,12 @@ def open_place(url: str) -> Place:
         filesystem, root = fsspec.core.url_to_fs(url, **options)
     except ImportError as error:
         raise StorageError(
-            f"storage {url} needs a package that is not installed ({reason(error)}); the extra `s3` has that for s3://"
+            f"storage {url} needs a package that is not installed ({_reason(error)}); the extra `s3` has that for s3://"
         ) from error
     except ValueError as error:
-        raise StorageError(f"storage {url} is no place that fsspec knows ({reason(error)})") from error
+        raise StorageError(f"storage {url} is no place that fsspec knows ({_reason(error)})") from error
     return Place(url, filesystem, root.rstrip("/"))
 
 
-def reason(error: Exception) -> str:
-    """The first line of what an exception says."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+def _reason(error: Exception) -> str:
+    return first_line(error).rstrip(".")

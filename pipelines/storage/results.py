@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pipelines.output.file_entries import Files, damage, entry_of
 from pipelines.run.folder import RunFolder
-from pipelines.storage.files import DamagedError, Files, entry_of, fetch, is_same, read_manifest, write_manifest
+from pipelines.storage.files import DamagedError, fetch, read_manifest, write_manifest
 from pipelines.storage.place import Place
 
 RESULTS = "results.json"
@@ -34,7 +35,7 @@ def fetch_results(place: Place, folder: RunFolder) -> bool:
     """
     files = _listed(place)
     for name, entry in files.items():
-        if not is_same(folder.path / name, entry):
+        if damage(folder.path / name, entry) is not None:
             fetch(place, name, entry, folder.path / name)
     return bool(files)
 
