@@ -76,3 +76,9 @@ def watch(process: subprocess.Popen[bytes]) -> Iterator[None]:
 def pids_in(log: Path) -> list[int]:
     """Processes of a run's actors, from the table of what landed where."""
     return [int(pid) for pid in re.findall(rf"{re.escape(socket.gethostname())}:(\d+)", log.read_text())]
+
+
+def num_steps(folder: Path) -> int:
+    """Steps that the log in a run's folder has."""
+    path = folder / "metrics.jsonl"
+    return path.read_bytes().count(b"\n") if path.exists() else 0

@@ -18,7 +18,7 @@ from allgood.errors import CheckpointError
 from pipelines.alignment.align import resume, run_align
 from pipelines.config.run import RunConfig
 from tests.faults.align_driver import long_config
-from tests.faults.drivers import ORPHAN_LIMIT_S, killed_run, pids_in
+from tests.faults.drivers import ORPHAN_LIMIT_S, killed_run, num_steps, pids_in
 from tests.faults.kills import wait_until_gone
 from tests.pipelines.tiny_run import assert_same_run, cast_on_base, make_base, without_wall_clock
 
@@ -47,11 +47,6 @@ def whole(folder: Path, cast: Cast) -> RunConfig:
     return config
 
 
-def num_steps(config: RunConfig) -> int:
-    path = config.folder / "metrics.jsonl"
-    return path.read_bytes().count(b"\n") if path.exists() else 0
-
-
 def assert_same_end(config: RunConfig, whole: RunConfig) -> None:
     assert_same_run(config, whole)
     assert pq.read_table(config.folder / "samples.parquet").equals(pq.read_table(whole.folder / "samples.parquet"))
@@ -60,7 +55,7 @@ def assert_same_end(config: RunConfig, whole: RunConfig) -> None:
 def test_a_run_killed_at_a_random_moment_ends_with_the_same_weights(folder: Path, cast: Cast, whole: RunConfig) -> None:
     seed = random.randrange(1000)
     last = random.Random(seed).randrange(3, 22)
-    config = killed_run(folder, f"random-{seed}", lambda config: num_steps(config) >= last)
+    config = killed_run(folder, f"random-{seed}", lambda config: num_steps(config.folder) >= last)
     resume(config.folder, cast)
     assert_same_end(config, whole)
 
@@ -69,7 +64,7 @@ def test_a_run_killed_in_the_middle_of_a_save_ends_with_the_same_weights(
     folder: Path, cast: Cast, whole: RunConfig
 ) -> None:
     def saving(config: RunConfig) -> bool:
-        return num_steps(config) >= 6 and any((config.folder / "checkpoints").glob(".step_*.tmp-*/learner/*"))
+        return num_steps(config.folder) >= 6 and any((config.folder / "checkpoints").glob(".step_*.tmp-*/learner/*"))
 
     config = killed_run(folder, "saving", saving)
     resume(config.folder, cast)
@@ -78,7 +73,7 @@ def test_a_run_killed_in_the_middle_of_a_save_ends_with_the_same_weights(
 
 
 def test_ctrl_c_says_how_to_go_on_and_leaves_nothing_half_written(folder: Path, cast: Cast, whole: RunConfig) -> None:
-    config = killed_run(folder, "interrupted", lambda config: num_steps(config) >= 7, by=signal.SIGINT)
+    config = killed_run(folder, "interrupted", lambda config: num_steps(config.folder) >= 7, by=signal.SIGINT)
     assert f"`allgood resume {config.folder}` continues from it" in (folder / "interrupted.log").read_text()
     assert not [path for path in config.folder.rglob("*") if ".tmp-" in path.name]
     resume(config.folder, cast)
@@ -93,7 +88,7 @@ def test_sigterm_commits_what_is_done_and_ends_with_a_sentence(
     config = killed_run(
         folder,
         name,
-        lambda config: num_steps(config) >= 7,
+        lambda config: num_steps(config.folder) >= 7,
         by=signal.SIGTERM,
         whole_group=whole_group,
         statuses=(143, 1) if whole_group else (143,),  # Ray ends a driver whose raylet has gone, with 1
@@ -102,9 +97,11 @@ def test_sigterm_commits_what_is_done_and_ends_with_a_sentence(
     assert f"asked to end (SIGTERM): the running update has 20 s to finish; `allgood resume {config.folder}`" in said
     assert "Traceback" not in said
     if whole_group:  # Ray's own processes have heard it too, so that the update may not have been finished
-        assert num_steps(config) >= 7
+        assert num_steps(config.folder) >= 7
     else:
-        assert f"checkpoints/step_{num_steps(config):06d} is complete and `allgood resume {config.folder}`" in said
+        assert (
+            f"checkpoints/step_{num_steps(config.folder):06d} is complete and `allgood resume {config.folder}`" in said
+        )
     assert "*** SIGTERM" not in said
     resume(config.folder, cast)
     assert_same_end(config, whole)
@@ -116,12 +113,12 @@ def test_sigterm_with_steps_made_ahead_resumes_to_the_same_bits(folder: Path, ca
     config = killed_run(
         folder,
         "terminated-ahead",
-        lambda config: num_steps(config) >= 7,
+        lambda config: num_steps(config.folder) >= 7,
         staleness=1,
         by=signal.SIGTERM,
         statuses=(143,),
     )
-    stopped = num_steps(config)
+    stopped = num_steps(config.folder)
     ahead = config.folder / "checkpoints" / f"step_{stopped:06d}" / "ahead"
     assert 7 <= stopped < 24
     assert (ahead / f"step_{stopped:06d}.safetensors").is_file()
@@ -135,7 +132,7 @@ def test_a_cluster_that_lives_on_keeps_nothing_of_a_driver_that_was_killed(
     before, held = groups_in_use(), list[set[str]]()
 
     def working(config: RunConfig) -> bool:
-        if num_steps(config) >= 3:
+        if num_steps(config.folder) >= 3:
             held.append(groups_in_use() - before)
         return bool(held)
 

@@ -26,8 +26,8 @@ from pipelines.run.folder import RunFolder
 from pipelines.storage.checkpoints import stored_checkpoints
 from pipelines.storage.place import open_place
 from tests.faults.align_driver import long_config
+from tests.faults.drivers import num_steps
 from tests.faults.storage_driver import kept_config
-from tests.faults.test_resume import num_steps
 from tests.object_store import ObjectStore, object_store
 from tests.pipelines.tiny_run import assert_same_run, cast_on_base, make_base
 
@@ -69,11 +69,11 @@ def killed_run(folder: Path, name: str, storage: str, after: int) -> RunConfig:
     with (folder / f"{name}.log").open("w") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
         deadline = time.monotonic() + START_LIMIT_S
-        while process.poll() is None and num_steps(config) < after and time.monotonic() < deadline:
+        while process.poll() is None and num_steps(config.folder) < after and time.monotonic() < deadline:
             time.sleep(0.002)
         os.kill(process.pid, signal.SIGKILL)
         process.wait(timeout=60.0)
-    assert num_steps(config) >= after, (folder / f"{name}.log").read_text()[-3000:]
+    assert num_steps(config.folder) >= after, (folder / f"{name}.log").read_text()[-3000:]
     assert process.returncode == -signal.SIGKILL, (folder / f"{name}.log").read_text()[-3000:]
     return config
 

@@ -21,17 +21,13 @@ from pipelines.cast.faults import OPS
 from pipelines.cast.request import align_request
 from pipelines.config.loading import load_config
 from pipelines.sweep.run import run_sweep
+from tests.faults.drivers import num_steps
 from tests.faults.sweep_driver import killed_sweep, long_base
 from tests.pipelines.tiny_run import make_base
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(1800)]
 
 START_LIMIT_S = 900.0
-
-
-def num_steps(trial: Path) -> int:
-    path = trial / "metrics.jsonl"
-    return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
 def run_until_second_trial_has_checkpoints(folder: Path) -> None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ import pytest
 
 from allgood.errors import ConfigError, RoleError
 from pipelines.evaluation.judges import KEY_VARIABLE, Duel, HttpJudge
+from tests.http_server import serving_in_threads
 
 Reply = Callable[[str, BaseHTTPRequestHandler], str]
 
@@ -46,16 +46,8 @@ def judge_server(reply: Reply) -> Iterator[tuple[str, list[dict[str, Any]]]]:
         def log_message(self, format: str, *args: object) -> None:
             return
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}", seen
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with serving_in_threads(Handler) as url:
+        yield url, seen
 
 
 class RedirectError(Exception):

@@ -9,9 +9,8 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from threading import Thread
 
 import huggingface_hub.constants
 import pytest
@@ -27,6 +26,7 @@ from pipelines.run.revisions import RECORD, pinned
 from pipelines.run.start_policy import start_policy
 from pipelines.sweep.shared import differing
 from tests.actors.tiny_models import save_policy, save_scorer
+from tests.http_server import serving_in_threads
 from tests.pipelines.tiny_run import tiny_config
 
 OLD, NEW = "1" * 40, "2" * 40
@@ -51,13 +51,8 @@ def hub_stand_in(commits: dict[str, str]) -> Iterator[str]:
         def log_message(self, format: str, *args: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
+    with serving_in_threads(Handler) as url:
+        yield url
 
 
 def cache_model(cache: Path, name: str, commit: str, source: Path, *, kind: str = "models") -> None:
