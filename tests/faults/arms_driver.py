@@ -8,16 +8,15 @@ from pathlib import Path
 from pipelines.comparison.arms import Arm, arm_of, kept_actors, run_arms
 from pipelines.config.run import RunConfig
 from pipelines.evaluation.samples import test_prompts
-from pipelines.references.build import build_references
 from pipelines.run.session import ray_session
-from tests.pipelines.tiny_run import tiny_config
+from tests.pipelines.tiny_run import CONSTANT, tiny_config
 
 STEPS = 10_000  # nobody waits for their end
 
 
 def endless_config(folder: Path) -> RunConfig:
     """A tiny run of far too many steps."""
-    config = tiny_config(folder, "comparison")
+    config = tiny_config(folder, "comparison", properties=CONSTANT)
     return config.model_copy(update={"align": config.align.model_copy(update={"steps": STEPS})})
 
 
@@ -30,5 +29,4 @@ if __name__ == "__main__":
     folder = Path(sys.argv[1])
     config = endless_config(folder)
     with ray_session(), kept_actors(config, num_lanes=2) as lanes:
-        build_references(config, lanes[0])
         run_arms(arms(folder), lanes, test_prompts(config))

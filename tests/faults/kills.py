@@ -18,6 +18,7 @@ from pipelines.alignment.loop import Step
 from pipelines.alignment.watching import Watch
 from pipelines.config.run import RunConfig
 from pipelines.output.metrics_log import MetricsLog
+from tests.patience import patient
 
 Report = Callable[[str, object], None]  # pytest's `record_property`
 
@@ -100,7 +101,8 @@ def report_recoveries(config: RunConfig, report: Report) -> None:
 
 
 def wait_until_gone(pids: Sequence[int], limit_s: float) -> None:
-    deadline = time.monotonic() + limit_s
+    """Wait for `limit_s` at most, and longer on a machine whose processes wait for cores."""
+    deadline = time.monotonic() + patient(limit_s)
     while any(is_alive(pid) for pid in pids):
         assert time.monotonic() < deadline, f"{[pid for pid in pids if is_alive(pid)]} live on"
         time.sleep(0.05)

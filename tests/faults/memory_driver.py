@@ -25,7 +25,7 @@ WHOLE, SHORT = "whole", "short"
 
 SPARE_BYTES = 4 * 2**30  # for the actors and what else begins to run, before memory counts as short
 PIECE_BYTES = 64 * 2**20
-LIMIT_S = 120.0
+LIMIT_S = 600.0
 
 
 def memory_bytes(name: str) -> int:

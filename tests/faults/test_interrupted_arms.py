@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 
 from tests.faults.arms_driver import arms
+from tests.patience import patient
 from tests.pipelines.tiny_run import make_base
 
 pytestmark = pytest.mark.faults
 
-START_LIMIT_S = 180.0
-END_LIMIT_S = 30.0
+START_LIMIT_S = 900.0
+END_LIMIT_S = 30.0  # where every process finds a core
 
 
 def test_ctrl_c_ends_the_arms_that_run(tmp_path: Path) -> None:
@@ -32,7 +33,7 @@ def test_ctrl_c_ends_the_arms_that_run(tmp_path: Path) -> None:
                 assert time.monotonic() < deadline, "the arms did not start"
                 time.sleep(0.05)
             process.send_signal(signal.SIGINT)
-            process.wait(END_LIMIT_S)
+            process.wait(patient(END_LIMIT_S))
         finally:
             process.kill()
     assert process.returncode == -signal.SIGINT, (tmp_path / "log").read_text()[-3000:]

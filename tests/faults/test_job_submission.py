@@ -18,13 +18,13 @@ import pytest
 
 from pipelines.config.loading import save_config
 from pipelines.output.metrics_log import MetricsLog
-from tests.pipelines.tiny_run import make_base, tiny_config
+from tests.pipelines.tiny_run import CONSTANT, make_base, tiny_config
 
 pytestmark = pytest.mark.faults
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = Path(sys.executable).parent
-LIMIT_S = 240.0
+LIMIT_S = 900.0
 CLIENT = "import ray; ray.init(address='auto', log_to_driver=False); print(len(ray.nodes()), 'node')"
 
 
@@ -67,7 +67,7 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
         yield Head(gcs[1], dashboard[1], log, member, bare)
     finally:
         os.killpg(process.pid, signal.SIGTERM)
-        process.wait(timeout=60)
+        process.wait(timeout=240)
 
 
 def _wait_for(log: Path, pattern: str, process: subprocess.Popen[bytes]) -> str:
@@ -96,27 +96,26 @@ def _submit(head: Head, environment: dict[str, str], *words: str) -> subprocess.
         time.sleep(1.0)
 
 
-@pytest.mark.parametrize("mode", ["disabled", "token"])
-def test_a_client_without_the_token_is_refused(head: Head, mode: str) -> None:
+def test_a_client_without_the_token_is_refused(head: Head) -> None:
     client = [sys.executable, "-c", CLIENT]
     known = _run(client, head.member | {"RAY_ADDRESS": head.gcs})
     assert "1 node" in known.stdout, known.stderr
-    wrong = {"RAY_AUTH_MODE": mode, "RAY_ADDRESS": head.gcs, "RAY_AUTH_TOKEN": "0" * 64}
-    unknown = _run(client, head.stranger | wrong)
-    assert unknown.returncode != 0
-    assert "node" not in unknown.stdout
-    assert re.search("(?i)authenticat|token", unknown.stderr), unknown.stderr[-2000:]
+    for mode in ("disabled", "token"):
+        wrong = {"RAY_AUTH_MODE": mode, "RAY_ADDRESS": head.gcs, "RAY_AUTH_TOKEN": "0" * 64}
+        unknown = _run(client, head.stranger | wrong)
+        assert unknown.returncode != 0
+        assert "node" not in unknown.stdout
+        assert re.search("(?i)authenticat|token", unknown.stderr), unknown.stderr[-2000:]
 
 
 def test_a_job_of_a_stranger_is_refused_and_that_of_a_member_aligns(head: Head, tmp_path: Path) -> None:
     make_base(tmp_path)
-    config = tiny_config(tmp_path, "job")
+    config = tiny_config(tmp_path, "job", properties=CONSTANT)
     run_file = tmp_path / "job.yaml"
     save_config(config, run_file)
     refused = _submit(head, head.stranger | {"RAY_AUTH_MODE": "disabled"}, "true")
     assert refused.returncode != 0
-    allgood = "python -m pipelines.cli"
-    done = _submit(head, head.member, "bash", "-c", f"{allgood} reference {run_file} && {allgood} align {run_file}")
+    done = _submit(head, head.member, "python", "-m", "pipelines.cli", "align", str(run_file))
     assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
     assert f"joining the Ray cluster at {head.gcs}" in done.stdout + done.stderr
     assert [row["step"] for row in MetricsLog(config.folder / "metrics.jsonl").read()] == [1, 2, 3, 4, 5, 6]

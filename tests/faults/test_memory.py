@@ -14,7 +14,7 @@ from tests.faults.kills import Report, report_recoveries
 from tests.faults.memory_driver import SHORT, SPARE_BYTES, WHOLE, memory_bytes
 from tests.pipelines.tiny_run import assert_same_run, make_base, tiny_config
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.alone]
 
 
 def test_actors_that_ray_kills_for_memory_are_replaced_and_the_run_ends(

@@ -23,8 +23,8 @@ from tests.pipelines.training.resumed import assert_same_end, rows, told
 
 pytestmark = pytest.mark.faults
 
-START_LIMIT_S = 240.0
-NUM_STEPS = 300
+START_LIMIT_S = 900.0
+NUM_STEPS = 180
 
 Moment = Callable[[Path], bool]
 

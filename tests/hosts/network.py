@@ -24,7 +24,7 @@ Found = TypeVar("Found")
 
 _SHM_MB = 300
 _PREFIX, _MOST = "10.77.0", 9
-_START_S = 30.0
+_START_S = 120.0
 
 # The first process of a host. It goes on when the link is there, and ends with whoever holds its standard input.
 _HOST = """

@@ -44,6 +44,17 @@ FAILING = {
         ("broken", "broken_on_b"),
     )
 }
+# Those of `tiny_config` against a constant: a run on them needs no table of references.
+CONSTANT = {
+    name: {
+        "kind": "function",
+        "function": f"tests.pipelines.tiny_rewards:{name}",
+        "reference": {"kind": "constant", "value": 0.5},
+        "zero_is_a_score": True,
+        "placement": {"cpus": 0.1},
+    }
+    for name in ("short", "vowels")
+}
 SPLITS: dict[Split, int] = {"alignment": 10, "validation": 4, "test": 4, "sft": 3, "reward": 3}
 
 

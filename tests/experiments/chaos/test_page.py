@@ -31,7 +31,7 @@ def test_the_page_has_seeds_roles_and_rows(tmp_path: Path) -> None:
     unseen = kill("learner", "idle", 3.0, "the driver did not see it die")
     write_json(chaos_path(tmp_path, 1), result(1, "b", unseen, same=False))
     row = Row(7, "SIGSTOP for ever", 3, 3, (15.0, 16.5, 18.0), "yes", "tests/x/test_y.py::test_z")
-    store_rows(tmp_path / DATA / "tests.json", [row])
+    store_rows(tmp_path / DATA / "tests.json", [row], known=[row.shown_by])
     assert stored_rows(tmp_path) == [row]
     page = write_page(tmp_path).read_text()
     assert "| 0 | 3 of 3 | 239 | 1 | 0 | yes |" in page
@@ -47,15 +47,19 @@ def test_the_page_has_seeds_roles_and_rows(tmp_path: Path) -> None:
     assert "## Poison" not in page
 
 
-def test_rows_of_tests_that_ran_again_take_the_place_of_the_old_ones(tmp_path: Path) -> None:
+def test_rows_of_tests_that_ran_again_take_the_place_of_the_old_ones_and_those_of_tests_that_went_go(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / DATA / "tests.json"
     old = [
         Row(1, "a kill", 1, 0, (), "no", "tests/a.py::test_a"),
         Row(2, "a save", 1, 1, (), "yes", "tests/b.py::test_b"),
+        Row(2, "a fault that nobody injects any more", 1, 1, (), "yes", "tests/c.py::test_c"),
     ]
+    known = {"tests/a.py::test_a", "tests/b.py::test_b"}
     new = Row(1, "a kill", 3, 3, (1.0,), "yes", "tests/a.py::test_a")
-    store_rows(path, old)
-    store_rows(path, [new])
+    store_rows(path, old, known=known)
+    store_rows(path, [new], known=known)
     assert stored_rows(tmp_path) == [new, old[1]]
 
 

@@ -168,7 +168,7 @@ def test_a_replica_lost_during_a_publication_gets_the_version_when_it_is_there_a
         "files": SharedFiles(folder=str(tmp_path)),
         "broadcast": Broadcast(timeout_s=5.0),
     }
-    cast = given(folder, [rollouts[0], start_rollout(folder)], transports[kind])
+    cast = given(folder, rollouts, transports[kind])
 
     async def run() -> None:
         publisher = publishing(cast)
@@ -186,4 +186,7 @@ def test_a_replica_lost_during_a_publication_gets_the_version_when_it_is_there_a
             assert len(publisher._members) == 3
         assert_holds_the_learners_weights(cast, folder, 2)
 
-    asyncio.run(run())
+    try:
+        asyncio.run(run())
+    finally:
+        rollouts[:] = cast.actors["rollout"]  # the next test has who started anew

@@ -20,7 +20,7 @@ from tests.pipelines.serve.conftest import TEA
 
 pytestmark = pytest.mark.faults
 
-NUM_REQUESTS, NUM_CLIENTS = 160, 8
+NUM_REQUESTS, NUM_CLIENTS = 96, 8
 RESPONSES = [f"Leaf {number}, " + "and water " * (number % 9) for number in range(NUM_REQUESTS)]
 
 

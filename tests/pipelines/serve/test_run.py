@@ -22,7 +22,7 @@ SLOW = """
 properties:
   brief: {kind: function, function: "tests.pipelines.tiny_rewards:slow_short", reference: {kind: constant, value: 0.0}}
 """
-START_S = 240.0
+START_S = 900.0
 
 
 @pytest.mark.parametrize(
@@ -61,12 +61,12 @@ def test_sigterm_lets_requests_in_work_end(tmp_path: Path) -> None:
             wait_until_ready(found[0], process)
             with ThreadPoolExecutor(1) as pool:
                 body = {"rows": [{"prompt": "What is tea?", "response": "A drink."}]}
-                asked = pool.submit(httpx.post, f"{found[0]}/v1/score", json=body, timeout=60.0)
+                asked = pool.submit(httpx.post, f"{found[0]}/v1/score", json=body, timeout=240.0)
                 time.sleep(0.25)  # the rule takes half a second
                 process.send_signal(signal.SIGTERM)
                 answer = asked.result()
             assert answer.json()["rows"][0]["ok"]
-            assert process.wait(60) == 0
+            assert process.wait(240) == 0
         finally:
             process.kill()
 
