@@ -44,7 +44,7 @@ class _Kind:
     target_calls: int
 
 
-_SCORER = _Kind(Replica, "scorer", max_calls=256, target_calls=8)  # what shares a pass must be there
+_SCORER = _Kind(Replica, "scorer", max_calls=256, target_calls=2)  # see remote.RemoteScorer for how many are made
 _SAMPLER = _Kind(Sampler, "sampler", max_calls=2, target_calls=1)  # one is sampled, and one waits
 
 

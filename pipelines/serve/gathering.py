@@ -1,20 +1,30 @@
-"""Dynamic batching in a scorer's replica: calls that wait while a pass runs share the next one.
+"""Dynamic batching: calls that wait while passes run share the next one.
 
 Nobody waits for a batch to fill. The first call starts at once, and what arrives meanwhile goes together, up to a
-budget of text; within a pass the scorer makes micro-batches by its own budget of tokens. So a batch grows as far as the
-load does. Rewards of a row may differ by rounding with its neighbours, as in any batch.
+budget; so a batch grows as far as the load does. It is used twice. In the process that answers requests it saves calls
+of Ray Serve, which cost milliseconds each; in a replica it saves passes of the model, within which the scorer makes
+micro-batches by its own budget of tokens. Rewards of a row may differ by rounding with its neighbours, as in any batch.
 """
 
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from allgood.scorers.scorer import Scored
 
-Score = Callable[[Sequence[str], Sequence[str]], Scored]
+Score = Callable[[Sequence[str], Sequence[str]], Awaitable[Scored]]
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much goes into one pass; a call that is larger has a pass of its own."""
+
+    rows: int = sys.maxsize
+    characters: int = sys.maxsize
 
 
 @dataclass(frozen=True)
@@ -29,38 +39,42 @@ class _Call:
 
 
 class Gatherer:
-    """Answers concurrent calls of one event loop by passes of `score`, one pass at a time in a thread.
+    """Answers concurrent calls of one event loop by passes of `score`, of which at most `num_passes` run at once."""
 
-    `max_characters` bounds a pass; a call that is longer has a pass of its own.
-    """
-
-    def __init__(self, score: Score, *, max_characters: int) -> None:
+    def __init__(self, score: Score, budget: Budget, *, num_passes: int = 1) -> None:
         self._score = score
-        self._max_characters = max_characters
+        self._budget = budget
+        self._num_passes = num_passes
         self._waiting: deque[_Call] = deque()
-        self._worker: asyncio.Task[None] | None = None
+        self._passes: set[asyncio.Task[None]] = set()
 
     async def score(self, prompts: Sequence[str], responses: Sequence[str]) -> Scored:
         """Rewards of the rows of one call; raises what `score` raises for them."""
         call = _Call(prompts, responses, asyncio.get_running_loop().create_future())
         self._waiting.append(call)
-        if self._worker is None or self._worker.done():
-            self._worker = asyncio.create_task(self._work())
+        self._begin_passes()
         return await call.answer
 
-    async def _work(self) -> None:
-        while calls := self._next():
-            await self._answer(calls)
+    def _begin_passes(self) -> None:
+        while len(self._passes) < self._num_passes and (calls := self._next()):
+            task = asyncio.create_task(self._answer(calls))
+            self._passes.add(task)
+            task.add_done_callback(self._end_pass)
+
+    def _end_pass(self, task: asyncio.Task[None]) -> None:
+        self._passes.discard(task)
+        self._begin_passes()
 
     def _next(self) -> list[_Call]:
         """The calls of the next pass, in the order of their coming; whoever has gone away is left out."""
         calls: list[_Call] = []
-        room = self._max_characters
+        rows, characters = self._budget.rows, self._budget.characters
         while self._waiting:
             call = self._waiting[0]
             if not call.answer.done():
-                room -= call.num_characters
-                if calls and room < 0:
+                rows -= len(call.prompts)
+                characters -= call.num_characters
+                if calls and min(rows, characters) < 0:
                     break
                 calls.append(call)
             self._waiting.popleft()
@@ -70,11 +84,12 @@ class Gatherer:
         prompts = [prompt for call in calls for prompt in call.prompts]
         responses = [response for call in calls for response in call.responses]
         try:
-            scored = await asyncio.to_thread(self._score, prompts, responses)
+            scored = await self._score(prompts, responses)
         except Exception as error:  # of one call, perhaps: the others shall not fail with it
             if len(calls) > 1:
                 for call in calls:
-                    await self._answer([call])
+                    if not call.answer.done():
+                        await self._answer([call])
             elif not calls[0].answer.done():
                 calls[0].answer.set_exception(error)
             return

@@ -35,17 +35,16 @@ def loaded(
     with running([*scoring.values(), *sampling.values()], timeout_s=settings.start_timeout_s) as handles:
         call = partial(server.call, timeout_s=settings.start_timeout_s)
         calls = {name: Calls(handle, on_retry=metrics.count_retry) for name, handle in handles.items()}
+        deadline_s = settings.limits.deadline_s
+        shared = {
+            deployment.name: RemoteScorer(
+                calls[deployment.name], deployment.settings, loop=server.loop, deadline_s=deadline_s
+            )
+            for deployment in scoring.values()
+        }
         objectives = {}
         for name, file in files.items():
-            scorers = {
-                key: RemoteScorer(
-                    calls[scoring[name, key].name],
-                    loop=server.loop,
-                    rows_per_call=scoring[name, key].settings.rows_per_call,
-                    deadline_s=settings.limits.deadline_s,
-                )
-                for key in file.spec.properties
-            }
+            scorers = {key: shared[scoring[name, key].name] for key in file.spec.properties}
             sampler = RemoteSampler(calls[sampling[name].name]) if name in sampling else None
             with naming(f"objective {name!r}"):
                 for key, scorer in scorers.items():

@@ -18,7 +18,9 @@ from ray.serve.handle import DeploymentHandle
 
 from allgood.errors import AllgoodError
 from allgood.scorers.scorer import Scored, joined
+from pipelines.serve.gathering import Budget, Gatherer
 from pipelines.serve.model_or_reason import ModellessError
+from pipelines.serve.settings import ScorerSettings
 
 _PAUSE_S = 0.1  # before a call is asked again
 _LOST = (RayActorError, DeploymentUnavailableError, ReplicaUnavailableError, ModellessError)
@@ -61,16 +63,19 @@ class Calls:
 
 
 class RemoteScorer:
-    """The scorer of a property; splits what it is asked into calls of `rows_per_call`.
+    """The scorer of a property, asked in calls of `rows_per_call`, which rows of several requests share under load.
 
     The async methods are for the event loop `loop`, the others for its threads, where they wait `deadline_s` at most.
     """
 
-    def __init__(self, calls: Calls, *, loop: asyncio.AbstractEventLoop, rows_per_call: int, deadline_s: float) -> None:
+    def __init__(self, calls: Calls, settings: ScorerSettings, *, loop: asyncio.AbstractEventLoop, deadline_s: float):
         self._calls = calls
         self._loop = loop
-        self._rows_per_call = rows_per_call
+        self._rows_per_call = settings.rows_per_call
         self._deadline_s = deadline_s
+        # Each replica has one call in work, and one that waits for it.
+        num_calls = 2 * (settings.max_replicas or settings.resources.replicas)
+        self._gatherer = Gatherer(self._score, Budget(rows=settings.rows_per_call), num_passes=num_calls)
 
     async def score_async(self, prompts: Sequence[str], responses: Sequence[str]) -> Scored:
         """As `scorer.Scorer.score`.
@@ -80,14 +85,18 @@ class RemoteScorer:
             RoleError: The scorer failed as a whole.
         """
         size = self._rows_per_call
-        starts = range(0, len(prompts), size)
         parts = await asyncio.gather(
             *(
-                self._calls.ask("score", prompts[start : start + size], responses[start : start + size])
-                for start in starts
+                self._gatherer.score(prompts[start : start + size], responses[start : start + size])
+                for start in range(0, len(prompts), size)
             )
         )
         return joined(parts)
+
+    async def _score(self, prompts: Sequence[str], responses: Sequence[str]) -> Scored:
+        async with asyncio.timeout(self._deadline_s):  # whoever waits has then given up before
+            scored: Scored = await self._calls.ask("score", prompts, responses)
+            return scored
 
     async def ready(self) -> None:
         """Return when a replica has its model.

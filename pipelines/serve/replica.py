@@ -15,7 +15,7 @@ from allgood.scorers.parity import score_parity
 from allgood.scorers.prompt_features import Features, load_features
 from allgood.scorers.scorer import Scored
 from allgood.scorers.spec import Reading, ScorerSpec
-from pipelines.serve.gathering import Gatherer
+from pipelines.serve.gathering import Budget, Gatherer
 from pipelines.serve.model_or_reason import ModelOrReason
 
 _CHARACTERS_PER_TOKEN = 4  # of English text; only bounds what goes into one pass
@@ -44,7 +44,12 @@ class Replica:
         scorer = load_scorer(self._spec.scorer)
         score_parity(scorer, *_PAIR)
         reading = self._spec.scorer if isinstance(self._spec.scorer, Reading) else Reading()
-        return Gatherer(scorer.score, max_characters=_CHARACTERS_PER_TOKEN * reading.micro_batch_tokens)
+        budget = Budget(characters=_CHARACTERS_PER_TOKEN * reading.micro_batch_tokens)
+
+        async def score(prompts: Sequence[str], responses: Sequence[str]) -> Scored:
+            return await asyncio.to_thread(scorer.score, prompts, responses)
+
+        return Gatherer(score, budget)
 
     async def ready(self) -> None:
         """Answer when the model is there.

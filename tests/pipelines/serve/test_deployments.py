@@ -97,7 +97,7 @@ def test_autoscaling_reaches_ray_serve() -> None:
     [deployment] = deployments_of({"one": spec(short=SHORT)}, ServeSettings(scorer=settings)).values()
     scaling = application_of(deployment)._deployment_config.autoscaling_config
     assert (scaling.min_replicas, scaling.max_replicas) == (2, 5)
-    assert (scaling.target_ongoing_requests, scaling.upscale_delay_s) == (8, 3.0)
+    assert (scaling.target_ongoing_requests, scaling.upscale_delay_s) == (2, 3.0)
     [fixed] = deployments_of({"one": spec(short=SHORT)}, ServeSettings()).values()
     assert application_of(fixed)._deployment_config.autoscaling_config is None
     assert application_of(fixed).num_replicas == 2

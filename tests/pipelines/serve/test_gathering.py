@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import pytest
 
 from allgood.scorers.scorer import Scored
-from pipelines.serve.gathering import Gatherer
+from pipelines.serve.gathering import Budget, Gatherer
 
 
 class Lengths:
@@ -29,9 +30,13 @@ class Lengths:
         return Scored(rewards, 0, {row: "nothing to score" for row, text in enumerate(responses) if not text})
 
 
+def gatherer_of(lengths: Lengths, budget: Budget) -> Gatherer:
+    return Gatherer(partial(asyncio.to_thread, lengths.score), budget)
+
+
 async def answers(lengths: Lengths, calls: Sequence[Sequence[str]], *, max_characters: int) -> list[object]:
     """What each call gets, when the first is in a pass before the others come."""
-    gatherer = Gatherer(lengths.score, max_characters=max_characters)
+    gatherer = gatherer_of(lengths, Budget(characters=max_characters))
     tasks = []
     for call in calls:
         tasks.append(asyncio.create_task(gatherer.score(["p"] * len(call), call)))
@@ -73,7 +78,7 @@ def test_a_call_that_fails_fails_alone() -> None:
 def test_who_has_gone_away_is_not_scored() -> None:
     async def gone() -> list[list[str]]:
         lengths = Lengths()
-        gatherer = Gatherer(lengths.score, max_characters=100)
+        gatherer = gatherer_of(lengths, Budget(characters=100))
         tasks = [asyncio.create_task(gatherer.score(["p"], [text])) for text in ("a", "bb", "ccc")]
         await asyncio.sleep(0.05)
         tasks[1].cancel()
@@ -96,3 +101,26 @@ def test_every_row_is_answered_once(num_calls: int) -> None:
         assert isinstance(scored, Scored)
         assert scored.rewards.tolist() == [float(len(text)) for text in call]
     assert sum(map(len, lengths.passes)) == sum(map(len, calls))
+
+
+def test_several_passes_run_at_once_and_rows_are_a_budget_too() -> None:
+    passes: list[list[str]] = []
+    running = 0
+    most = 0
+
+    async def score(prompts: Sequence[str], responses: Sequence[str]) -> Scored:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        passes.append(list(responses))
+        await asyncio.sleep(0.01)
+        running -= 1
+        return Scored(np.array([len(text) for text in responses], dtype=np.float32))
+
+    async def found() -> list[Scored]:
+        gatherer = Gatherer(score, Budget(rows=3), num_passes=2)
+        return await asyncio.gather(*(gatherer.score(["p"], ["x" * number]) for number in range(1, 9)))
+
+    assert [scored.rewards.tolist() for scored in asyncio.run(found())] == [[float(number)] for number in range(1, 9)]
+    assert most == 2
+    assert [len(rows) for rows in passes] == [1, 1, 3, 3]
