@@ -23,8 +23,10 @@ def test_every_example_is_tested() -> None:
         "score_exported.py",
         "score_texts.py",
         "skyrl_train.py",
+        "slime_train.py",
         "trl_offline.py",
         "trl_rloo.py",
+        "verl_rloo.py",
     }
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import math
-from argparse import Namespace
+import runpy
+from argparse import ArgumentParser, Namespace
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -14,12 +16,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from allgood.advantages import rloo
 from allgood.errors import ConfigError, DataError
 from allgood.integrations.slime import centred, custom_rm
 from allgood.scorers.all_good_scorer import AllGoodScorer
 from tests.allgood.integrations.rewards_for_trainers import MESSAGES, RUN_IDS, folder_of_a_run, template_of_a_run
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
@@ -148,3 +153,32 @@ def test_arguments_that_change_gamma_are_named_once(
         for _ in range(2):
             centred(Namespace(**vars(args) | changes), samples)
     assert caplog.text.count(message) == 1
+
+
+def test_the_example_tells_slime_what_the_method_needs(
+    args: Namespace, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    example = runpy.run_path(str(ROOT / "examples" / "slime_train.py"))
+    example["write_inputs"](args.allgood_rewards, [MESSAGES[1][0]["content"]], tmp_path)
+    told = _read(example["arguments"](tmp_path))
+    told.allgood_rewards = yaml.safe_load(Path(told.custom_config_path).read_text())["allgood_rewards"]
+    prompt = json.loads(Path(told.prompt_data).read_text().splitlines()[0])[told.input_key]
+    with caplog.at_level(logging.WARNING, "allgood"):
+        found = asyncio.run(custom_rm(told, Sample(prompt, "The Danube")))
+    assert caplog.text == ""
+    assert isinstance(found, dict)
+    expected = AllGoodScorer.from_config(args.allgood_rewards).score(
+        MESSAGES[1:], ["The Danube"], was_cut=np.array([False])
+    )
+    assert found["utility"] == float(expected.total[0])
+
+
+def _read(arguments: list[str]) -> Namespace:
+    """As slime's parser reads them; what is not told has its default there."""
+    parser = ArgumentParser()
+    for name in arguments:
+        if name in ("--normalize-advantages", "--apply-chat-template"):
+            parser.add_argument(name, action="store_true")
+        elif name.startswith("--"):
+            parser.add_argument(name, type=float if name in ("--kl-coef", "--rollout-temperature") else str)
+    return Namespace(kl_loss_coef=0.0, rollout_top_p=1.0, **vars(parser.parse_args(arguments)))

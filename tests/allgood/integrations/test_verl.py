@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import runpy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from datasets import Dataset
 from omegaconf import OmegaConf
 
 from allgood.errors import ConfigError, DataError
@@ -20,6 +22,7 @@ from allgood.scorers.all_good_scorer import AllGoodScorer
 from tests.allgood.integrations.rewards_for_trainers import MESSAGES, RUN_IDS, folder_of_a_run, template_of_a_run
 
 END = 2
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
@@ -171,3 +174,21 @@ def test_rewards_must_be_named(rewards: str) -> None:
         check(config)
     assert verl.__doc__ is not None
     assert "reward.custom_reward_function.path=pkg://allgood.integrations.verl" in verl.__doc__
+
+
+def test_the_example_tells_verl_what_the_method_needs(
+    rewards: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    example = runpy.run_path(str(ROOT / "examples" / "verl_rloo.py"))
+    told = example["arguments"](rewards, "policy", tmp_path / "prompts.parquet")
+    with caplog.at_level(logging.WARNING, "allgood"):
+        check(config_of("a folder that the example replaces", tuple(each.removeprefix("+") for each in told)))
+    assert caplog.text == ""
+    example["write_prompts"]([MESSAGES[0][0]["content"]], tmp_path / "prompts.parquet")
+    row = Dataset.from_parquet(str(tmp_path / "prompts.parquet"))[0]
+    scored = {"data_source": row["data_source"], "ground_truth": row["reward_model"]["ground_truth"]}
+    found = asyncio.run(
+        compute_score(solution_str="Mix flour and water.", extra_info=row["extra_info"], rewards=rewards, **scored)
+    )
+    expected = AllGoodScorer.from_config(rewards).score(MESSAGES[:1], ["Mix flour and water."])
+    assert found["score"] == float(expected.total[0])
