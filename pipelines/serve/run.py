@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import torch
+
 from pipelines.output.progress import say
 from pipelines.run.session import ray_session
 from pipelines.serve.access import token_for
@@ -32,6 +34,9 @@ def serve_rewards(target: Path, settings: ServeSettings) -> None:
     Raises:
         ConfigError, ModelError, ReferenceTableError, PlacementError: Why the service does not start.
     """
+    torch.set_num_threads(
+        1
+    )  # this process only does sums of a few numbers, for which threads mostly wait for each other
     with _log(), serving(target, settings) as url:
         say(f"ready at {url}; Ctrl-C stops")
         with _stop_signals() as stop:  # not before: Ray sets handlers of its own when it starts
