@@ -14,15 +14,17 @@ from __future__ import annotations
 import math
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import nn
 
 from actors.learning import state as learner_state
+from actors.learning.elsewhere import Elsewhere
 from actors.learning.group import Peers
 from actors.learning.memory import halved_once
 from actors.learning.objectives import Loss, MicroBatch, Start, objective
@@ -43,6 +45,7 @@ from actors.learning.update_metrics import MetricSums
 from actors.learning.value_head import ValueHead, last_hidden_states, response_states
 from actors.location import location
 from actors.messages import Batch, Retry, UpdateResult, Weights
+from actors.sources import Find, as_named
 from actors.weights.layout import TensorEntry
 from actors.weights.outlet import Outlet, PublicationPlan, gathered
 from actors.weights.publication import Part
@@ -59,9 +62,9 @@ _VALUE_HEAD = "value_head."  # before the names of its parameters, among those o
 class Learner:
     """Trains the policy called `spec.model`."""
 
-    def __init__(self, spec: LearnerSpec) -> None:
+    def __init__(self, spec: LearnerSpec, find: Find = as_named) -> None:
         torch.set_num_threads(spec.threads)
-        self._spec = spec
+        self._spec = spec = replace(spec, model=find(spec.model))
         self._device = resolve_device(spec.device)
         self._dtype = resolve_dtype(spec.dtype, self._device)
         self._policy = TrainedPolicy(spec, self._device)
@@ -195,6 +198,22 @@ class Learner:
         """Write the policy so that AutoModelForCausalLM.from_pretrained loads it (float32, without tokenizer)."""
         with learner_state.written(Path(folder)), self._peers.watched("the model was gathered"):
             self._policy.save_pretrained(Path(folder), is_writer=self._peers.rank == 0)
+
+    def sees(self, path: str) -> bool:
+        """Whether a file of the driver is there on this node too."""
+        return Path(path).is_file()
+
+    def save_elsewhere(self, folder: Elsewhere) -> Mapping[str, Any]:
+        """`save` into a folder that is not on this node; what there is to say of the files that this learner wrote."""
+        return folder.written(self.save)
+
+    def load_elsewhere(self, folder: Elsewhere) -> None:
+        """`load` from a folder that is not on this node."""
+        folder.read(self.load)
+
+    def save_pretrained_elsewhere(self, folder: Elsewhere) -> Mapping[str, Any]:
+        """`save_pretrained` into a folder that is not on this node; as `save_elsewhere`."""
+        return folder.written(self.save_pretrained)
 
     def open_group(self, host: str) -> str:
         """On rank 0: open the learners' meeting point on `host`; returns the address for everybody's `join`."""

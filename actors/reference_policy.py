@@ -9,6 +9,7 @@ import torch
 from actors.learning.token_logprobs import rollout_logprobs
 from actors.location import location
 from actors.messages import LogProbs, Rollout
+from actors.sources import Find, as_named
 from allgood.scorers.models import load_policy, resolve_device, resolve_dtype
 
 
@@ -26,10 +27,10 @@ class ReferencePolicySpec:
 class ReferencePolicyWorker:
     """Holds pi_0, the start policy, with dropout off."""
 
-    def __init__(self, spec: ReferencePolicySpec) -> None:
+    def __init__(self, spec: ReferencePolicySpec, find: Find = as_named) -> None:
         torch.set_num_threads(spec.threads)
         device = resolve_device(spec.device)
-        self._model = load_policy(spec.model, dtype=resolve_dtype(spec.dtype, device), device=device)
+        self._model = load_policy(find(spec.model), dtype=resolve_dtype(spec.dtype, device), device=device)
         self._model.requires_grad_(False)
         self._micro_batch_tokens = spec.micro_batch_tokens
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +19,7 @@ from actors.faults import LostTreatmentError
 from actors.location import location
 from actors.messages import FloatRow, Rollout, Scores
 from actors.scoring import score_what_can_be
+from actors.sources import Find, as_named, found_scorer
 from allgood.errors import naming
 from allgood.scorers.loading import load_scorer
 from allgood.scorers.parity import score_parity
@@ -42,11 +43,12 @@ class RewardSpec:
 class RewardWorker:
     """Scores responses for one property."""
 
-    def __init__(self, spec: RewardSpec) -> None:
+    def __init__(self, spec: RewardSpec, find: Find = as_named) -> None:
         torch.set_num_threads(spec.threads)
-        self._spec = spec
+        self._find = find
         with naming(f"property {spec.property!r}"):
-            self._scorer = load_scorer(spec.scorer)
+            self._spec = replace(spec, scorer=found_scorer(spec.scorer, find))
+            self._scorer = load_scorer(self._spec.scorer)
         self._treatments: dict[str, Treatment] = {}
         self._features: dict[str | None, PromptFeatures] = {}
 
@@ -115,7 +117,9 @@ class RewardWorker:
 
         if encoder not in self._features:
             with naming(f"property {self._spec.property!r}"):
-                self._features[encoder] = load_features(self._spec.scorer, encoder)
+                self._features[encoder] = load_features(
+                    self._spec.scorer, None if encoder is None else self._find(encoder)
+                )
         return self._features[encoder](prompts)
 
     def score_parity(self, prompts: Sequence[str], responses: Sequence[str], *, tolerance: float = 1e-3) -> float:

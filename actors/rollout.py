@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from actors.learning.specs import Lora
 from actors.learning.token_logprobs import rollout_logprobs
 from actors.location import location
 from actors.messages import Chunk, LogProbs, Rollout, Weights
+from actors.sources import Find, as_named
 from actors.weights.broadcasting import receive
 from actors.weights.channel import Channel
 from actors.weights.layout import WeightLayout
@@ -59,9 +60,9 @@ class RolloutSpec:
 class RolloutWorker:
     """Holds one version of the policy, in an engine that samples from it at temperature 1."""
 
-    def __init__(self, spec: RolloutSpec) -> None:
+    def __init__(self, spec: RolloutSpec, find: Find = as_named) -> None:
         torch.set_num_threads(spec.threads)
-        self._spec = spec
+        self._spec = spec = replace(spec, model=find(spec.model))
         self._tokenizer = load_tokenizer(spec.model)
         check_policy_tokenizer(self._tokenizer)
         self._stop = response_form(self._tokenizer).stop if spec.stop is None else spec.stop

@@ -27,6 +27,7 @@ from actors.cluster.seating import Seating, Waits
 from actors.cluster.seats import Seat, reserve
 from actors.cluster.starting import answer_after_restart, end_for_restart, first_answer, instruct
 from actors.cluster.supervision import LEARNER, Who, ask_blocking, wait_for
+from actors.sources import Find, as_named
 from actors.tables import BARS, text_table
 from actors.weights.publication import discard_published
 from allgood.errors import RoleError
@@ -46,7 +47,8 @@ class Part:
 class CastRequest:
     """The roles to start; absent ones are not. `rewards` is keyed by property.
 
-    `timeout_s` bounds the start, `wait_for_nodes_s` the wait for nodes that an autoscaler brings before it.
+    `timeout_s` bounds the start, `wait_for_nodes_s` the wait for nodes that an autoscaler brings before it. `find` is
+    how actors find models on nodes that do not see the driver's disk.
     """
 
     timeout_s: float = field(kw_only=True)
@@ -55,6 +57,7 @@ class CastRequest:
     rewards: Mapping[str, Part] = field(default_factory=dict)
     reference_policy: Part | None = None
     learner: Part | None = None
+    find: Find = as_named
 
     def parts(self) -> dict[str, Part]:
         """Role name to part, in the order of the table: rollout, reward.<property>, reference_policy, learner."""
@@ -67,7 +70,7 @@ class Cast:
     """Running actors. A context manager: leaving it kills them and frees their resources."""
 
     def __init__(self, request: CastRequest, seats: Sequence[Seat], tell: Tell, *, owns_group: bool) -> None:
-        self._recipes = {role: Recipe(part.spec) for role, part in request.parts().items()}
+        self._recipes = {role: Recipe(part.spec, find=request.find) for role, part in request.parts().items()}
         waits = Waits(request.timeout_s, request.wait_for_nodes_s, tell)
         self._seats = Seating(seats, waits, owns_group=owns_group)
         self._timeout_s = request.timeout_s

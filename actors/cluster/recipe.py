@@ -14,6 +14,7 @@ from actors.learning.specs import LearnerSpec
 from actors.reference_policy import ReferencePolicySpec
 from actors.reward import RewardSpec
 from actors.rollout import RolloutSpec
+from actors.sources import Find, as_named
 from actors.weights.publication import Notice
 from allgood.treatment import Treatment
 
@@ -25,12 +26,13 @@ class Recipe:
     """What a role's replicas were made of and told. A learner's own progress is not in it: that is in checkpoints.
 
     `spec` is None where another process starts the replicas. `notice` is that of the weight version which rollout
-    actors hold, None for version 0, the model of their spec.
+    actors hold, None for version 0, the model of their spec. `find` is how they find models on their nodes.
     """
 
     spec: Spec | None = None
     treatments: Mapping[str, Treatment] = field(default_factory=dict)  # by key
     notice: Notice | None = None
+    find: Find = as_named
 
     def with_treatment(self, treatment: Treatment) -> Recipe:
         """The recipe after a treatment was added, or replaced under its key."""

@@ -12,6 +12,7 @@ import ray
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
+from actors.cluster.finding import finder
 from actors.cluster.placement import Assignment, actor_options, bundle_of
 from actors.cluster.recipe import Recipe, Spec
 from actors.cluster.supervision import Who
@@ -60,7 +61,7 @@ class Seat:
             max_restarts=0 if self.name is None else -1,
             max_task_retries=0,
         )
-        return actor_class.remote(spec)
+        return actor_class.remote(spec, finder(recipe, str(self.who)))
 
 
 def actor_name(name: str, role: str, replica: int) -> str:

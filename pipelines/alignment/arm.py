@@ -15,6 +15,7 @@ from pipelines.alignment import checkpoints
 from pipelines.alignment.ahead import StoredSteps
 from pipelines.alignment.checkpoints import Checkpoint
 from pipelines.alignment.journal import AlignJournal
+from pipelines.alignment.learner_files import LearnerFiles, learner_files
 from pipelines.alignment.loop import Roles, State, Step, align
 from pipelines.alignment.model_card import write_model_card
 from pipelines.alignment.setup import Setup, initial_state
@@ -75,11 +76,12 @@ class Arm:
         await lane.treat(setup.treatments(key))
         if self.is_own_cast:  # kept actors were checked by whoever made them
             await lane.check_scores([setup.prompts[0].text] * len(PROBE), PROBE)
+        files = await learner_files(lane, self.folder, self.copy)
         state = initial_state(config) if checkpoint is None else checkpoint.state
         if checkpoint is None:
             await lane.start(arm_spec(config))
         else:
-            await lane.load(checkpoint.learner.absolute(), state.policy_version)
+            await files.load(checkpoint)
         processes = Processes(self.cast, list(role_resources(config)), checkpoint.processes if checkpoint else {})
         processes.look()
         plan = setup.plan(has_float32_logprobs=await lane.has_float32_logprobs())
@@ -94,19 +96,20 @@ class Arm:
 
             stored = {} if checkpoint is None else checkpoints.read_ahead(checkpoint)
             with grace(config.placement.grace_s, f"`allgood resume {self.folder.path}`") as asked_to_end:
-                state = await align(plan, self._roles(lane, processes, asked_to_end), state, observe, stored)
+                state = await align(plan, self._roles(lane, files, processes, asked_to_end), state, observe, stored)
                 if not plan.is_over(state):
                     raise Terminated
-        await self._export(lane, state, journal.last_validation())
+        await self._export(files, state, journal.last_validation())
         return state
 
-    def _roles(self, lane: Lane, processes: Processes, stop: asyncio.Event) -> Roles:
+    def _roles(self, lane: Lane, files: LearnerFiles, processes: Processes, stop: asyncio.Event) -> Roles:
         crew = lane.crew()
 
         async def commit(state: State, ahead: StoredSteps) -> None:
             folder, hashes = self.folder.checkpoints, self.setup.hashes
             keep = self.setup.config.align.keep_checkpoints
-            final = await checkpoints.commit(folder, state, hashes, lane.save, ahead, processes=processes.look())
+            save = partial(files.save, step=state.step)
+            final = await checkpoints.commit(folder, state, hashes, save, ahead, processes=processes.look())
             checkpoints.prune(folder, state, keep=keep)
             if self.copy is not None:  # in a thread: the loop goes on hearing actors and signals
                 kept = partial(checkpoints.kept_steps, state=state, keep=keep)
@@ -127,11 +130,11 @@ class Arm:
             judge=self.watch.judge if self.watch else None,
         )
 
-    async def _export(self, lane: Lane, state: State, validation: Mapping[str, float]) -> None:
+    async def _export(self, files: LearnerFiles, state: State, validation: Mapping[str, float]) -> None:
         """The aligned policy as a folder that `from_pretrained` loads: the weights of the last step."""
         with atomic_path(self.folder.model) as temporary:
             temporary.mkdir()
-            await lane.save_pretrained(temporary.absolute())
+            await files.save_pretrained(temporary.absolute())
             copy_tokenizer(start_policy(self.setup.config).source, temporary)
             write_model_card(temporary / "README.md", self.setup.config, state, validation)
 

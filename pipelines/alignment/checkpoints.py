@@ -35,6 +35,7 @@ from pipelines.output.checkpoint_folders import (
 from pipelines.output.files import atomic_path
 from pipelines.output.progress import say
 from pipelines.run.folder import RunFolder
+from pipelines.storage.checkpoints import LEARNER
 from pipelines.storage.copy import RunCopy
 
 CONFIG_HASH = "config"
@@ -43,7 +44,7 @@ TABLE_HASH = "reference table"  # among the hashes that tie a checkpoint to its 
 # `kl.placement` decides the result, and a property may be called "preview".
 _NOT_THE_RESULT = frozenset({"name", "output_dir", "tracking", "placement", "preview", "storage"})
 
-LEARNER, AHEAD = "learner", "ahead"
+AHEAD = "ahead"
 
 
 @dataclass(frozen=True)

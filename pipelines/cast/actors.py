@@ -12,6 +12,7 @@ from actors.cluster.pool import Actors
 from actors.cluster.recipe import Recipe
 from actors.cluster.recovery import Loss
 from actors.cluster.supervision import Who
+from pipelines.cast.stored_models import with_stored_models
 from pipelines.cast.threads import with_run_threads
 from pipelines.config.run import RunConfig
 from pipelines.output.progress import say
@@ -68,6 +69,8 @@ def cast_for(
     if cast is not None:
         yield cast
         return
-    with ray_session(), spawn(request_of(with_run_threads(config)), tell=say) as own:
-        say(own.where())
-        yield own
+    with ray_session():
+        request = with_stored_models(config, request_of(with_run_threads(config)))
+        with spawn(request, tell=say) as own:
+            say(own.where())
+            yield own

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from actors.cluster.limits import Limits
 from actors.cluster.pool import Actors, Pool
 from actors.cluster.recipe import Recipe
 from actors.cluster.recovery import Fault, Recovery
+from actors.learning.elsewhere import Elsewhere
 from actors.learning.group import merge, shard
 from actors.learning.specs import ArmSpec, OptimizerSpec, Rloo
 from actors.messages import Batch, Chunk, FloatRow, LogProbs, Rollout, Scores, UpdateResult
@@ -187,6 +188,28 @@ class Lane:
     async def save_pretrained(self, folder: Path) -> None:
         """The policy as a model folder."""
         await self._learners.call_all(lambda actor: actor.save_pretrained, str(folder), phase="save the model")
+
+    async def learners_without(self, path: Path) -> list[str]:
+        """Learners that do not see a file of this process, by their names in messages."""
+        seen = await self._learners.call_all(lambda actor: actor.sees, str(path), phase="look for the run folder")
+        return [str(self._cast.who("learner", rank)) for rank, is_seen in enumerate(seen) if not is_seen]
+
+    async def save_elsewhere(self, folder: Elsewhere) -> dict[str, Any]:
+        """As `save`, into a folder that learners do not see; what there is to say of its files, by name."""
+        written = await self._learners.call_all(lambda actor: actor.save_elsewhere, folder, phase="save")
+        return {name: entry for files in written for name, entry in files.items()}
+
+    async def load_elsewhere(self, folder: Elsewhere, policy_version: int) -> None:
+        """As `load`, from a folder that learners do not see."""
+        await self._learners.call_all(lambda actor: actor.load_elsewhere, folder, phase="load")
+        await self.publish(policy_version)
+
+    async def save_pretrained_elsewhere(self, folder: Elsewhere) -> dict[str, Any]:
+        """As `save_pretrained`, into a folder that learners do not see; what there is to say of its files, by name."""
+        written = await self._learners.call_all(
+            lambda actor: actor.save_pretrained_elsewhere, folder, phase="save the model"
+        )
+        return {name: entry for files in written for name, entry in files.items()}
 
     async def _generate(self, chunk: Chunk) -> Rollout:
         rollout: Rollout = await self._rollouts.call(lambda actor: actor.generate, chunk, phase="generate")

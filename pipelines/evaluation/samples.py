@@ -33,6 +33,7 @@ from pipelines.cast.request import (
     rollout_part,
 )
 from pipelines.cast.sample_rows import of_property, sample_rows, score_columns
+from pipelines.cast.stored_models import with_stored_models
 from pipelines.cast.threads import with_run_threads
 from pipelines.config.properties import ClassifierProperty
 from pipelines.config.run import RunConfig
@@ -112,7 +113,7 @@ class Drawn:
 def draw_samples(config: RunConfig, prompts: Sequence[Prompt]) -> Drawn:
     """Sample the aligned policy, and pi_0 unless an evaluation with the same models has left its samples."""
     config = with_run_threads(config)
-    with spawn(evaluation_request(config), tell=say) as cast:
+    with spawn(with_stored_models(config, evaluation_request(config)), tell=say) as cast:
         aligned = asyncio.run(_draw(config, cast, prompts, is_reference=False))
         canned = asyncio.run(_canned(config, cast, prompts))
         return Drawn(aligned, _sft(config, cast, prompts), canned)
@@ -130,7 +131,7 @@ def _sft_of_base(config: RunConfig, cast: Actors, prompts: Sequence[Prompt], pat
         say(f"samples of the start policy from an earlier evaluation: {path}")
         return load_samples(path)
     request = CastRequest(rollout=rollout_part(config), timeout_s=config.placement.timeout_s)
-    with spawn(request, tell=say) as own:
+    with spawn(with_stored_models(config, request), tell=say) as own:
         samples = asyncio.run(_draw(config, SharedActors(own, cast), prompts, is_reference=True))
     save_samples(samples, path, key=key)
     return samples

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.output.checkpoint_folders import MANIFEST
+from pipelines.output.file_entries import Files
 from pipelines.output.files import atomic_path
 from pipelines.storage.files import DamagedError, fetch, read_manifest, write_manifest
 from pipelines.storage.logs import FOLDER as LOGS
@@ -21,6 +22,7 @@ from pipelines.storage.logs import Logs, segment_names
 from pipelines.storage.place import Place
 
 FOLDER = "checkpoints"
+LEARNER = "learner"  # the part of a checkpoint that learners write
 
 
 @dataclass(frozen=True, order=True)
@@ -36,10 +38,14 @@ class StoredCheckpoint:
         return f"{FOLDER}/step_{self.step:06d}.{self.lease}"
 
 
-def write_files(place: Place, folder: Path, stored: StoredCheckpoint) -> None:
-    """Write the files of the checkpoint that is committed in `folder`; on the store it does not exist yet."""
-    for name in local_manifest(folder)["files"]:
-        place.at(stored.name).upload(folder / name, name)
+def write_files(place: Place, folder: Path, stored: StoredCheckpoint, there: Files | None = None) -> None:
+    """Write the files of the checkpoint that is committed in `folder`; on the store it does not exist yet.
+
+    `there` are those that learners have just written.
+    """
+    for name, entry in local_manifest(folder)["files"].items():
+        if there is None or there.get(name) != entry:
+            place.at(stored.name).upload(folder / name, name)
 
 
 def commit(place: Place, folder: Path, stored: StoredCheckpoint, logs: Logs) -> None:

@@ -8,6 +8,7 @@ summary, evaluation and report that lie alongside it, as in a run folder.
 from __future__ import annotations
 
 import shutil
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,17 +16,19 @@ from pathlib import Path
 from allgood.errors import CheckpointError, ConfigError
 from pipelines.config.run import RunConfig
 from pipelines.output.checkpoint_folders import step_folder
+from pipelines.output.file_entries import Files
 from pipelines.output.progress import say
 from pipelines.run.folder import RunFolder
 from pipelines.storage import checkpoints, logs, results
 from pipelines.storage.checkpoints import StoredCheckpoint, stored_checkpoints
 from pipelines.storage.files import DamagedError
+from pipelines.storage.folders import StoredFolder
 from pipelines.storage.inputs import INPUTS, keep_inputs
 from pipelines.storage.lease import Lease, leased
 from pipelines.storage.logs import Logs
 from pipelines.storage.place import Place, open_place
 
-_LEASES = "lease/"
+_LEASES, _PASSING = "lease/", "passing"
 
 
 class RunCopy:
@@ -37,6 +40,8 @@ class RunCopy:
         self._folder = folder
         self._lease = lease
         self._logs: Logs = {}
+        self._goes_on_from: StoredCheckpoint | None = None
+        self._of_learners: tuple[int, Files] = (-1, {})  # what they have written last, and of which step it is
 
     def begin(self, config: RunConfig, *, overwrite: bool) -> None:
         """Write what the run starts from; with `overwrite`, in the place of a run that is there.
@@ -79,6 +84,7 @@ class RunCopy:
     def go_on_after(self, checkpoint: Path | None, step: int) -> None:
         """Take up the logs of the checkpoint that the run goes on from; one that is only here is written first."""
         self._logs = {}
+        self._run.delete([f"{_PASSING}/{name}" for name in self._run.at(_PASSING).names()])  # of a killed driver
         if checkpoint is None:
             return
         files = checkpoints.local_manifest(checkpoint)["files"]
@@ -86,9 +92,35 @@ class RunCopy:
             with suppress(DamagedError):  # it is written again
                 manifest = checkpoints.manifest_of(self._run, stored) if stored.step == step else {}
                 if manifest.get("files") == files:
-                    self._logs = manifest["logs"]
+                    self._logs, self._goes_on_from = manifest["logs"], stored
                     return
-        self._commit(checkpoint, step)
+        self._goes_on_from = self._commit(checkpoint, step)
+
+    def stored_learners(self, checkpoint: Path) -> StoredFolder:
+        """The learners' part of the checkpoint that the run goes on from; `checkpoint` is its folder here."""
+        assert self._goes_on_from is not None, "`go_on_after` comes first"
+        files: Files = checkpoints.local_manifest(checkpoint)["files"]
+        within = f"{checkpoints.LEARNER}/"
+        mine = {name.removeprefix(within): entry for name, entry in files.items() if name.startswith(within)}
+        return StoredFolder(self._run.at(self._goes_on_from.name, checkpoints.LEARNER).url, mine)
+
+    def place_of_learners(self, step: int) -> StoredFolder:
+        """Where learners write their part of a checkpoint that is about to be committed."""
+        stored = StoredCheckpoint(step, self._lease.number)
+        return StoredFolder(self._run.at(stored.name, checkpoints.LEARNER).url)
+
+    def learners_wrote(self, step: int, files: Files) -> None:
+        """Note what they have written there, which is not written again."""
+        self._of_learners = (step, {f"{checkpoints.LEARNER}/{name}": entry for name, entry in files.items()})
+
+    @contextmanager
+    def passing_place(self) -> Iterator[StoredFolder]:
+        """A folder for what learners hand to this process; its files go at the end."""
+        place = self._run.at(_PASSING, uuid.uuid4().hex)
+        try:
+            yield StoredFolder(place.url)
+        finally:
+            place.delete(place.names())
 
     def keep_checkpoint(self, folder: Path, step: int, kept: Callable[[Sequence[int]], set[int]]) -> None:
         """Write the checkpoint that was committed in `folder`, and delete those whose steps are not among `kept`.
@@ -109,14 +141,16 @@ class RunCopy:
         self._lease.check()
         results.keep_results(self._run, self._folder)
 
-    def _commit(self, folder: Path, step: int) -> None:
+    def _commit(self, folder: Path, step: int) -> StoredCheckpoint:
         self._lease.check()
         kept = logs.keep_logs(self._run, self._folder, self._logs, step=step)
         stored = StoredCheckpoint(step, self._lease.number)
-        checkpoints.write_files(self._run, folder, stored)
+        of_step, there = self._of_learners
+        checkpoints.write_files(self._run, folder, stored, there if of_step == step else None)
         self._lease.check()  # files may have taken long
         checkpoints.commit(self._run, folder, stored, kept)
-        self._logs = kept
+        self._logs, self._of_learners = kept, (-1, {})
+        return stored
 
     def _fetch(self, stored: StoredCheckpoint) -> None:
         target = step_folder(self._folder.checkpoints, stored.step)

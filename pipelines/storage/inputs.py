@@ -15,14 +15,15 @@ from typing import Any
 from allgood.errors import StorageError
 from pipelines.config.loading import CONFIG
 from pipelines.config.run import RunConfig
-from pipelines.output.file_entries import FileEntry, Files, damage, entry_of
-from pipelines.storage.files import DamagedError, fetch, read_manifest, write_manifest
+from pipelines.output.file_entries import Files, damage, entry_of
+from pipelines.storage.files import DamagedError, read_manifest, write_manifest
+from pipelines.storage.models import model_files
+from pipelines.storage.objects import fetch_object, keep_object
 from pipelines.storage.place import Place
 
-INPUTS, OBJECTS = "inputs.json", "objects"
+INPUTS = "inputs.json"
 _PARTS = ("world", "data", "sft", "reward", "evaluator", "references", "served")
 _RECORDS = ("threads.json", "hub_revisions.json")  # grow while a run goes on
-_OF_TRAININGS = frozenset({"last", "checkpoints"})  # what no later stage reads
 
 
 @dataclass(frozen=True)
@@ -35,12 +36,11 @@ class Inputs:
 
 def keep_inputs(storage: Place, run: Place, config: RunConfig) -> None:
     """Write what a run starts from, as far as it is not there already, and then the list of it."""
-    models = {f"model.{number}": source for number, source in enumerate(_local_models(config))}
+    models = {f"model.{number}": source for number, source in enumerate(local_models(config))}
     sources = dict(_sources(_roots(config, models)))
     files = {name: entry_of(path) for name, path in sources.items()}
     for name, entry in files.items():
-        if storage.size(_object(entry)) != entry["size"]:
-            storage.upload(sources[name], _object(entry))
+        keep_object(storage, sources[name], entry)
     write_manifest(run, INPUTS, {"schema": 1, "files": files, "models": models})
 
 
@@ -63,7 +63,7 @@ def fetch_config(storage: Place, inputs: Inputs, target: Path) -> None:
     entry = inputs.files.get(f"run/{CONFIG}")
     if entry is None:
         raise DamagedError(f"{storage.url} has no run file of this run")
-    fetch(storage, _object(entry), entry, target)
+    fetch_object(storage, entry, target)
 
 
 def missing_inputs(inputs: Inputs, config: RunConfig) -> dict[str, Path]:
@@ -95,11 +95,7 @@ def fetch_inputs(storage: Place, inputs: Inputs, missing: Mapping[str, Path]) ->
         DamagedError: One of them is missing or damaged on the store.
     """
     for name, path in missing.items():
-        fetch(storage, _object(inputs.files[name]), inputs.files[name], path)
-
-
-def _object(entry: FileEntry) -> str:
-    return f"{OBJECTS}/{entry['sha256'][:2]}/{entry['sha256']}"
+        fetch_object(storage, inputs.files[name], path)
 
 
 def _sources(roots: Mapping[str, Path]) -> Iterator[tuple[str, Path]]:
@@ -109,14 +105,8 @@ def _sources(roots: Mapping[str, Path]) -> Iterator[tuple[str, Path]]:
         parts = ["."] if is_model else [CONFIG, *_RECORDS, *_PARTS]
         for part in parts:
             path = folder / part
-            for file in [path] if path.is_file() else sorted(path.rglob("*")):
-                below = file.relative_to(folder)
-                if file.is_file() and not _is_left_out(below):
-                    yield f"{root}/{below.as_posix()}", file
-
-
-def _is_left_out(below: Path) -> bool:
-    return any(part in _OF_TRAININGS or part.startswith(".") for part in below.parts)
+            for file in [path] if path.is_file() else model_files(path):
+                yield f"{root}/{file.relative_to(folder).as_posix()}", file
 
 
 def _roots(config: RunConfig, models: Mapping[str, str]) -> dict[str, Path]:
@@ -132,7 +122,7 @@ def _roots(config: RunConfig, models: Mapping[str, str]) -> dict[str, Path]:
     return {"run": config.folder, **base, **{root: Path(source) for root, source in models.items()}}
 
 
-def _local_models(config: RunConfig) -> list[str]:
+def local_models(config: RunConfig) -> list[str]:
     """Model folders that the run file names, outside the run folder and its base."""
     own = [config.folder.resolve(), config.base_folder.resolve()]
     found = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -252,6 +252,39 @@ def test_saved_and_loaded_learner_continues_bitwise(
     assert same_bits(resumed.weights(), uninterrupted.weights())
     assert {**result.metrics, "seconds": 0} == {**expected.metrics, "seconds": 0}
     assert {path.suffix for path in (tmp_path / "state").iterdir()} == {".safetensors", ".json"}  # no pickle
+
+
+class OtherNode:
+    """A folder that learners do not see: they write and read a passing one."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def written(self, write: Callable[[str], None]) -> dict[str, int]:
+        write(str(self.folder / "passing"))
+        (self.folder / "passing").rename(self.folder / "kept")
+        return {path.name: path.stat().st_size for path in (self.folder / "kept").iterdir()}
+
+    def read(self, read: Callable[[str], None]) -> None:
+        read(str(self.folder / "kept"))
+
+
+def test_a_learner_that_does_not_see_a_folder_has_its_files_brought_there_and_back(
+    folder: str, model: PreTrainedModel, tmp_path: Path
+) -> None:
+    (tmp_path / "driver").touch()
+    (tmp_path / "state").mkdir()
+    first = learner(folder)
+    first.update(ragged_batch(model))
+    assert first.sees(str(tmp_path / "driver"))
+    assert not first.sees(str(tmp_path / "elsewhere"))
+    elsewhere = OtherNode(tmp_path / "state")
+    assert set(first.save_elsewhere(elsewhere)) == {"weights.safetensors", "optimizer.safetensors", "learner.json"}
+    second = Learner(learner_spec("policy"), find=lambda source: folder)
+    second.load_elsewhere(elsewhere)
+    assert same_bits(first.weights(), second.weights())
+    (tmp_path / "model").mkdir()
+    assert "model.safetensors" in second.save_pretrained_elsewhere(OtherNode(tmp_path / "model"))
 
 
 def test_a_state_saved_before_the_first_update_loads(folder: str, model: PreTrainedModel, tmp_path: Path) -> None:

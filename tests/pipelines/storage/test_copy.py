@@ -194,3 +194,44 @@ def test_a_run_without_storage_has_no_copy(tmp_path: Path) -> None:
 def test_commands_with_many_runs_refuse_it(config: RunConfig) -> None:
     with pytest.raises(ConfigError, match="`allgood sweep` keeps no copy of its runs; leave out `storage`"):
         refuse_storage(config, "sweep")
+
+
+def of_learners(folder: str) -> None:
+    """What they write: the same as in a checkpoint of these tests."""
+    (Path(folder) / "weights.safetensors").write_bytes(b"weights")
+
+
+def test_what_learners_have_written_is_committed_as_it_is_and_found_again(config: RunConfig, tmp_path: Path) -> None:
+    folder = RunFolder(config.folder)
+    with copy_of(config, "align") as copy:
+        assert copy is not None
+        copy.begin(config, overwrite=False)
+        copy.go_on_after(None, 0)
+        place = copy.place_of_learners(2)
+        copy.learners_wrote(2, place.written(of_learners))
+        assert stored_checkpoints(run_of(config)) == []
+        name = "checkpoints/step_000002.1/learner/weights.safetensors"
+        run_of(config).write(name, b"WEIGHTS")  # to see that it is not written again
+        commit(config, copy, 2)
+        assert run_of(config).read(name) == b"WEIGHTS"
+        run_of(config).write(name, b"weights")
+        commit(config, copy, 4)  # these learners see the run folder
+    with copy_of(config, "resume") as copy:
+        assert copy is not None
+        for step in (2, 4):
+            here = step_folder(folder.checkpoints, step)
+            copy.go_on_after(here, step)
+            copy.stored_learners(here).fetch(tmp_path / str(step))
+            assert (tmp_path / str(step) / "weights.safetensors").read_bytes() == b"weights"
+
+
+def test_what_passes_through_the_store_does_not_stay(config: RunConfig) -> None:
+    with copy_of(config, "align") as copy:
+        assert copy is not None
+        with copy.passing_place() as place:
+            place.written(of_learners)
+            assert run_of(config).at("passing").names() != []
+        assert run_of(config).at("passing").names() == []
+        run_of(config).write("passing/of/a-killed-driver", b"weights")
+        copy.go_on_after(None, 0)
+        assert run_of(config).at("passing").names() == []

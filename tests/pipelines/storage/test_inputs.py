@@ -14,7 +14,6 @@ from pipelines.run.folder import RunFolder
 from pipelines.storage.files import DamagedError
 from pipelines.storage.inputs import (
     INPUTS,
-    OBJECTS,
     Inputs,
     fetch_config,
     fetch_inputs,
@@ -22,6 +21,7 @@ from pipelines.storage.inputs import (
     missing_inputs,
     stored_inputs,
 )
+from pipelines.storage.objects import OBJECTS
 from pipelines.storage.place import Place
 from tests.pipelines.tiny_run import tiny_config
 
