@@ -138,6 +138,12 @@ TESTED = (
     ),
     Tested(
         2,
+        "kill -9 of a driver whose learner shares no disk with it, and loss of its own disk; resumed from the store",
+        f"{_HOSTS}test_own_disks.py::"
+        "test_a_run_whose_learners_see_no_disk_of_the_driver_goes_on_from_the_store_to_the_same_bits",
+    ),
+    Tested(
+        2,
         "kill -9 of a sweep's process, then `--resume`",
         "tests/faults/test_sweep_resume.py::test_a_killed_sweep_goes_on_where_it_was",
     ),

@@ -15,6 +15,7 @@ from actors.cluster.cast import spawn
 from allgood.errors import AllgoodError
 from pipelines.alignment.align import resume, run_align
 from pipelines.cast.request import align_request
+from pipelines.cast.stored_models import with_stored_models
 from pipelines.config.run import RunConfig
 from pipelines.output.progress import say
 from pipelines.references.build import build_references
@@ -30,7 +31,10 @@ def hosts_config(folder: Path, settings: dict[str, Any], name: str) -> RunConfig
 def main(folder: Path, settings: dict[str, Any], names: list[str]) -> None:
     """Make the runs."""
     configs = [hosts_config(folder, settings, name) for name in names]
-    with ray_session(), spawn(align_request(configs[0]), tell=say) as cast:
+    with (
+        ray_session(),
+        spawn(with_stored_models(configs[0], align_request(configs[0])), tell=say) as cast,
+    ):
         say(cast.where())
         build_references(configs[0], cast)
         for config in configs:

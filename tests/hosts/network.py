@@ -107,7 +107,7 @@ class Network:
         keeper = subprocess.Popen(
             ["unshare", *namespaces, "bash", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
-        first_pid = _wait_until(lambda: _child_of(keeper.pid))
+        first_pid = _wait_until(lambda: child_of(keeper.pid))
         self._ip("link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", str(first_pid))
         self._ip("link", "set", port, "master", "bridge", "up")
         assert keeper.stdin is not None
@@ -169,7 +169,8 @@ def _network_of(process: str) -> Path:
     return Path(f"/proc/{process}/ns/net").readlink()
 
 
-def _child_of(pid: int) -> int | None:
+def child_of(pid: int) -> int | None:
+    """The first process that a process has started, None before that."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="utf-8").split()
     return int(children[0]) if children else None
 

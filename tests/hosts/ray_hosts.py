@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 
-from tests.hosts.network import Host, Network
+from tests.hosts.network import Host, Network, child_of
 
 _PORT = 6399
 _CPUS = 4
@@ -31,9 +33,20 @@ QUICK_DEATH: Mapping[str, int] = {
 class RayHosts:
     """Hosts on which Ray runs. A context manager: leaving it ends them all."""
 
-    def __init__(self, folder: Path, places: Sequence[str], *, system_config: Mapping[str, int] = QUICK_DEATH) -> None:
-        """A head with the label `place: head`, and a host for each of `places`. `folder` is for logs."""
+    def __init__(
+        self,
+        folder: Path,
+        places: Sequence[str],
+        *,
+        system_config: Mapping[str, int] = QUICK_DEATH,
+        environment: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        """A head with the label `place: head`, and a host for each of `places`. `folder` is for logs.
+
+        `environment` is that of Ray and of drivers, beyond what Ray needs.
+        """
         self._folder, self.network = folder, Network()
+        self._environment = {**_environment(), **environment}
         self._num_drivers = 0
         self.head = self.network.add_host()
         options = ["--head", f"--port={_PORT}", "--include-dashboard=false"]
@@ -73,7 +86,7 @@ class RayHosts:
         address = f"{self.head.address}:{_PORT}"
         with path.open("w") as log:
             command = [sys.executable, "-m", module, *arguments]
-            process = (host or self.head).start(command, log, {**_environment(), "RAY_ADDRESS": address})
+            process = (host or self.head).start(command, log, {**self._environment, "RAY_ADDRESS": address})
         return Driver(process, path)
 
     def close(self) -> None:
@@ -98,7 +111,7 @@ class RayHosts:
         common += ["--temp-dir=/run/ray", f"--object-store-memory={_STORE_MB * 10**6}"]
         path = self._folder / f"{host.name}.log"
         with path.open("w") as log:
-            return Driver(host.start([str(ray), "start", *options, *common], log, _environment()), path)
+            return Driver(host.start([str(ray), "start", *options, *common], log, self._environment), path)
 
     def _started(self, starting: Driver) -> None:
         assert starting.process.wait(_START_S) == 0, starting.said()
@@ -114,6 +127,13 @@ class Driver:
     def said(self) -> str:
         """All that it said until now."""
         return self.log.read_text(encoding="utf-8")
+
+    def kill(self) -> None:
+        """kill -9 of the process itself; the one that is started here only waits for it on the host."""
+        pid = child_of(self.process.pid)
+        assert pid is not None, self.said()
+        os.kill(pid, signal.SIGKILL)
+        self.process.wait(_START_S)
 
     def wait_for(self, is_there: Callable[[], bool], limit_s: float) -> None:
         """Wait until something is there, while the process runs."""

@@ -25,6 +25,8 @@ class Runs:
     rollout: tuple[str, ...]
     learner: tuple[str, ...]
     num_steps: int
+    storage: str | None = None
+    num_learners: int = 1  # with more than one, each holds a shard
 
     def config(self, name: str) -> RunConfig:
         """A run."""
@@ -62,6 +64,7 @@ class Runs:
         reference = {"kind": "quantile", "quantile": 0.85}
         short = {"kind": "function", "function": "tests.pipelines.tiny_rewards:short", "zero_is_a_score": True}
         return {
+            "storage": self.storage,
             "properties": {"short": {**short, "reference": reference, "placement": _at(HEAD)}},
             "align": {
                 "steps": self.num_steps,
@@ -76,7 +79,8 @@ class Runs:
                 "timeout_s": 300.0,
                 "rollout": _at(*self.rollout),
                 "reference_policy": _at(HEAD),
-                "learner": _at(*self.learner),
+                "learner": {**_at(*self.learner), "replicas": self.num_learners},
+                "learners": "shard" if self.num_learners > 1 else "replicate",
             },
         }
 
