@@ -20,7 +20,9 @@ def killed_sweep(folder: Path) -> SweepConfig:
 def long_base(folder: Path) -> RunConfig:
     """Trials with enough steps and checkpoints to be killed in."""
     base = tiny_base(folder)
-    return base.model_copy(update={"align": base.align.model_copy(update={"steps": 24, "keep_checkpoints": 2})})
+    return base.model_copy(
+        update={"align": base.align.model_copy(update={"steps": 12, "evaluate_every": 6, "keep_checkpoints": 2})}
+    )
 
 
 if __name__ == "__main__":

@@ -9,21 +9,26 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from actors.cluster.cast import Cast
+from actors.cluster.cast import Cast, CastRequest, spawn
+from actors.cluster.pool import Actors
+from actors.cluster.recipe import Recipe
+from actors.cluster.recovery import Loss
+from actors.cluster.supervision import Who
 from allgood.errors import AllgoodError, TrainingError
 from pipelines.alignment.align import resume, run_align
 from pipelines.alignment.loop import Step
 from pipelines.alignment.watching import Watch
+from pipelines.cast.request import reward_parts
 from pipelines.config.run import RunConfig
+from pipelines.references.build import build_references
 from tests.pipelines.tiny_run import (
     assert_same_run,
-    cast_on_base,
     final_weights,
     logged_rows,
     make_base,
@@ -50,10 +55,47 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+class WithMoreScorers:
+    """The actors of one cast, and the scorers of another."""
+
+    def __init__(self, cast: Cast, more: Cast) -> None:
+        self._cast, self._more = cast, more
+
+    @property
+    def scorers(self) -> list[str]:
+        return [*self._cast.scorers, *self._more.scorers]
+
+    def handles(self, role: str) -> Sequence[Any]:
+        return self._owner(role).handles(role)
+
+    def who(self, role: str, replica: int = 0) -> Who:
+        return self._owner(role).who(role, replica)
+
+    def place(self, role: str, replica: int = 0) -> Mapping[str, Any]:
+        return self._owner(role).place(role, replica)
+
+    def change_recipe(self, role: str, change: Callable[[Recipe], Recipe]) -> None:
+        self._owner(role).change_recipe(role, change)
+
+    def restart(self, role: str, replica: int = 0, loss: Loss | None = None) -> bool:
+        return self._owner(role).restart(role, replica, loss)
+
+    def close(self) -> None:
+        self._more.close()
+
+    def _owner(self, role: str) -> Cast:
+        return self._more if role.removeprefix("reward.") in self._more.scorers else self._cast
+
+
 @pytest.fixture(scope="module")
-def cast(folder: Path, server: RewardServer, ray_cluster: None) -> Iterator[Cast]:
-    with cast_on_base(run_of(folder, "base", *SCORERS, "served", server=server)) as cast:
-        yield cast
+def cast(folder: Path, server: RewardServer, tiny_cast: Cast) -> Iterator[Actors]:
+    """The tiny run's actors, and scorers that it has not."""
+    config = run_of(folder, "base", *SCORERS, "served", server=server)
+    missing = {name: part for name, part in reward_parts(config).items() if name not in tiny_cast.scorers}
+    with spawn(CastRequest(rewards=missing, timeout_s=config.placement.timeout_s)) as more:
+        actors = WithMoreScorers(tiny_cast, more)
+        build_references(config, actors)
+        yield actors
 
 
 def run_of(folder: Path, name: str, *scorers: str, server: RewardServer, **align: Any) -> RunConfig:
@@ -82,7 +124,7 @@ def run_of(folder: Path, name: str, *scorers: str, server: RewardServer, **align
 
 
 @pytest.fixture(scope="module")
-def whole(folder: Path, cast: Cast, server: RewardServer) -> RunConfig:
+def whole(folder: Path, cast: Actors, server: RewardServer) -> RunConfig:
     """The run that nothing happens to."""
     config = run_of(folder, "whole", "short", "served", server=server, steps=4, checkpoint_every=2)
     run_align(config, cast)
@@ -107,7 +149,7 @@ def faults_of(config: RunConfig) -> list[dict[str, Any]]:
 
 
 def test_a_reward_that_raises_or_miscounts_costs_the_same_samples_as_one_that_says_nan(
-    folder: Path, cast: Cast, server: RewardServer, capsys: pytest.CaptureFixture[str]
+    folder: Path, cast: Actors, server: RewardServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     patchy, raising = (run_of(folder, name, name, server=server) for name in ("patchy", "raising"))
     run_align(patchy, cast)
@@ -122,7 +164,9 @@ def test_a_reward_that_raises_or_miscounts_costs_the_same_samples_as_one_that_sa
     assert "'tests.pipelines.tiny_rewards:raising' failed on 1 responses: ZeroDivisionError('no reward')" in said
 
 
-def test_a_reward_that_comes_at_the_second_try_changes_nothing(folder: Path, cast: Cast, server: RewardServer) -> None:
+def test_a_reward_that_comes_at_the_second_try_changes_nothing(
+    folder: Path, cast: Actors, server: RewardServer
+) -> None:
     steady, flaky = (run_of(folder, name, name, server=server) for name in ("short", "flaky"))
     run_align(steady, cast)
     run_align(flaky, cast)
@@ -133,7 +177,7 @@ def test_a_reward_that_comes_at_the_second_try_changes_nothing(folder: Path, cas
 
 
 def test_a_reward_model_that_goes_away_ends_the_run_which_goes_on_when_it_is_back(
-    whole: RunConfig, cast: Cast, server: RewardServer, capsys: pytest.CaptureFixture[str]
+    whole: RunConfig, cast: Actors, server: RewardServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = beside(whole, "away")
 
@@ -158,7 +202,7 @@ def test_a_reward_model_that_goes_away_ends_the_run_which_goes_on_when_it_is_bac
     ids=["log", "checkpoint"],
 )
 def test_a_full_disk_ends_the_run_which_goes_on_when_there_is_room(
-    whole: RunConfig, cast: Cast, disk: Path, capsys: pytest.CaptureFixture[str], free: int, refusal: str
+    whole: RunConfig, cast: Actors, disk: Path, capsys: pytest.CaptureFixture[str], free: int, refusal: str
 ) -> None:
     config = beside(whole, "full", output_dir=disk / "runs")
     filler = disk / "filler"
@@ -193,13 +237,15 @@ def leave_free(filler: Path, num_bytes: int) -> None:
     filler.write_bytes(bytes(space.f_bavail * space.f_frsize - num_bytes))
 
 
-def test_the_same_job_a_second_time_is_refused_and_the_first_one_is_not_disturbed(whole: RunConfig, cast: Cast) -> None:
+def test_the_same_job_a_second_time_is_refused_and_the_first_one_is_not_disturbed(
+    whole: RunConfig, cast: Actors
+) -> None:
     config, second = beside(whole, "twice"), list[subprocess.CompletedProcess[str]]()
 
     def start_again(step: Step) -> None:
         if step.state.step == 1:
             command = [sys.executable, "-m", "pipelines.cli", "resume", str(config.folder)]
-            second.append(subprocess.run(command, capture_output=True, text=True, check=False, timeout=120))
+            second.append(subprocess.run(command, capture_output=True, text=True, check=False, timeout=600))
 
     run_align(config, cast, watch=Watch(None, start_again))
     assert [tried.returncode for tried in second] == [75]

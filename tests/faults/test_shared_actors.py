@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import ray
 
+from actors.cluster.cast import Cast
 from pipelines.comparison.arms import Arm, arm_of, kept_actors, run_arms
 from pipelines.evaluation.samples import test_prompts as prompts_of_test
 from pipelines.output.metrics_log import MetricsLog
@@ -66,7 +67,7 @@ def test_arms_side_by_side_survive_the_death_of_the_scorers_they_share(tmp_path:
     assert {row["role"] for row in faults if row["restarted"]} == {"reward.short", "reference_policy"}
 
 
-def test_no_trial_of_a_sweep_fails_when_a_shared_scorer_dies(tmp_path: Path, ray_cluster: None) -> None:
+def test_no_trial_of_a_sweep_fails_when_a_shared_scorer_dies(tmp_path: Path, tiny_cast: Cast) -> None:
     make_base(tmp_path)
     space = {"kl.coefficient": {"kind": "values", "values": [0.1, 0.3]}}
     sweep = tiny_sweep(tmp_path, "shared", space=space)
@@ -84,7 +85,7 @@ def test_no_trial_of_a_sweep_fails_when_a_shared_scorer_dies(tmp_path: Path, ray
     faults = [row for path in trials.glob("*/faults.jsonl") for row in MetricsLog(path).read()]
     assert {row["role"] for row in faults} == {"reward.vowels"}
     for trial in trials.iterdir():
-        assert_same_as_alone(trial, tmp_path / trial.name)
+        assert_same_as_alone(trial, tmp_path / trial.name, tiny_cast)
 
 
 def pid_of_named(end: str) -> int:

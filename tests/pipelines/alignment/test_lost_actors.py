@@ -16,7 +16,7 @@ from pipelines.references.build import build_references
 from tests.faults.kills import Kill, Report, is_alive, pid_of, report_recoveries, watch
 from tests.pipelines.tiny_run import assert_same_run, logged_rows, make_base, tiny_config
 
-DEADLINE_S = 15.0
+DEADLINE_S = 10.0
 ROLES = ("rollout", "reward.short", "reference_policy")
 
 
