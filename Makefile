@@ -23,7 +23,7 @@ help:
 	@echo "make quickstart   the embedded world, end to end, within minutes"
 	@echo "make test         the tests: 5 to 12 minutes on two cores, by their speed"
 	@echo "make coverage     the tests of allgood/, which must reach 95 % of its lines"
-	@echo "make test-faults  the tests that kill processes, under half an hour"
+	@echo "make test-faults  the tests that kill processes, a quarter of an hour"
 	@echo "make faults-page  their outcomes, in docs/results/faults.md"
 	@echo "make test-service the tests that ask a real service, a minute or two"
 	@echo "make test-slow    the slow tests"
@@ -60,7 +60,7 @@ coverage: setup
 
 # pytest's own report lies where `make faults-page` takes it from.
 test-faults: setup
-	$(BIN)/python -m pytest -q -m faults --timeout=1200 --junitxml=$(REPORT) $(ARGS)
+	$(BIN)/python -m pytest -q -m faults -n $(WORKERS) --dist loadgroup --timeout=1200 --junitxml=$(REPORT) $(ARGS)
 
 faults-page: setup
 	$(BIN)/python -m experiments.chaos --tests $(REPORT) --only-write $(ARGS)
