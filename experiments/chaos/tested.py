@@ -251,6 +251,11 @@ TESTED = (
     ),
     Tested(
         7,
+        "kill -9 of a driver with a Ray of its own: no process of it is left after 10 s",
+        f"{_RESUME}test_a_run_killed_in_the_middle_of_a_save_ends_with_the_same_weights",
+    ),
+    Tested(
+        7,
         "kill -9 of a driver whose cluster lives on: actors and placement groups go",
         f"{_RESUME}{_RANDOM}",
     ),

@@ -33,6 +33,7 @@ from pipelines.config.run import RunConfig
 from pipelines.objective.guards import kl_notice
 from pipelines.output.progress import say
 from pipelines.run.folder import SFT_SAMPLES, RunFolder, refuse_alignment
+from pipelines.run.last_words import last_words
 from pipelines.run.locks import reading_base, writing_results
 from pipelines.run.termination import Terminated
 from pipelines.storage.copy import RunCopy, check_storage, copy_of
@@ -111,7 +112,7 @@ def _run(
         shutil.rmtree(folder.weights, ignore_errors=True)  # a killed run leaves what was on its way
     faults = FaultLog(folder.faults)
     try:
-        with cast_for(setup.config, align_request, cast) as kept:
+        with last_words(_words(folder)), cast_for(setup.config, align_request, cast) as kept:
             arm = Arm(setup, folder, faults, kept, is_own_cast=cast is None, watch=told_once(watch), copy=copy)
             for num_losses in itertools.count(1):
                 try:
@@ -146,6 +147,10 @@ def _make_room(folder: RunFolder) -> None:
         path.unlink(missing_ok=True)
     for path in (folder.checkpoints, folder.model, folder.plots):
         shutil.rmtree(path, ignore_errors=True)
+
+
+def _words(folder: RunFolder) -> str:
+    return f"the last checkpoint of {folder.path} stands, and `allgood resume {folder.path}` continues from it"
 
 
 def _how_to_resume(folder: RunFolder) -> str:

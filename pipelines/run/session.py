@@ -3,6 +3,8 @@
 With RAY_ADDRESS set (also inside a submitted job, where Ray sets it) the command joins that cluster and leaves it
 running; otherwise it starts a private Ray on this machine, bound to loopback, and stops it at the end. Nothing here
 passes a runtime_env: inside a submitted job Ray refuses to merge two.
+
+However the command ends, nothing of a private Ray stays, and a line says how to go on (`last_words.py`, `head.py`).
 """
 
 from __future__ import annotations
@@ -13,9 +15,12 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from allgood.errors import PlacementError, first_line
 from pipelines.output import progress
+from pipelines.run.head import RAYS_PATIENCE_S, watched_head
+from pipelines.run.last_words import survived
 from pipelines.run.termination import hear_sigterm
 
 NAMESPACE = "allgood"
@@ -38,12 +43,14 @@ def ray_session(*, dashboard: bool = False) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    _start(dashboard=dashboard)
+    logs = _start(dashboard=dashboard)
     hear_sigterm()
-    try:
-        yield
-    finally:
-        ray.shutdown()
+    head = ray.get_runtime_context().gcs_address
+    with survived(logs=logs, head="" if logs else head), watched_head(head, _rays_patience_s()):
+        try:
+            yield
+        finally:
+            ray.shutdown()
 
 
 def joins_cluster() -> bool:
@@ -60,7 +67,8 @@ def in_joined_cluster() -> bool:
     return bool(ray.is_initialized())
 
 
-def _start(*, dashboard: bool) -> None:
+def _start(*, dashboard: bool) -> str:
+    """Start or join Ray; the folder of logs of one that was started, nothing for one that was joined."""
     import ray
 
     if joins_cluster():
@@ -69,11 +77,11 @@ def _start(*, dashboard: bool) -> None:
         progress.say(f"joining the Ray cluster at {address}")
         with _told(f"no Ray cluster can be joined at RAY_ADDRESS={address}", "check the address, or unset it"):
             ray.init(namespace=NAMESPACE, log_to_driver=False, logging_level=logging.WARNING)
-        return
+        return ""
     # Ray switches token authentication on for a new local cluster, as it should, and warns about it each time.
     logging.getLogger("ray._private.authentication.authentication_token_setup").setLevel(logging.ERROR)
     with _told("Ray does not start on this machine", "it may be overloaded or short of memory: try again"):
-        ray.init(
+        context: Any = ray.init(  # its type hides what it has
             address="local",
             namespace=NAMESPACE,
             num_cpus=max(MIN_LOGICAL_CPUS, os.cpu_count() or 1),
@@ -83,6 +91,16 @@ def _start(*, dashboard: bool) -> None:
             logging_level=logging.WARNING,
         )
     _make_token_private()
+    return str(Path(context.address_info["session_dir"]) / "logs")
+
+
+def _rays_patience_s() -> float:
+    """For how long Ray waits for a head that does not answer: clusters with a head that comes back set more."""
+    import ray
+
+    name = "gcs_rpc_server_reconnect_timeout_s"
+    by_environment = os.environ.get(f"RAY_{name}", RAYS_PATIENCE_S)
+    return float(ray._private.state.state.get_system_config().get(name, by_environment))
 
 
 def _require_answer(address: str) -> None:

@@ -16,7 +16,9 @@ from contextlib import contextmanager
 
 from allgood.errors import RoleError
 from pipelines.output.progress import say
+from pipelines.run.last_words import farewell
 
+_STATUS = 128 + signal.SIGTERM  # what a shell gives a process that SIGTERM ended
 _CLOSING_S = 8.0  # what closing may take; senders of SIGTERM wait 30 s in all, by default
 
 
@@ -24,7 +26,7 @@ class Terminated(SystemExit):
     """SIGTERM ended the command. Not an error: whoever does not handle it ends silently with the right status."""
 
     def __init__(self) -> None:
-        super().__init__(128 + signal.SIGTERM)
+        super().__init__(_STATUS)
 
 
 class Termination:
@@ -122,7 +124,12 @@ def finishing(seconds: float, go_on: str, termination: Termination = _TERMINATIO
 
 def _end_for_certain(seconds: float) -> None:
     """End this process after so long: where Ray's own processes got the signal too, closing waits for them for ever."""
-    timer = threading.Timer(seconds, os._exit, (Terminated().code,))
+
+    def end() -> None:
+        farewell()
+        os._exit(_STATUS)
+
+    timer = threading.Timer(seconds, end)
     timer.daemon = True
     timer.start()
 

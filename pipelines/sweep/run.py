@@ -34,6 +34,7 @@ from pipelines.evaluation.samples import test_prompts
 from pipelines.output.files import atomic_path, claimed, write_json
 from pipelines.output.progress import say
 from pipelines.run.folder import RunFolder
+from pipelines.run.last_words import last_words
 from pipelines.run.session import ray_session
 from pipelines.storage.copy import refuse_storage
 from pipelines.sweep import results
@@ -79,7 +80,7 @@ def run_sweep(sweep: SweepConfig, run: RunConfig, *, source_name: str, resume: b
         say(notice)
     if points is not None:
         say(f"{len(points)} trials of up to {max(trial.align.steps for trial in trials)} steps")
-    with ray_session():
+    with last_words("the same command with --resume continues the sweep"), ray_session():
         refuse_too_large(run, evaluators=source == "evaluator")
         with only_driver(sweep, run):
             return _run(sweep, run, space, points, trials, source, source_name)

@@ -25,6 +25,7 @@ from allgood.errors import AllgoodError, PlacementError, RoleError
 from pipelines.config.training import TrainingConfig
 from pipelines.output.checkpoint_folders import committed_steps, step_folder
 from pipelines.output.progress import say
+from pipelines.run.last_words import last_words
 from pipelines.run.session import ray_session
 from pipelines.run.termination import Terminated, finishing
 from pipelines.training.follow import Followed, Observe, following, nobody
@@ -66,7 +67,8 @@ def run_training(job: Job, *, show_progress: bool = True, observe: Observe = nob
 def how_to_go_on(folders: Mapping[str, Path]) -> Iterator[None]:
     """Say from where the same command will go on when what trains in `folders`, by name, is interrupted."""
     try:
-        yield
+        with last_words("the same command goes on from the last checkpoint of the training"):
+            yield
     except (KeyboardInterrupt, RoleError, Terminated):
         for name, folder in folders.items():
             steps = committed_steps(folder / CHECKPOINTS)

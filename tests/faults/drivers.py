@@ -14,13 +14,10 @@ from pathlib import Path
 
 from pipelines.config.run import RunConfig
 from tests.faults.align_driver import long_config
-from tests.faults.kills import name_of, pids_of_session, wait_until_gone
+from tests.faults.kills import pids_of_session, survivors_of, wait_until_gone
 
 START_LIMIT_S = 900.0  # a busy machine starts six processes slowly
 ORPHAN_LIMIT_S = 10.0
-# Ray's two agents outlive a killed driver by about 64 s, whatever RAY_DASHBOARD_AGENT_CHECK_PARENT_INTERVAL_S says.
-# They soon see that their raylet is gone, and then try for a minute (fixed in Ray 2.60) to tell a server that is gone.
-RAYS_AGENTS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
 
 
 def killed_run(
@@ -52,10 +49,7 @@ def killed_run(
         (os.killpg if whole_group else os.kill)(process.pid, by)
         process.wait(timeout=240.0)
     assert process.returncode in (statuses or (-by,)), (folder / f"{name}.log").read_text()[-3000:]
-    left = pids_of_session(process.pid)
-    if by == signal.SIGKILL:
-        left = [pid for pid in left if name_of(pid) not in RAYS_AGENTS]
-    wait_until_gone(left, limit_s=ORPHAN_LIMIT_S)
+    wait_until_gone([*pids_of_session(process.pid), *survivors_of(process.pid)], limit_s=ORPHAN_LIMIT_S)
     return config
 
 

@@ -76,20 +76,23 @@ def is_alive(pid: int) -> bool:
         return False
 
 
-def name_of(pid: int) -> str:
-    """What a process calls itself; empty for one that is gone."""
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0].decode().strip()
-    except (FileNotFoundError, ProcessLookupError):
-        return ""
-
-
 def pids_of_session(session: int) -> list[int]:
     """Processes that still belong to a session, Ray's daemons and workers among them."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         with suppress(ProcessLookupError):
             if os.getsid(int(entry.name)) == session:
+                found.append(int(entry.name))
+    return found
+
+
+def survivors_of(pid: int) -> list[int]:
+    """The processes that outlive this one by some seconds."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            words = (entry / "cmdline").read_bytes().split(b"\0")
+            if any(word.endswith(b"/survivor.py") for word in words) and str(pid).encode() in words:
                 found.append(int(entry.name))
     return found
 

@@ -50,6 +50,10 @@ def test_a_run_killed_in_the_middle_of_a_save_ends_with_the_same_weights(
         return num_steps(config.folder) >= 6 and any((config.folder / "checkpoints").glob(".step_*.tmp-*/learner/*"))
 
     config = killed_run(folder, "saving", saving)
+    assert (
+        "error: the command ended without a word, as when it is killed or memory runs out: "
+        f"the last checkpoint of {config.folder} stands, and `allgood resume {config.folder}` continues from it\n"
+    ) in (folder / "saving.log").read_text()
     resume(config.folder, cast)
     assert_same_end(config, whole)
     assert not list((config.folder / "checkpoints").glob(".*"))
