@@ -10,11 +10,11 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from allgood.errors import InUseError
-from pipelines.output.files import claimed, disk_errors
+from pipelines.output.files import claimed, disk_errors, one_after_another
 
 VARIABLE = "ALLGOOD_CACHE"
 
@@ -32,13 +32,16 @@ def passing_folder() -> Iterator[Path]:
         AllgoodError: The disk is full, or not writable.
     """
     passing = node_folder() / "passing"
-    for stale in passing.glob("*.lock"):
-        _remove(stale)
-    with tempfile.TemporaryDirectory(dir=_made(passing)) as name, claimed(passing / f"{Path(name).name}.lock", name):
-        try:
-            yield Path(name)
-        finally:
-            (passing / f"{Path(name).name}.lock").unlink(missing_ok=True)
+    with ExitStack() as held:
+        # Whoever looks for stale folders takes their locks for a moment: nobody else may claim one meanwhile.
+        with one_after_another(passing.with_suffix(".lock")):
+            for stale in passing.glob("*.lock"):
+                _remove(stale)
+            folder = Path(held.enter_context(tempfile.TemporaryDirectory(dir=_made(passing))))
+            lock = passing / f"{folder.name}.lock"
+            held.enter_context(claimed(lock, f"{folder} is in use"))
+        held.callback(lock.unlink, missing_ok=True)
+        yield folder
 
 
 def _remove(lock: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -63,6 +64,17 @@ def test_a_passing_folder_that_a_killed_process_left_goes(disk: Path) -> None:
         assert {one.parent, other.parent} == {disk}
         assert one.is_dir()  # the other one has left it alone
         assert not (disk / "left").exists()
+    assert list(disk.iterdir()) == []
+
+
+def test_many_processes_of_a_node_pass_files_at_the_same_time(disk: Path) -> None:
+    def passed(number: int) -> str:
+        with passing_folder() as folder:
+            (folder / "file").write_text(str(number))
+            return (folder / "file").read_text()
+
+    with ThreadPoolExecutor(8) as learners:
+        assert list(learners.map(passed, range(200))) == [str(number) for number in range(200)]
     assert list(disk.iterdir()) == []
 
 
