@@ -21,6 +21,17 @@ class LearnerLostError(ActorLostError):
     """A learner died or hangs, or lost one of its peers. Its progress goes with it: it comes back from a checkpoint."""
 
 
+class LearnerMemoryError(LearnerLostError):
+    """A pass of learners that share one policy ran out of memory on one of them, and left the others waiting for it.
+
+    `pass_tokens` is half of what the pass was allowed to hold.
+    """
+
+    def __init__(self, message: str, pass_tokens: int = 1) -> None:
+        super().__init__(message)
+        self.pass_tokens = pass_tokens
+
+
 class LostTreatmentError(RoleError):
     """A reward actor was started anew and does not know the treatment that it is asked for."""
 

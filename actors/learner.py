@@ -26,7 +26,7 @@ from torch import nn
 from actors.learning import state as learner_state
 from actors.learning.elsewhere import Elsewhere
 from actors.learning.group import Peers
-from actors.learning.memory import halved_once
+from actors.learning.memory import halved_by_all, halved_once
 from actors.learning.objectives import Loss, MicroBatch, Start, objective
 from actors.learning.optimizer import adamw, learning_rate_at, set_learning_rate
 from actors.learning.policy import Forward, TrainedPolicy
@@ -84,10 +84,16 @@ class Learner:
         self._value_head.reset()
         self._pi_0 = self._policy.pi_0(self._dtype) if arm.kl.estimator == "full" else None
         self._arm, self._version, self._training = arm, 0, uuid.uuid4().hex
+        self._pass_tokens = self._spec.micro_batch_tokens
         others = self._value_parameters()
         self._parameters = {**self._policy.parameters, **others}
         self._gradients = self._policy.gradients(list(others.values()), self._peers)
         self._optimizer = adamw(self._parameters.values(), arm.optimizer, fused=False)
+
+    def limit_passes(self, pass_tokens: int) -> None:
+        """Make passes of at most so many padded tokens in this arm; all learners of a policy are told the same."""
+        self._started_arm()
+        self._pass_tokens = min(self._pass_tokens, pass_tokens)
 
     def update(self, batch: Batch) -> UpdateResult:
         """Take one update on (this learner's shard of) a batch; the policy version rises by one.
@@ -95,7 +101,8 @@ class Learner:
         Raises:
             TrainingError: Loss, gradient or weights are not finite, or memory does not suffice for half a micro-batch.
                 The weights of the version before are kept, except when the step itself made them non-finite.
-            RoleError: No arm was started, the batch comes from a newer version, or a peer is lost.
+            RoleError: No arm was started, the batch comes from a newer version, a peer is lost, or memory does not
+                suffice for a pass that peers take part in.
         """
         started = time.perf_counter()
         arm = self._started_arm()
@@ -284,12 +291,12 @@ class Learner:
 
     def _in_memory(self, batch: Batch, retries: list[Retry], work: Callable[[int], Result]) -> Result:
         """What `work` makes of the batch in passes of the size that it is given, see `halved_once`."""
-        size = self._spec.micro_batch_tokens
-        if self._policy.is_sharded:  # every pass is one of all learners: none can make others than its peers do
-            return work(size)
         lengths = [len(p) + len(r) for p, r in zip(batch.prompt_tokens, batch.response_tokens, strict=True)]
         widest = max(lengths, default=1) * max(1, len(lengths))  # a learner may have no rows
-        return halved_once(work, size=min(size, widest), retries=retries)
+        size = min(self._pass_tokens, widest)
+        if self._policy.is_sharded:  # every pass is one of all learners: none can make others than its peers do
+            return halved_by_all(work, limit=self._pass_tokens, size=size, rank=self._peers.rank)
+        return halved_once(work, size=size, retries=retries)
 
     def _passes(self, batch: Batch, pi_0: Forward | None, size: int) -> Iterator[MicroBatch]:
         """Forward passes over the batch, one per micro-batch of up to `size` padded tokens; with `pi_0` also the KL to

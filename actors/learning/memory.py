@@ -2,6 +2,9 @@
 
 What a backward pass that broke off has left, such as gradients of some layers, is thrown away with it: the work begins
 anew. A gradient in smaller micro-batches is the same sum in another order, equal up to rounding and not to the bit.
+
+Learners that share one policy compute together, so that one of them cannot begin anew: the others wait for it in the
+middle of a pass. There all of them end, and go back to the last checkpoint (`halved_by_all`).
 """
 
 from __future__ import annotations
@@ -12,11 +15,13 @@ from typing import TypeVar
 
 import torch
 
+from actors.faults import LearnerMemoryError
 from actors.messages import Retry
 from allgood.errors import TrainingError, first_line
 
 Result = TypeVar("Result")
 
+_REMEDY = "a lower align.micro_batch_tokens"
 _OF_THE_CPU = ("not enough memory", "can't allocate memory")  # torch has no type for it there
 
 
@@ -47,16 +52,50 @@ def halved_once(work: Callable[[int], Result], *, size: int, retries: list[Retry
         reason = first_line(error)
     # Not inside the handler: the error's traceback keeps what the pass had allocated.
     reason = f"a micro-batch of up to {size} padded tokens ran out of memory ({reason})"
-    remedy = "a lower align.micro_batch_tokens"
-    retries.append(Retry(f"{reason}; all are halved for this once, {remedy} saves the time", time.monotonic() - began))
+    retries.append(Retry(f"{reason}; all are halved for this once, {_REMEDY} saves the time", time.monotonic() - began))
     try:
         return work(max(1, size // 2))
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
         raise TrainingError(
-            f"{reason}, and so did its halves; start again with {remedy}, or resume with more memory for the learner"
+            f"{reason}, and so did its halves; start again with {_REMEDY}, or resume with more memory for the learner"
         ) from error
+
+
+def halved_by_all(work: Callable[[int], Result], *, limit: int, size: int, rank: int) -> Result:
+    """What `work` makes in passes of at most `limit` padded tokens, together with other learners.
+
+    Args:
+        work: Does everything from the beginning; the same number of passes on every learner.
+        limit: What all learners keep to.
+        size: Padded tokens of this learner's largest pass.
+        rank: Of this learner.
+
+    Raises:
+        LearnerMemoryError: Memory does not suffice; it says what all learners should keep to.
+    """
+    try:
+        return work(limit)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        half = max(1, size // 2)
+        raise LearnerMemoryError(
+            f"a micro-batch of up to {size} padded tokens ran out of memory on learner {rank} ({first_line(error)}); "
+            f"the learners share one policy, so all of them go back to the last checkpoint, and on in micro-batches of "
+            f"up to {half}; {_REMEDY} saves the time",
+            half,
+        ) from error
+
+
+def refusal_of_halves(error: LearnerMemoryError) -> TrainingError:
+    """Why a training ends whose learners ran out of memory in halves as well."""
+    reason = str(error).partition(";")[0]
+    return TrainingError(
+        f"{reason}, where it was half of an earlier one already; start again with {_REMEDY}, or resume with more "
+        "memory for the learners"
+    )
 
 
 def in_halves_once(

@@ -299,6 +299,19 @@ TESTED = (
     ),
     Tested(
         8,
+        "one of two learners of a sharded policy without memory: it names halves, with the gradient of the whole",
+        "tests/actors/learning/test_sharded_learners.py::"
+        "test_a_learner_without_memory_names_the_halves_whose_gradient_is_that_of_the_whole",
+        "does not apply",
+    ),
+    Tested(
+        8,
+        "one of two learners of a sharded policy without memory: halves from the last checkpoint, equal up to rounding",
+        "tests/faults/test_memory_of_learners.py::test_a_run_goes_on_in_halves_once_and_then_ends_with_what_to_do",
+        "does not apply",
+    ),
+    Tested(
+        8,
         "W&B that goes away: nobody waits for it at the end",
         "tests/pipelines/run/test_tracking.py::test_a_server_that_goes_away_keeps_nobody_waiting_at_the_end",
         "does not apply",

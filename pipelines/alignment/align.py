@@ -16,7 +16,7 @@ from typing import Any
 
 from actors.cluster.recovery import Fault
 from actors.cluster.supervision import LEARNER
-from actors.faults import LearnerLostError, LostObjectError
+from actors.faults import LearnerLostError, LearnerMemoryError, LostObjectError
 from allgood.errors import AllgoodError, RoleError
 from pipelines.alignment import checkpoints
 from pipelines.alignment.arm import Arm
@@ -120,6 +120,8 @@ def _run(
                 except (LearnerLostError, LostObjectError) as error:
                     if num_losses > setup.config.placement.max_restarts:
                         raise
+                    if isinstance(error, LearnerMemoryError):
+                        arm = arm.in_smaller_passes(error)
                     faults(_new_learners(kept, error))
                 checkpoint = checkpoints.latest(folder.checkpoints, say)
                 say(f"going back to step {checkpoint.state.step if checkpoint else 0}, the last whole checkpoint")

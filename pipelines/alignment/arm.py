@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from actors.faults import LearnerMemoryError
+from actors.learning.memory import refusal_of_halves
 from pipelines.alignment import checkpoints
 from pipelines.alignment.ahead import StoredSteps
 from pipelines.alignment.checkpoints import Checkpoint
@@ -39,7 +41,7 @@ from pipelines.storage.copy import RunCopy
 
 @dataclass(frozen=True)
 class Arm:
-    """One alignment on one lane."""
+    """One alignment on one lane. `pass_tokens` bounds the learners' passes where the run's own size was too much."""
 
     setup: Setup
     folder: RunFolder
@@ -48,6 +50,17 @@ class Arm:
     is_own_cast: bool
     watch: Watch | None
     copy: RunCopy | None = None
+    pass_tokens: int | None = None
+
+    def in_smaller_passes(self, error: LearnerMemoryError) -> Arm:
+        """The same alignment after its learners, who share one policy, ran out of memory: once it may go on.
+
+        Raises:
+            TrainingError: The passes are smaller than the run says already.
+        """
+        if self.pass_tokens is not None:
+            raise refusal_of_halves(error) from error
+        return replace(self, pass_tokens=error.pass_tokens)
 
     def conclude(self, checkpoint: Checkpoint | None) -> dict[str, Any]:
         """Run to the end, from a checkpoint or from pi_0; the run's summary."""
@@ -82,6 +95,8 @@ class Arm:
             await lane.start(arm_spec(config))
         else:
             await files.load(checkpoint)
+        if self.pass_tokens is not None:
+            await lane.limit_passes(self.pass_tokens)
         processes = Processes(self.cast, list(role_resources(config)), checkpoint.processes if checkpoint else {})
         processes.look()
         plan = setup.plan(has_float32_logprobs=await lane.has_float32_logprobs())

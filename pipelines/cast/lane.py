@@ -156,6 +156,10 @@ class Lane:
         await self._learners.call_all(lambda actor: actor.load, str(folder), phase="load")
         await self.publish(policy_version)
 
+    async def limit_passes(self, pass_tokens: int) -> None:
+        """Have the learners make passes of at most so many padded tokens until another training."""
+        await self._learners.call_all(lambda actor: actor.limit_passes, pass_tokens, phase="limit passes")
+
     async def hold_reference_policy(self) -> None:
         """Have the rollout actors hold pi_0, also after another arm; without learners they never held anything else."""
         if self._learners.size:

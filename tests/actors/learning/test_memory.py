@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import pickle
 import resource
 
 import pytest
 import torch
 
-from actors.learning.memory import halved_once, in_halves_once, is_out_of_memory
+from actors.faults import LearnerMemoryError
+from actors.learning.memory import halved_by_all, halved_once, in_halves_once, is_out_of_memory, refusal_of_halves
 from actors.messages import Retry
 from allgood.errors import TrainingError
 
@@ -82,3 +84,21 @@ def test_rows_that_share_a_pass_are_halved_once_and_in_order() -> None:
     for rows in ([0], list(range(8))):  # one row has no halves, and halves of 4 are too much as well
         with pytest.raises(torch.OutOfMemoryError):
             in_halves_once(rows, lambda rows: works_up_to(0 if len(rows) == 1 else 3, [])(len(rows)), [])
+
+
+def test_learners_of_one_policy_are_told_half_of_what_one_of_them_could_not_hold() -> None:
+    calls = list[int]()
+    assert halved_by_all(works_up_to(100, calls), limit=100, size=80, rank=1) == "in 100"
+    with pytest.raises(RuntimeError, match="shapes"):
+        halved_by_all(works_up_to(10, calls, RuntimeError("shapes do not fit")), limit=100, size=80, rank=1)
+    with pytest.raises(
+        LearnerMemoryError, match=r"up to 81 padded tokens ran out of memory on learner 1 \(CUDA"
+    ) as told:
+        halved_by_all(works_up_to(90, calls), limit=100, size=81, rank=1)
+    assert calls == [100, 100, 100]
+    travelled = pickle.loads(pickle.dumps(told.value))  # as from actor to driver
+    assert (str(travelled), travelled.pass_tokens) == (str(told.value), 40)
+    assert str(refusal_of_halves(travelled)).startswith(
+        "a micro-batch of up to 81 padded tokens ran out of memory on learner 1 (CUDA out of memory.), where it was "
+        "half of an earlier one already; start again with a lower align.micro_batch_tokens"
+    )

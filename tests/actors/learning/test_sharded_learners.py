@@ -14,6 +14,7 @@ import ray
 import torch
 from transformers import AutoModelForCausalLM
 
+from actors.faults import LearnerLostError, LearnerMemoryError
 from actors.learner import ArmSpec, Learner, OptimizerSpec, Ppo, Rloo
 from actors.learning.group import merge, shard
 from actors.learning.specs import Kl, Lora
@@ -258,6 +259,47 @@ def test_the_death_of_a_learner_in_the_middle_of_a_pass_is_an_error_with_a_name(
     os.kill(ray.get(pid), signal.SIGKILL)
     with pytest.raises(RoleError, match="learner 0 lost a peer while"):
         ray.get(waiting, timeout=240)
+
+
+@pytest.mark.faults
+def test_a_learner_without_memory_names_the_halves_whose_gradient_is_that_of_the_whole(
+    ray_cluster: None, folder: str
+) -> None:
+    hosts = [ray.remote(Host).options(num_cpus=0.1).remote() for _ in range(2)]
+    pair, [batch] = Pair(hosts, folder, timeout_s=10.0), batches(1)
+    pair.ask(Learner.start, RLOO)
+    pair.ask(out_of_memory_above, 4, only=[1])
+    asked = [host.do.remote(Learner.update, part) for host, part in zip(hosts, shard(batch, 2), strict=True)]
+    with pytest.raises(LearnerMemoryError, match="ran out of memory on learner 1") as told:
+        ray.get(asked[1], timeout=60)
+    with pytest.raises(LearnerLostError, match="learner 0 lost a peer"):  # it is left in the middle of a pass
+        ray.get(asked[0], timeout=60)
+    own = shard(batch, 2)[1]
+    lengths = [len(p) + len(r) for p, r in zip(own.prompt_tokens, own.response_tokens, strict=True)]
+    assert told.value.pass_tokens == max(lengths) * len(lengths) // 2
+
+    one, pair = alone(folder, RLOO), Pair(hosts, folder)
+    pair.ask(Learner.start, RLOO)
+    pair.ask(out_of_memory_above, 4, only=[1])
+    pair.ask(Learner.limit_passes, told.value.pass_tokens)
+    result, expected = pair.update(batch), one.update(batch)
+    assert result.metrics["gradient_norm"] == pytest.approx(expected.metrics["gradient_norm"], rel=1e-5)
+    whole = gradients(one)
+    for held in pair.ask(gradients):
+        for name, (start, rows) in held.items():
+            np.testing.assert_allclose(rows, whole[name][1][start : start + len(rows)], rtol=0, atol=1e-5)
+    pair.ask(Learner.start, RLOO)
+    assert set(pair.ask(lambda learner: learner._pass_tokens)) == {16_384}  # another arm has the run's own size
+
+
+def out_of_memory_above(learner: Learner, num_rows: int) -> None:
+    """Passes over more rows run out of memory in the last layer, when the others have made theirs."""
+
+    def refuse(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        if len(inputs[0]) > num_rows:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    learner._model.model.layers[-1].register_forward_pre_hook(refuse)
 
 
 def test_gradient_checkpointing_changes_no_bit(folder: str) -> None:
