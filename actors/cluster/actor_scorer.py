@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from actors.cluster.cast import CastRequest, Part, spawn
 from actors.cluster.frozen_role import FrozenRole
+from actors.cluster.guard import guarded
 from actors.cluster.limits import Limits
 from actors.cluster.named_actors import names_of
 from actors.cluster.placement import Resources
@@ -59,7 +60,7 @@ def reward_actors(spec: RewardsSpec, settings: ActorSettings = ActorSettings()) 
     if unknown := set(settings.scorers) - set(spec.properties):
         raise ValueError(f"there is no property {sorted(unknown)[0]!r}; there are: {', '.join(spec.properties)}")
     name = f"rewards-{uuid.uuid4().hex[:8]}"
-    with spawn(_request(spec, settings), name=name) as cast:
+    with spawn(_request(spec, settings), name=name) as cast, guarded(cast):
         yield _scorer(spec, names_of(cast, name), settings.limits)
 
 

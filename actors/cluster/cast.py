@@ -4,7 +4,7 @@
 starts the actors, and waits until each has answered. Who does not start is named, and everything is taken down again.
 Ray restarts none but the frozen ones of a named cast: any other would silently hold its first weights again. `restart`
 starts one replica anew by its role's recipe, so that it answers as the one before it did; `recovery` decides when. If
-its node is gone, it gets another seat (`seating`).
+its node is gone, it gets another seat (`seating`); for a named cast its owner sees to that (`guard`).
 """
 
 from __future__ import annotations
@@ -19,13 +19,19 @@ from typing import Any
 import ray
 from ray.util.placement_group import PlacementGroup
 
-from actors.cluster.admission import Tell, admit_when_free
+from actors.cluster.admission import Tell, admit_when_free, living_node_ids
 from actors.cluster.placement import Assignment, Request, Resources, amounts_of
 from actors.cluster.recipe import Recipe, Spec
 from actors.cluster.recovery import Loss
 from actors.cluster.seating import Seating, Waits
 from actors.cluster.seats import Seat, reserve
-from actors.cluster.starting import answer_after_restart, end_for_restart, first_answer, instruct
+from actors.cluster.starting import (
+    answer_after_restart,
+    end_for_good,
+    end_for_restart,
+    first_answer,
+    instruct,
+)
 from actors.cluster.supervision import LEARNER, Who, ask_blocking, wait_for
 from actors.sources import Find, as_named
 from actors.tables import BARS, text_table
@@ -86,6 +92,11 @@ class Cast:
         """Properties that have reward actors, in the order of the request."""
         return [role.removeprefix("reward.") for role in self._recipes if role.startswith("reward.")]
 
+    @property
+    def longest_move_s(self) -> float:
+        """How long it may take until the actors of a lost node are there again: to find places, and to start."""
+        return self._seats.waits.wait_for_nodes_s + self._seats.waits.timeout_s + self._timeout_s
+
     def handles(self, role: str) -> Sequence[Any]:
         """The replicas of a role as they are now, learners in rank order; empty for a role that is not there."""
         return tuple(self._actors.get(role, ()))
@@ -124,9 +135,30 @@ class Cast:
                 self._start_anew(role, range(len(self._actors[role])) if role == LEARNER else [replica])
         return True
 
+    def leave_lost_nodes(self) -> None:
+        """Start those actors of a named cast elsewhere whose nodes are gone, under their names.
+
+        Raises:
+            RoleError: The cluster has no place for them, or they did not start there.
+        """
+        living = living_node_ids()
+        for (role, replica), place in self.places().items():
+            if place["node_id"] in living:
+                continue
+            with self._restarting[role, replica]:
+                if self._actors and self._places[role, replica]["node_id"] not in living:
+                    self._restart_named(role, replica, is_dead=True)
+
+    def give_up_lost(self) -> None:
+        """End for good what ran on lost nodes, so that those who look for it by name hear that it is gone."""
+        living = living_node_ids()
+        for (role, replica), place in self.places().items():
+            if place["node_id"] not in living and self._actors:
+                ray.kill(self._actors[role][replica])
+
     def _start_anew(self, role: str, replicas: Sequence[int]) -> None:
         for replica in replicas:
-            ray.kill(self._actors[role][replica])
+            end_for_good(self._actors[role][replica], self._seats[role, replica])
         deadline = time.monotonic() + self._timeout_s
         while True:
             self._seats.leave_lost_nodes()
@@ -157,9 +189,12 @@ class Cast:
             self._actors[role][replica] = actor
 
     def _restart_named(self, role: str, replica: int, *, is_dead: bool) -> None:
-        """Ray starts an actor of a named cast anew; others find it under its name, and so must keep it."""
+        """Ray starts an actor of a named cast anew where it was; on another node only its name can be the same."""
         self._seats.leave_lost_nodes()
         seat, actor = self._seats[role, replica], self._actors[role][replica]
+        if self._places[role, replica]["node_id"] != seat.assignment.node_id:
+            self._start_anew(role, [replica])
+            return
         if not is_dead:
             end_for_restart(actor, seat.who, timeout_s=self._timeout_s)
         place = answer_after_restart(actor, seat.who, timeout_s=self._timeout_s)

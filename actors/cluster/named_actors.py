@@ -5,7 +5,9 @@ Whoever spawned them owns them: they go when that process goes, however it ends.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import ray
@@ -14,22 +16,27 @@ from actors.cluster.cast import Cast
 from actors.cluster.recipe import Recipe
 from actors.cluster.recovery import Loss
 from actors.cluster.seats import actor_name
-from actors.cluster.starting import answer_after_restart, end_for_restart, instruct
-from actors.cluster.supervision import ActorNames, Who
+from actors.cluster.starting import address_of, end_for_restart, instruct
+from actors.cluster.supervision import ActorNames, Who, ask_blocking
 from allgood.errors import RoleError
 
-_RESTART_S = 120.0
+_NOTICE_S = 120.0  # until Ray takes a node for lost, and longer
+_NAMELESS_S = 10.0  # while an actor goes elsewhere its name is nobody's for a moment
+_POLL_S = 0.1
 
 
 class NamedActors:
-    """The actors of somebody else's cast. It has no rollout actors and no learners: those hold changing weights."""
+    """The actors of somebody else's cast. It has no rollout actors and no learners: those hold changing weights.
+
+    One that dies comes back under its name: Ray starts it anew, or, where its node is gone, its owner does (`guard`).
+    """
 
     def __init__(self, names: ActorNames) -> None:
         self._names = names
         self._recipes: dict[str, Recipe] = {}
-        self._places: dict[Who, Mapping[str, Any]] = {}
-        for role in dict.fromkeys(who.role for who in names.members):
-            self.handles(role)
+        self._members = {(who.role, who.replica): who for who in names.members}
+        self._actors = {key: _handle(names, who) for key, who in self._members.items()}
+        self._places: dict[tuple[str, int], Mapping[str, Any]] = {}
 
     @property
     def scorers(self) -> list[str]:
@@ -38,12 +45,12 @@ class NamedActors:
         return [role.removeprefix("reward.") for role in roles if role.startswith("reward.")]
 
     def handles(self, role: str) -> Sequence[Any]:
-        """The replicas of a role as they are now; empty for a role that is not there."""
-        return [_handle(self._names, who) for who in self._names.members if who.role == role]
+        """The replicas of a role as they are known now; empty for a role that is not there."""
+        return [actor for (known, _), actor in self._actors.items() if known == role]
 
     def who(self, role: str, replica: int = 0) -> Who:
         """The name of an actor for messages."""
-        return next(who for who in self._names.members if (who.role, who.replica) == (role, replica))
+        return self._members[role, replica]
 
     def place(self, role: str, replica: int = 0) -> Mapping[str, Any]:
         """What an actor has said about where it runs; it is asked the first time.
@@ -51,30 +58,46 @@ class NamedActors:
         Raises:
             RoleError: It does not answer.
         """
-        who = self.who(role, replica)
-        if who not in self._places:
-            self._places[who] = answer_after_restart(_handle(self._names, who), who, timeout_s=_RESTART_S)
-        return self._places[who]
+        if (role, replica) not in self._places:
+            self._meet(role, replica)
+        return self._places[role, replica]
 
     def change_recipe(self, role: str, change: Callable[[Recipe], Recipe]) -> None:
         """Note what this process tells the replicas of a role."""
         self._recipes[role] = change(self._recipes.get(role, Recipe()))
 
     def restart(self, role: str, replica: int = 0, loss: Loss | None = None) -> bool:
-        """Wait until Ray has started a dead replica anew, and tell it again what this process has told the role.
+        """Wait until a dead replica is there again, and tell it again what this process has told the role.
 
         A replica that hangs is ended first. Returns True: another process may have seen the same loss.
 
         Raises:
             RoleError: It did not come back in time, or went with the process that made it.
         """
-        who = self.who(role, replica)
-        actor = _handle(self._names, who)
+        who = self._members[role, replica]
         if loss is not None and loss.is_hung:
-            end_for_restart(actor, who, timeout_s=_RESTART_S)
-        self._places[who] = answer_after_restart(actor, who, timeout_s=_RESTART_S)
-        instruct(actor, self._recipes.get(role, Recipe()), who, deadline_s=_RESTART_S)
+            end_for_restart(loss.handle, who, timeout_s=self._names.wait_s)
+        actor = self._meet(role, replica)
+        instruct(actor, self._recipes.get(role, Recipe()), self._members[role, replica], deadline_s=self._names.wait_s)
         return True
+
+    def _meet(self, role: str, replica: int) -> Any:
+        """Wait until whoever has the name answers; it may be another actor than before, on another node."""
+        who, deadline = self._members[role, replica], time.monotonic() + self._names.wait_s
+        while True:
+            actor = _handle(self._names, who, wait_s=_NAMELESS_S)
+            try:
+                place = ask_blocking(
+                    actor.location, who=who, phase="restart", deadline_s=max(0.01, deadline - time.monotonic())
+                )
+                break
+            except RoleError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(_POLL_S)  # a call while Ray starts it anew raises at once
+        self._actors[role, replica], self._places[role, replica] = actor, place
+        self._members[role, replica] = replace(who, node=address_of(actor))
+        return actor
 
     def close(self) -> None:
         """Nothing: only who made the cast ends its actors."""
@@ -83,7 +106,8 @@ class NamedActors:
 def names_of(cast: Cast, name: str) -> ActorNames:
     """How to find a cast that was spawned under `name`."""
     namespace = ray.get_runtime_context().namespace
-    return ActorNames(name, namespace, tuple(cast.who(role, replica) for role, replica in cast.places()))
+    members = tuple(cast.who(role, replica) for role, replica in cast.places())
+    return ActorNames(name, namespace, members, wait_s=_NOTICE_S + cast.longest_move_s)
 
 
 def attach(names: ActorNames) -> NamedActors:
@@ -95,9 +119,14 @@ def attach(names: ActorNames) -> NamedActors:
     return NamedActors(names)
 
 
-def _handle(names: ActorNames, who: Who) -> Any:
-    name = actor_name(names.name, who.role, who.replica)
-    try:
-        return ray.get_actor(name, namespace=names.namespace)
-    except ValueError as error:
-        raise RoleError(f"there is no actor {name!r}; the process that made it has ended") from error
+def _handle(names: ActorNames, who: Who, *, wait_s: float = 0.0) -> Any:
+    name, deadline = actor_name(names.name, who.role, who.replica), time.monotonic() + wait_s
+    while True:
+        try:
+            return ray.get_actor(name, namespace=names.namespace)
+        except ValueError as error:
+            if time.monotonic() >= deadline:
+                raise RoleError(
+                    f"there is no actor {name!r}; the process that made it has ended, or has no place for it"
+                ) from error
+            time.sleep(_POLL_S)

@@ -37,7 +37,7 @@ class Seating:
     def __init__(self, seats: Sequence[Seat], waits: Waits, *, owns_group: bool) -> None:
         self._seats: dict[Key, Seat] = {(seat.who.role, seat.who.replica): seat for seat in seats}
         self._groups = _groups(seats) if owns_group else []
-        self._owns_group, self._waits = owns_group, waits
+        self._owns_group, self.waits = owns_group, waits
         self._changing = threading.Lock()  # replicas of several roles may be lost with a node
         self._is_closed = False
 
@@ -63,7 +63,7 @@ class Seating:
             lost = {key: seat for key, seat in self._seats.items() if seat.assignment.node_id not in living}
             if not lost:
                 return
-            if not self._owns_group or any(seat.name is not None for seat in lost.values()):
+            if not self._owns_group:
                 raise RoleError(f"{_loss(lost.values())}; only whoever gave them their places can find others")
             self._seats.update(zip(lost, self._moved(list(lost.values())), strict=True))
             self._drop_empty_groups()
@@ -76,7 +76,7 @@ class Seating:
         self._groups = []
 
     def _moved(self, lost: Sequence[Seat]) -> list[Seat]:
-        waits = self._waits
+        waits = self.waits
         try:
             found = _admitted([seat.assignment for seat in lost], waits)
             group, bundles = reserve(found, waits.timeout_s)
@@ -86,7 +86,10 @@ class Seating:
             remove_placement_group(group)
             raise RoleError(f"{_loss(lost)}, and the cast is closed")
         self._groups.append(group)
-        there = [Seat(assignment, group, bundle) for assignment, bundle in zip(found, bundles, strict=True)]
+        there = [
+            Seat(assignment, group, bundle, seat.name)
+            for assignment, bundle, seat in zip(found, bundles, lost, strict=True)
+        ]
         waits.tell(f"{_loss(lost)}: " + ", ".join(f"{_replica(seat)} goes to {seat.who.node}" for seat in there))
         return there
 

@@ -14,6 +14,7 @@ from actors.cluster.supervision import Who, ask_blocking, wait_for
 from allgood.errors import RoleError
 
 _POLL_S = 0.1
+_NAME_S = 30.0
 _LOOK_S = 1.0  # between two looks at the nodes
 
 
@@ -51,15 +52,43 @@ def end_for_restart(actor: Any, who: Who, *, timeout_s: float) -> None:
     """
     before, deadline = _num_restarts(actor), time.monotonic() + timeout_s
     ray.kill(actor, no_restart=False)
-    while _num_restarts(actor) == before:
+    while _num_restarts(actor) == before and not _is_dead(actor):
         if time.monotonic() > deadline:
             raise RoleError(f"{who} does not end: Ray could not kill it within {timeout_s:g} s; look at its node")
         time.sleep(_POLL_S)
 
 
+def end_for_good(actor: Any, seat: Seat) -> None:
+    """End an actor that another one is to replace in its seat, also under its name.
+
+    Raises:
+        RoleError: Ray does not give its name back.
+    """
+    ray.kill(actor)
+    deadline = time.monotonic() + _NAME_S
+    while seat.name is not None and not _is_dead(actor):
+        if time.monotonic() > deadline:
+            raise RoleError(f"{seat.who} does not end: Ray has not given its name back within {_NAME_S:g} s")
+        time.sleep(_POLL_S)
+
+
+def address_of(actor: Any) -> str:
+    """The address of an actor's node."""
+    return str(_state(actor)["Address"]["IPAddress"])
+
+
 def _num_restarts(actor: Any) -> int:
+    return int(_state(actor)["NumRestarts"])
+
+
+def _is_dead(actor: Any) -> bool:
+    return bool(_state(actor).get("State", "DEAD") == "DEAD")  # Ray forgets the dead at some time
+
+
+def _state(actor: Any) -> dict[str, Any]:
     # Ray's public state API asks the dashboard, which need not be there.
-    return int(ray._private.state.actors(actor._actor_id.hex())["NumRestarts"])
+    state: dict[str, Any] = ray._private.state.actors(actor._actor_id.hex())
+    return state
 
 
 def answer_after_restart(actor: Any, who: Who, *, timeout_s: float) -> dict[str, Any]:

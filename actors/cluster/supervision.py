@@ -48,11 +48,15 @@ class Who:
 
 @dataclass(frozen=True)
 class ActorNames:
-    """What another process needs in order to find a cast: its name and who is in it. Travels."""
+    """What another process needs in order to find a cast: its name and who is in it. Travels.
+
+    `wait_s` is how long an actor that was lost may take to come back.
+    """
 
     name: str
     namespace: str
     members: tuple[Who, ...]
+    wait_s: float = 120.0
 
 
 async def ask(method: Any, *arguments: Any, who: Who, phase: str, deadline_s: float) -> Any:

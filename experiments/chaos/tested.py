@@ -204,6 +204,21 @@ TESTED = (
     ),
     Tested(
         4,
+        "a node is taken for lost: a named actor starts elsewhere under its name, or is given up",
+        "tests/actors/cluster/test_guard.py::"
+        "test_an_actor_of_a_lost_node_starts_elsewhere_under_its_name_and_without_a_place_it_is_given_up",
+        "does not apply",
+        each=2,
+    ),
+    Tested(
+        4,
+        "kill -9 of the host of a scoring actor that a sweep's trials share, with another host to go to and without",
+        f"{_HOSTS}test_lost_shared_actor.py::"
+        "test_a_shared_scorer_goes_to_another_host_and_without_one_the_sweep_is_resumed",
+        each=2,
+    ),
+    Tested(
+        4,
         "kill -9 of the head, which ends the cluster and a driver elsewhere; resumed on another cluster",
         f"{_HOSTS}test_network_faults.py::test_after_the_loss_of_the_head_a_run_is_resumed_on_another_cluster",
     ),

@@ -49,8 +49,17 @@ class Board(Callback):
     total: int
     source: Source
     forget: Callable[[Path], None]  # told of every trial that has ended, by its folder
+    check: Callable[[], None] = lambda: None  # raises why the sweep cannot go on
     rows: dict[str, Row] = field(default_factory=dict)
     _live: Live | None = None  # made when the sweep starts: Tune pickles its callbacks before
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What Tune writes of it, and nobody reads; `check` belongs to this process."""
+        return {**vars(self), "check": None}
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Tune looks at its trials; what is raised here ends them all."""
+        self.check()
 
     def setup(self, *args: Any, **info: Any) -> None:
         """The sweep starts."""

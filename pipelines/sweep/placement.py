@@ -8,10 +8,16 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from dataclasses import replace
 from typing import Any
 
-from actors.cluster.admission import accelerators_are_labelled, cluster_capacity, cluster_nodes
+from actors.cluster.admission import (
+    accelerators_are_labelled,
+    cluster_capacity,
+    cluster_nodes,
+    living_node_ids,
+)
 from actors.cluster.admit import admit
 from actors.cluster.placement import (
     ACCELERATOR_LABEL,
@@ -28,6 +34,8 @@ from pipelines.run.session import joins_cluster
 
 HEAD_CPUS = 0.1  # of the trial's own process, which waits for its actors most of the time
 FIRST_BUNDLE = 1  # of a trial's actors; bundle 0 is the trial itself
+_LOOK_S = 1.0  # between two looks at the nodes
+_LEFT_TO_GUARD_S = 15.0  # for whoever looks after the shared actors (`actors.cluster.guard`), and says more of them
 
 
 def refuse_too_large(config: RunConfig, *, evaluators: bool) -> None:
@@ -41,6 +49,40 @@ def refuse_too_large(config: RunConfig, *, evaluators: bool) -> None:
     _refuse_ties(config)
     if not config.placement.wait_for_nodes_s:
         admit([*_shared(config, evaluators=evaluators), *_trial(config)], cluster_capacity())
+
+
+class Room:
+    """Whether the cluster can still hold the frozen actors and a trial. Ray Tune would wait for ever for a trial's."""
+
+    def __init__(self, config: RunConfig, *, evaluators: bool) -> None:
+        self._requests = [*_shared(config, evaluators=evaluators), *_trial(config)]
+        self._wait_s = config.placement.wait_for_nodes_s
+        self._known, self._looked_at = living_node_ids(), time.monotonic()
+        self._short_since: float | None = None
+
+    def check(self) -> None:
+        """Look at the nodes, about once a second.
+
+        Raises:
+            PlacementError: Nodes were lost, and what is left could not hold a trial, also after the wait for nodes.
+        """
+        now = time.monotonic()
+        if now - self._looked_at < _LOOK_S:
+            return
+        self._looked_at, living = now, living_node_ids()
+        if self._short_since is None and self._known <= living:
+            self._known = living
+            return
+        try:
+            admit(self._requests, cluster_capacity())
+        except PlacementError as error:
+            self._short_since = self._short_since or now
+            if now - self._short_since >= max(self._wait_s, _LEFT_TO_GUARD_S):
+                raise PlacementError(
+                    f"the cluster has lost nodes, and what is left cannot hold the shared actors and a trial: {error}"
+                ) from None
+        else:
+            self._known, self._short_since = living, None
 
 
 def num_fitting(config: RunConfig, limit: int) -> int:

@@ -20,7 +20,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from allgood.errors import ConfigError
+from allgood.errors import ConfigError, PlacementError, RoleError
 from allgood.scorers import yaml12
 from pipelines.cast.finished_models import refuse_unfit_models
 from pipelines.cast.threads import with_run_threads
@@ -40,7 +40,7 @@ from pipelines.storage.copy import refuse_storage
 from pipelines.sweep import results
 from pipelines.sweep.final_table import final_table
 from pipelines.sweep.judge import judge_source, load_opponents, refuse_unmet, unjudged_notice
-from pipelines.sweep.placement import num_fitting, refuse_too_large
+from pipelines.sweep.placement import Room, num_fitting, refuse_too_large
 from pipelines.sweep.plan import SFT_SAMPLES, TrialPlan, trial_folders
 from pipelines.sweep.report import write_sweep_report
 from pipelines.sweep.score import Source
@@ -58,7 +58,8 @@ def run_sweep(sweep: SweepConfig, run: RunConfig, *, source_name: str, resume: b
     Raises:
         ConfigError: The space, the judge or the folder is not what a sweep needs, or it asks for choices that nobody
             can judge; names what to change.
-        PlacementError: The cluster can never hold a trial.
+        PlacementError: The cluster can never hold a trial, or no longer can, after it has lost a node.
+        RoleError: It has no place for the shared actors that ran on a node which it has lost.
     """
     refuse_storage(run, "sweep")
     sweep = sweep.model_copy(update={"output_dir": sweep.output_dir.resolve()})
@@ -210,9 +211,26 @@ def _fit(
     total = _num_trials(sweep, points)
     concurrent = num_fitting(run, _most_at_a_time(sweep, points))
     say(f"{total} trials, {concurrent} at a time")
-    board = Board(space, sweep.folder, plan.session, total, source, forget=partial(forget_trial, shared.names))
+    room = Room(run, evaluators=source == "evaluator")
+
+    def check() -> None:
+        shared.guard.check()
+        room.check()
+
+    board = Board(
+        space,
+        sweep.folder,
+        plan.session,
+        total,
+        source,
+        forget=partial(forget_trial, shared.names),
+        check=check,
+    )
     try:
         fit(sweep, plan, points, longest=longest, concurrent=concurrent, callback=board)
+    except (RoleError, PlacementError):
+        say(f"the sweep is stopped; the same command with --resume continues it: {sweep.folder}")
+        raise
     finally:
         board.close()
 

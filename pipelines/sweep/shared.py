@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from actors.cluster.cast import CastRequest, spawn
+from actors.cluster.guard import Guard, guarded
 from actors.cluster.named_actors import attach, names_of
 from actors.cluster.supervision import ActorNames
 from allgood.errors import ConfigError, RoleError
@@ -47,10 +48,11 @@ _OF_PROPERTY = ("kind", "model", "train")  # the same of a property; `evaluator`
 
 @dataclass(frozen=True)
 class Shared:
-    """The frozen actors of a sweep: handles for its own process, names for its trials."""
+    """The frozen actors of a sweep: handles for its own process, names for its trials, and who looks after them."""
 
     actors: Actors
     names: ActorNames
+    guard: Guard
 
 
 def make_base(config: RunConfig, source: Source) -> None:
@@ -149,9 +151,9 @@ def frozen_actors(config: RunConfig, source: Source, *, name: str) -> Iterator[S
         timeout_s=config.placement.timeout_s,
         wait_for_nodes_s=config.placement.wait_for_nodes_s,
     )
-    with spawn(request, name=name, tell=say) as cast:
+    with spawn(request, name=name, tell=say) as cast, guarded(cast) as guard:
         say(cast.where())
-        yield Shared(cast, names_of(cast, name))
+        yield Shared(cast, names_of(cast, name), guard)
 
 
 def forget_trial(names: ActorNames, folder: Path) -> None:

@@ -62,8 +62,8 @@ def test_a_killed_sweep_goes_on_where_it_was(tmp_path: Path, tiny_cast: Cast) ->
     assert_same_as_alone(second, tmp_path, tiny_cast)
 
 
-def assert_same_as_alone(trial: Path, folder: Path, cast: Cast) -> None:
-    config = load_config(trial / "config.yaml").model_copy(update={"output_dir": folder / "alone"})
+def assert_same_as_alone(trial: Path, folder: Path, cast: Cast, **changes: Any) -> None:
+    config = load_config(trial / "config.yaml").model_copy(update={"output_dir": folder / "alone", **changes})
     run_align(config, cast)
     ours, alone = (load_file(run / "model" / "model.safetensors") for run in (trial, config.folder))
     assert all(torch.equal(value, alone[name]) for name, value in ours.items())

@@ -98,12 +98,16 @@ def test_without_room_the_loss_is_said_with_the_table_of_admission(group: Placem
     assert not told
 
 
-@pytest.mark.parametrize(("name", "owns_group"), [("shared", True), (None, False)])
-def test_what_others_find_by_name_or_have_reserved_is_theirs_to_move(
-    group: PlacementGroup, name: str | None, owns_group: bool
-) -> None:
-    seats, _ = seating(seat(group, "reward.short", 0, here=False, name=name), owns_group=owns_group)
+def test_what_others_find_by_name_keeps_its_name(group: PlacementGroup) -> None:
+    seats, _ = seating(seat(group, "reward.short", 0, here=False, name="shared"))
+    seats.leave_lost_nodes()
+    assert seats["reward.short", 0].name == "shared"
+    seats.close()
+
+
+def test_what_others_have_reserved_is_theirs_to_move(group: PlacementGroup) -> None:
+    seats, _ = seating(seat(group, "reward.short", 0, here=False), owns_group=False)
     with pytest.raises(RoleError, match=r"lost 10\.0\.0\.9 with reward\.short 0; only whoever gave them their places"):
         seats.leave_lost_nodes()
     seats.close()
-    assert is_reserved(group) != owns_group
+    assert is_reserved(group)
