@@ -125,6 +125,7 @@ class Measured:
 
 def main() -> int:
     """Measure, print, and with --write keep the page."""
+    torch.set_num_threads(1)  # as `allgood align` has it
     with ray_session():
         scaling = {number: measured(number, staleness=0, learner_s=0.0) for number in (1, 2, 4, 8)}
         overlap = {staleness: measured(8, staleness=staleness, learner_s=LEARNER_S) for staleness in (0, 1)}
