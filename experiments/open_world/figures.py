@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
 from experiments.open_world.analysis import all_good, prediction_of
 from experiments.open_world.design import LABELS, LSC, Point
@@ -28,6 +29,9 @@ def curves_figure(points: Mapping[Point, Sequence[Seed]]) -> bytes:
             _predicted(axis, seeds, name)
             _trained(axis, seeds, name)
         axis.set(title=TITLES[point], xlabel="KL to the start policy, nats", ylabel="all-good rate", ylim=(0, None))
+        _log_scale(axis)
+        if not seeds:
+            axis.text(0.5, 0.5, "not predicted yet", transform=axis.transAxes, ha="center")
     axes = figure.axes[0]
     if axes.get_legend_handles_labels()[0]:
         axes.legend(fontsize=8, title="lines: predicted; dots: trained")
@@ -52,3 +56,12 @@ def _trained(axis: Axes, seeds: Sequence[Seed], name: str) -> None:
     arms = [arm for seed in seeds for arm in seed.arms.values() if arm["objective"] == name]
     kls = [float(arm["kl"]) for arm in arms]
     axis.scatter(kls, [float(np.mean(all_good(arm))) for arm in arms], color=COLOURS[name], s=18, zorder=3)
+
+
+def _log_scale(axis: Axes) -> None:
+    """Runs that lost what they had end far to the right."""
+    ticks = [0.5, 1, 2, 4, 8, 16, 32]
+    axis.set_xscale("log")
+    axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axis.xaxis.set_minor_locator(NullLocator())
+    axis.set_xlim(0.4, 60)
