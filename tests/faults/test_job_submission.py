@@ -6,9 +6,11 @@ import json
 import os
 import re
 import secrets
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -52,7 +54,8 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
     member = bare | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
     command = [COMMANDS / "ray", "start", "--head", "--block", "--port=0", "--dashboard-port=0", "--num-cpus=8"]
     command += ["--dashboard-agent-listen-port=0"]  # its own is taken where another Ray runs on the machine
-    command += [f"--temp-dir={tmp_path_factory.mktemp('r')}", "--object-store-memory=200000000"]
+    session = Path(tempfile.mkdtemp(prefix="r"))  # pytest's own are too long for the sockets of Ray's dashboard
+    command += [f"--temp-dir={session}", "--object-store-memory=200000000"]
     log = folder / "head.log"
     with log.open("w") as output:
         process = subprocess.Popen(
@@ -68,6 +71,7 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         process.wait(timeout=240)
+        shutil.rmtree(session, ignore_errors=True)
 
 
 def _wait_for(log: Path, pattern: str, process: subprocess.Popen[bytes]) -> str:
