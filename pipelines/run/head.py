@@ -21,7 +21,7 @@ RAYS_PATIENCE_S = 60.0  # Ray's own value of gcs_rpc_server_reconnect_timeout_s
 STATUS = 2  # as of the other errors that a user can act on
 
 _LOOK_S, _MENTIONED_AFTER_S = 2.0, 10.0
-_AHEAD_OF_RAY = 0.9  # of its patience: Ray may have seen the loss somewhat earlier
+_AHEAD_OF_RAY_S = 6.0  # Ray may have seen the loss earlier, and the next look may come some seconds later
 
 
 class HeadWatch:
@@ -43,7 +43,7 @@ class HeadWatch:
             self._since = now, time_of_day
         seconds, since = now - self._since[0], f"{self._since[1]:%H:%M:%S}"
         lost = f"the head of the Ray cluster at {self._address} does not answer since {since}"
-        if seconds >= _AHEAD_OF_RAY * self._patience_s:
+        if seconds >= self._patience_s - _AHEAD_OF_RAY_S:
             self.is_given_up = True
             return f"error: {lost}, and a run cannot outlive it: {how_to_go_on()}"
         if seconds >= _MENTIONED_AFTER_S and not self._is_mentioned:
@@ -66,8 +66,8 @@ def watched_head(address: str, patience_s: float) -> Iterator[None]:
 
     def look() -> None:
         while not is_over.wait(_LOOK_S):
-            now, time_of_day = time.monotonic(), datetime.now()
-            line = watch.look(answers(address), now, time_of_day)
+            has_answered = answers(address)  # which may take seconds
+            line = watch.look(has_answered, time.monotonic(), datetime.now())
             if is_over.is_set():
                 return
             if line is not None:

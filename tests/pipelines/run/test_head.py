@@ -10,8 +10,8 @@ LOST = "the head of the Ray cluster at 10.0.0.1:6379 does not answer since 12:00
 
 
 def told(answered: list[bool]) -> list[str]:
-    """What a watch says when it looks every four seconds, from noon, and Ray waits for 20."""
-    watch = HeadWatch("10.0.0.1:6379", patience_s=20.0)
+    """What a watch says when it looks every four seconds, from noon, and Ray waits for 24."""
+    watch = HeadWatch("10.0.0.1:6379", patience_s=24.0)
     lines = []
     for index, has_answered in enumerate(answered):
         if not watch.is_given_up:
@@ -24,7 +24,7 @@ def test_a_short_outage_is_not_mentioned() -> None:
 
 
 def test_a_longer_outage_is_mentioned_once_and_so_is_its_end() -> None:
-    waits = f"{LOST}; a run waits for it for 20 s"
+    waits = f"{LOST}; a run waits for it for 24 s"
     assert told([True, *[False] * 5, True, True]) == [
         waits,
         "the head of the Ray cluster at 10.0.0.1:6379 answers again",
