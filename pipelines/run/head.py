@@ -43,7 +43,7 @@ class HeadWatch:
             self._since = now, time_of_day
         seconds, since = now - self._since[0], f"{self._since[1]:%H:%M:%S}"
         lost = f"the head of the Ray cluster at {self._address} does not answer since {since}"
-        if seconds >= self._patience_s - _AHEAD_OF_RAY_S:
+        if seconds >= max(self._patience_s / 2, self._patience_s - _AHEAD_OF_RAY_S):
             self.is_given_up = True
             return f"error: {lost}, and a run cannot outlive it: {how_to_go_on()}"
         if seconds >= _MENTIONED_AFTER_S and not self._is_mentioned:
