@@ -197,7 +197,7 @@ class Cast:
             return
         if not is_dead:
             end_for_restart(actor, seat.who, timeout_s=self._timeout_s)
-        place = answer_after_restart(actor, seat.who, timeout_s=self._timeout_s)
+        _, place = answer_after_restart(lambda: actor, seat.who, timeout_s=self._timeout_s)
         self._places[role, replica] = {**place, "node_id": seat.assignment.node_id, "node": seat.assignment.node}
         instruct(actor, self._recipes[role], seat.who, deadline_s=self._timeout_s)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import ray
@@ -16,8 +17,8 @@ from actors.cluster.cast import Cast
 from actors.cluster.recipe import Recipe
 from actors.cluster.recovery import Loss
 from actors.cluster.seats import actor_name
-from actors.cluster.starting import address_of, end_for_restart, instruct
-from actors.cluster.supervision import ActorNames, Who, ask_blocking
+from actors.cluster.starting import address_of, answer_after_restart, end_for_restart, instruct
+from actors.cluster.supervision import ActorNames, Who
 from allgood.errors import RoleError
 
 _NOTICE_S = 120.0  # until Ray takes a node for lost, and longer
@@ -83,18 +84,9 @@ class NamedActors:
 
     def _meet(self, role: str, replica: int) -> Any:
         """Wait until whoever has the name answers; it may be another actor than before, on another node."""
-        who, deadline = self._members[role, replica], time.monotonic() + self._names.wait_s
-        while True:
-            actor = _handle(self._names, who, wait_s=_NAMELESS_S)
-            try:
-                place = ask_blocking(
-                    actor.location, who=who, phase="restart", deadline_s=max(0.01, deadline - time.monotonic())
-                )
-                break
-            except RoleError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(_POLL_S)  # a call while Ray starts it anew raises at once
+        who = self._members[role, replica]
+        find = partial(_handle, self._names, who, wait_s=_NAMELESS_S)
+        actor, place = answer_after_restart(find, who, timeout_s=self._names.wait_s)
         self._actors[role, replica], self._places[role, replica] = actor, place
         self._members[role, replica] = replace(who, node=address_of(actor))
         return actor

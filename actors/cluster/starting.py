@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import ray
@@ -91,19 +92,21 @@ def _state(actor: Any) -> dict[str, Any]:
     return state
 
 
-def answer_after_restart(actor: Any, who: Who, *, timeout_s: float) -> dict[str, Any]:
-    """Wait until Ray has started a dead actor anew; what it says about its place.
+def answer_after_restart(find: Callable[[], Any], who: Who, *, timeout_s: float) -> tuple[Any, dict[str, Any]]:
+    """Wait until a dead actor is there again; its handle, and what it says about its place.
+
+    `find` gives the handle anew for each try: whoever has its name may be another actor than before, on another node.
 
     Raises:
         RoleError: It did not come back in time.
     """
     deadline = time.monotonic() + timeout_s
     while True:
+        actor = find()
         try:
-            place: dict[str, Any] = ask_blocking(
+            return actor, ask_blocking(
                 actor.location, who=who, phase="restart", deadline_s=max(0.01, deadline - time.monotonic())
             )
-            return place
         except RoleError:
             if time.monotonic() > deadline:
                 raise

@@ -200,8 +200,7 @@ class Lane:
 
     async def save_elsewhere(self, folder: Elsewhere) -> dict[str, Any]:
         """As `save`, into a folder that learners do not see; what there is to say of its files, by name."""
-        written = await self._learners.call_all(lambda actor: actor.save_elsewhere, folder, phase="save")
-        return {name: entry for files in written for name, entry in files.items()}
+        return _all_of(await self._learners.call_all(lambda actor: actor.save_elsewhere, folder, phase="save"))
 
     async def load_elsewhere(self, folder: Elsewhere, policy_version: int) -> None:
         """As `load`, from a folder that learners do not see."""
@@ -210,10 +209,9 @@ class Lane:
 
     async def save_pretrained_elsewhere(self, folder: Elsewhere) -> dict[str, Any]:
         """As `save_pretrained`, into a folder that learners do not see; what there is to say of its files, by name."""
-        written = await self._learners.call_all(
-            lambda actor: actor.save_pretrained_elsewhere, folder, phase="save the model"
+        return _all_of(
+            await self._learners.call_all(lambda actor: actor.save_pretrained_elsewhere, folder, phase="save the model")
         )
-        return {name: entry for files in written for name, entry in files.items()}
 
     async def _generate(self, chunk: Chunk) -> Rollout:
         rollout: Rollout = await self._rollouts.call(lambda actor: actor.generate, chunk, phase="generate")
@@ -239,6 +237,11 @@ class Lane:
             return scores
 
         return score
+
+
+def _all_of(written: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What every learner says of the files that it wrote, by name."""
+    return {name: entry for files in written for name, entry in files.items()}
 
 
 def _reward(name: str) -> str:

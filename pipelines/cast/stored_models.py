@@ -27,6 +27,6 @@ def with_stored_models(config: RunConfig, request: CastRequest) -> CastRequest:
     if config.storage is None or not in_joined_cluster():
         return request
     named = sources_of(part.spec for part in request.parts().values())
-    folders = [str(Path(source).absolute()) for source in (*named, *local_models(config)) if Path(source).is_dir()]
+    sources = dict.fromkeys(str(Path(source).absolute()) for source in (*named, *local_models(config)))
     say(f"models of the run are kept in {config.storage}, for nodes that do not see this disk")
-    return replace(request, find=keep_models(open_place(config.storage), dict.fromkeys(folders)))
+    return replace(request, find=keep_models(open_place(config.storage), sources))

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from allgood.errors import CheckpointError
-from pipelines.output.file_entries import Files, damage, entry_of
+from pipelines.output.file_entries import Files, damage, entries_of
 
 T = TypeVar("T")
 
@@ -39,7 +39,7 @@ def seal(folder: Path, state: dict[str, Any]) -> None:
     """Write `state` and then the manifest of all files in `folder`, which holds everything else already."""
     content = {"schema": SCHEMA, **state}
     (folder / STATE).write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    manifest = {"schema": SCHEMA, "files": _checksums(folder)}
+    manifest = {"schema": SCHEMA, "files": entries_of(folder)}
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
 
 
@@ -100,8 +100,3 @@ def _read_json(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise CheckpointError(f"{path} is damaged ({error}), so this checkpoint cannot be used") from None
     return content
-
-
-def _checksums(folder: Path) -> Files:
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): entry_of(path) for path in files}

@@ -24,6 +24,12 @@ def entry_of(path: Path) -> FileEntry:
     return {"size": path.stat().st_size, "sha256": sha256_of(path)}
 
 
+def entries_of(folder: Path) -> Files:
+    """What a manifest says of all files below a folder, in order."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): entry_of(path) for path in files}
+
+
 def damage(path: Path, entry: FileEntry) -> str | None:
     """What is wrong with a file, to follow its name in a sentence; None where it is as `entry` says."""
     if not path.is_file():

@@ -68,7 +68,9 @@ class RemoteScorer:
     The async methods are for the event loop `loop`, the others for its threads, where they wait `deadline_s` at most.
     """
 
-    def __init__(self, calls: Calls, settings: ScorerSettings, *, loop: asyncio.AbstractEventLoop, deadline_s: float):
+    def __init__(
+        self, calls: Calls, settings: ScorerSettings, *, loop: asyncio.AbstractEventLoop, deadline_s: float
+    ) -> None:
         self._calls = calls
         self._loop = loop
         self._rows_per_call = settings.rows_per_call

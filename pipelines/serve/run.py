@@ -34,9 +34,8 @@ def serve_rewards(target: Path, settings: ServeSettings) -> None:
     Raises:
         ConfigError, ModelError, ReferenceTableError, PlacementError: Why the service does not start.
     """
-    torch.set_num_threads(
-        1
-    )  # this process only does sums of a few numbers, for which threads mostly wait for each other
+    # This process only does sums of a few numbers, for which threads mostly wait for each other.
+    torch.set_num_threads(1)
     with _log(), serving(target, settings) as url:
         say(f"ready at {url}; Ctrl-C stops")
         with _stop_signals() as stop:  # not before: Ray sets handlers of its own when it starts

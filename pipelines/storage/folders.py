@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pipelines.output.file_entries import FileEntry, Files, entry_of
+from pipelines.output.file_entries import FileEntry, Files, entries_of
 from pipelines.storage.files import fetch
 from pipelines.storage.node_disk import passing_folder
 from pipelines.storage.place import open_place
@@ -25,13 +25,12 @@ class StoredFolder:
         Raises:
             StorageError: The store does not take one.
         """
-        place, written = open_place(self.url), Files()
+        place = open_place(self.url)
         with passing_folder() as folder:
             write(str(folder))
-            for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-                name = path.relative_to(folder).as_posix()
-                written[name] = entry_of(path)
-                place.upload(path, name)
+            written = entries_of(folder)
+            for name in written:
+                place.upload(folder / name, name)
         return written
 
     def read(self, read: Callable[[str], None]) -> None:

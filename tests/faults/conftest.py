@@ -15,13 +15,8 @@ if TYPE_CHECKING:
 def whole(tiny_cast: Cast, tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
     """The run of `long_config` that nobody interrupts, on a base with references. Nobody changes its folder."""
     # Not at the top: pytest may read this file before it installs the checks of shapes in `allgood`.
-    from pipelines.alignment.align import run_align
-    from pipelines.references.build import build_references
     from tests.faults.align_driver import long_config
-    from tests.pipelines.tiny_run import make_base
+    from tests.pipelines.tiny_run import undisturbed
 
     folder = tmp_path_factory.mktemp("long")
-    build_references(make_base(folder), tiny_cast)
-    config = long_config(folder, "whole")
-    run_align(config, tiny_cast)
-    return config
+    return undisturbed(folder, long_config(folder, "whole"), tiny_cast)

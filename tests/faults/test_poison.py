@@ -9,7 +9,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,11 @@ import pytest
 
 from actors.cluster.cast import Cast, CastRequest, spawn
 from actors.cluster.pool import Actors
-from actors.cluster.recipe import Recipe
-from actors.cluster.recovery import Loss
-from actors.cluster.supervision import Who
 from allgood.errors import AllgoodError, TrainingError
 from pipelines.alignment.align import resume, run_align
 from pipelines.alignment.loop import Step
 from pipelines.alignment.watching import Watch
+from pipelines.cast.actors import SharedActors
 from pipelines.cast.request import reward_parts
 from pipelines.config.run import RunConfig
 from pipelines.references.build import build_references
@@ -55,36 +53,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-class WithMoreScorers:
-    """The actors of one cast, and the scorers of another."""
-
-    def __init__(self, cast: Cast, more: Cast) -> None:
-        self._cast, self._more = cast, more
+class WithMoreScorers(SharedActors):
+    """All actors of the shared cast, and the scorers of its own."""
 
     @property
     def scorers(self) -> list[str]:
-        return [*self._cast.scorers, *self._more.scorers]
+        return [*self.shared.scorers, *self.own.scorers]
 
-    def handles(self, role: str) -> Sequence[Any]:
-        return self._owner(role).handles(role)
-
-    def who(self, role: str, replica: int = 0) -> Who:
-        return self._owner(role).who(role, replica)
-
-    def place(self, role: str, replica: int = 0) -> Mapping[str, Any]:
-        return self._owner(role).place(role, replica)
-
-    def change_recipe(self, role: str, change: Callable[[Recipe], Recipe]) -> None:
-        self._owner(role).change_recipe(role, change)
-
-    def restart(self, role: str, replica: int = 0, loss: Loss | None = None) -> bool:
-        return self._owner(role).restart(role, replica, loss)
-
-    def close(self) -> None:
-        self._more.close()
-
-    def _owner(self, role: str) -> Cast:
-        return self._more if role.removeprefix("reward.") in self._more.scorers else self._cast
+    def _owner(self, role: str) -> Actors:
+        return self.own if role.removeprefix("reward.") in self.own.scorers else self.shared
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +70,7 @@ def cast(folder: Path, server: RewardServer, tiny_cast: Cast) -> Iterator[Actors
     config = run_of(folder, "base", *SCORERS, "served", server=server)
     missing = {name: part for name, part in reward_parts(config).items() if name not in tiny_cast.scorers}
     with spawn(CastRequest(rewards=missing, timeout_s=config.placement.timeout_s)) as more:
-        actors = WithMoreScorers(tiny_cast, more)
+        actors = WithMoreScorers(own=more, shared=tiny_cast)
         build_references(config, actors)
         yield actors
 

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 
 from actors.cluster.cast import Cast, spawn
 from allgood.conversations import prompt_id
+from pipelines.alignment.align import run_align
 from pipelines.cast.faults import OPS
 from pipelines.cast.request import align_request
 from pipelines.config.run import RunConfig
@@ -116,6 +117,13 @@ def make_base(folder: Path, sizes: Mapping[Split, int] = SPLITS) -> RunConfig:
     save_prepared(PreparedData(prompts, {}, [], {}), folder / "base" / "data", key="tiny")
     save_policy(folder / "base" / "sft" / "best", spread=2.0)
     return tiny_config(folder)
+
+
+def undisturbed(folder: Path, config: RunConfig, cast: Cast) -> RunConfig:
+    """Have run what nothing happens to, on a base with references in the same folder."""
+    build_references(make_base(folder), cast)
+    run_align(config, cast)
+    return config
 
 
 def liked(folder: Path) -> dict[str, Any]:

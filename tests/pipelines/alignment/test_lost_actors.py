@@ -12,9 +12,8 @@ from pipelines.alignment.align import run_align
 from pipelines.alignment.loop import Step
 from pipelines.alignment.watching import Watch
 from pipelines.config.run import RunConfig
-from pipelines.references.build import build_references
 from tests.faults.kills import Kill, Report, is_alive, pid_of, report_recoveries, watch
-from tests.pipelines.tiny_run import assert_same_run, logged_rows, make_base, tiny_config
+from tests.pipelines.tiny_run import assert_same_run, logged_rows, tiny_config, undisturbed
 
 DEADLINE_S = 10.0
 ROLES = ("rollout", "reward.short", "reference_policy")
@@ -28,10 +27,7 @@ def faults_of(config: RunConfig) -> list[dict[str, object]]:
 def whole(tiny_cast: Cast, tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
     """The run that nothing happens to."""
     folder = tmp_path_factory.mktemp("lost")
-    build_references(make_base(folder), tiny_cast)
-    config = tiny_config(folder, "whole")
-    run_align(config, tiny_cast)
-    return config
+    return undisturbed(folder, tiny_config(folder, "whole"), tiny_cast)
 
 
 def beside(whole: RunConfig, name: str) -> RunConfig:
