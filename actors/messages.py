@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from actors.packing import PacksRows
 from allgood.views import PropertyView
 
 FinishReason = Literal["eos", "stop", "length"]
@@ -53,7 +54,7 @@ class Chunk:
 
 
 @dataclass(frozen=True)
-class Rollout:
+class Rollout(PacksRows):
     """Responses to a chunk. `response_tokens` include EOS where it was sampled; `responses` are trimmed texts.
 
     One prompt with two samples: the first ends with EOS (token 2), the second is cut after three tokens.
@@ -127,7 +128,7 @@ class Scores:
 
 
 @dataclass(frozen=True)
-class LogProbs:
+class LogProbs(PacksRows):
     """log pi_0 of every response token, by the reference policy.
 
     The first response of the rollout above; its sequence k1 is log pi - log pi_0, in nats.
@@ -164,7 +165,7 @@ class Experience:
 
 
 @dataclass(frozen=True)
-class Batch:
+class Batch(PacksRows):
     """What one update learns from, in chunk order. Rows with a failed score are already gone.
 
     `groups` gives each row's prompt; every group has at least two rows. `utilities` are combined, in nats, without KL.

@@ -37,6 +37,7 @@ CONSOLE_SCRIPT = ("allgood/__main__.py", "pipelines.cli")
 
 # The same inside `actors`: what travels, then the parts of roles, the roles, and who starts and asks them.
 ACTORS = (
+    ("packing",),
     ("messages", "location", "meeting", "tables", "faults", "sources"),
     ("weights", "scoring"),
     ("generation", "learning"),

@@ -1,5 +1,8 @@
 """Replicas of a role: each call goes to one that is free.
 
+While many calls wait, a replica is given its next one ahead, so that it does not idle while an answer travels. Not
+while few do: the last calls of a step go to whoever is free first, since replicas may be of very different speed.
+
 A pool keeps no handles. It looks one up for each call, so that it asks a replica that was started anew. Whether a call
 is made again is decided in `recovery`.
 """
@@ -18,6 +21,10 @@ from actors.cluster.recovery import Loss, Recovery
 from actors.cluster.supervision import Who, ask
 from actors.messages import LogProbs, Scores, UpdateResult
 from allgood.errors import RoleError
+
+LONG_QUEUE = 3
+"""Calls that wait per replica, above which each is given one ahead. One that is three times as slow as the others would
+find calls waiting when it ends its own, and take the same one then: the end of a step is not held up."""
 
 
 class Actors(Protocol):
@@ -52,6 +59,8 @@ class Actors(Protocol):
 class Pool:
     """The replicas of one role. A call goes to a replica that is free; a busy role makes callers wait here.
 
+    In a long queue a replica has two calls at a time, and the deadline of the second counts from the first's end.
+
     A call whose replica is lost is made again, as `recovery` says, while others go on with the replicas that are left.
     """
 
@@ -62,6 +71,9 @@ class Pool:
         self._recovery = recovery
         self.size = len(actors.handles(role))
         self._free: asyncio.Queue[int] = asyncio.Queue()
+        self._num_waiting = 0
+        self._ahead: set[int] = set()  # replicas that have, or may have, two calls at a time
+        self._last: dict[int, asyncio.Future[None]] = {}  # by replica, the end of the call that it was given last
         self._recovering: set[asyncio.Task[None]] = set()
         self._failed: dict[int, RoleError] = {}  # by replica, why it could not be started anew
         for replica in range(self.size):
@@ -83,14 +95,17 @@ class Pool:
         if self.size == 0:
             self.handle(0)  # nobody will ever be free: refuse instead of waiting
         for num_tries in itertools.count(1):
-            replica, recovery = await self._free.get(), None
+            replica, recovery = await self._next_free(), None
+            before, end = self._last.get(replica), asyncio.get_running_loop().create_future()
+            self._last[replica] = end
             try:
                 handle = self.handle(replica)
-                return await self._ask(handle, replica, method, *arguments, phase=phase)
+                return await self._ask(handle, replica, method, *arguments, phase=phase, after=before)
             except RoleError as error:
                 self._recovery.refuse(error, num_tries=num_tries)
                 recovery = self._recovery.recover(error, replica, handle, phase, num_tries=num_tries)
             finally:
+                end.set_result(None)
                 self._free_after(recovery, replica)
         raise AssertionError("the loop above ends by itself")
 
@@ -123,12 +138,26 @@ class Pool:
     def _free_after(self, recovery: Coroutine[Any, Any, None] | None, replica: int) -> None:
         """Let the next caller have the replica, once it has recovered; nobody waits for that here."""
         if recovery is None:
-            self._free.put_nowait(replica)
+            self._release(replica)
             return
         task = asyncio.create_task(self._recovered(recovery, replica))
         self._recovering.add(task)  # a loop keeps no reference to its tasks
         task.add_done_callback(self._recovering.discard)
-        task.add_done_callback(lambda _: self._free.put_nowait(replica))
+        task.add_done_callback(lambda _: self._release(replica))
+
+    async def _next_free(self) -> int:
+        self._num_waiting += 1
+        try:
+            return await self._free.get()
+        finally:
+            self._num_waiting -= 1
+
+    def _release(self, replica: int) -> None:
+        """Let callers have the replica again: once for the call that ended, and once ahead in a long queue."""
+        is_long, has_two = self._num_waiting > LONG_QUEUE * self.size, replica in self._ahead
+        for _ in range(1 + is_long - has_two):
+            self._free.put_nowait(replica)
+        (self._ahead.add if is_long else self._ahead.discard)(replica)
 
     async def _recovered(self, recovery: Coroutine[Any, Any, None], replica: int) -> None:
         """Wait for a recovery. Whoever asks the replica next gets the error of one that failed, and may try another."""
@@ -138,12 +167,18 @@ class Pool:
             self._failed[replica] = error
 
     async def _ask(
-        self, handle: Any, replica: int, method: Callable[[Any], Any], *arguments: object, phase: str
+        self,
+        handle: Any,
+        replica: int,
+        method: Callable[[Any], Any],
+        *arguments: object,
+        phase: str,
+        after: asyncio.Future[None] | None = None,
     ) -> Any:
         if replica in self._failed:
             raise self._failed.pop(replica)
         who = self._actors.who(self._role, replica)
-        answer = await ask(method(handle), *arguments, who=who, phase=phase, deadline_s=self._deadline_s)
+        answer = await ask(method(handle), *arguments, who=who, phase=phase, deadline_s=self._deadline_s, after=after)
         if isinstance(answer, Scores | LogProbs | UpdateResult):
             self._recovery.note(who, phase, answer.retries)
         return answer

@@ -59,7 +59,14 @@ class ActorNames:
     wait_s: float = 120.0
 
 
-async def ask(method: Any, *arguments: Any, who: Who, phase: str, deadline_s: float) -> Any:
+async def ask(
+    method: Any,
+    *arguments: Any,
+    who: Who,
+    phase: str,
+    deadline_s: float,
+    after: asyncio.Future[None] | None = None,
+) -> Any:
     """Call an actor method and await its answer for at most `deadline_s` seconds.
 
     Args:
@@ -68,15 +75,20 @@ async def ask(method: Any, *arguments: Any, who: Who, phase: str, deadline_s: fl
         who: Names for the error message.
         phase: What is being done, for the error message: "generate", "score", "update".
         deadline_s: The wait ends after this many seconds. The actor itself is not killed.
+        after: The end of the call that the actor is busy with; the seconds count from there.
 
     Raises:
         AllgoodError: what the actor raised, or `RoleError` when it died or did not answer.
     """
-    reference = method.remote(*arguments)
+    answer = asyncio.wrap_future(method.remote(*arguments).future())
     try:
-        return await asyncio.wait_for(asyncio.wrap_future(reference.future()), deadline_s)
+        if after is not None:
+            await asyncio.wait([answer, after], return_when=asyncio.FIRST_COMPLETED)
+        return await asyncio.wait_for(answer, deadline_s)
     except (TimeoutError, RayError) as error:
         raise explain(error, who=who, phase=phase, deadline_s=deadline_s) from error
+    finally:
+        answer.cancel()  # where this was cancelled; an answer that is there stays
 
 
 def ask_blocking(method: Any, *arguments: Any, who: Who, phase: str, deadline_s: float) -> Any:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import ray
 from numpy.typing import NDArray
 
 from actors.cluster.gather import gather
@@ -33,6 +34,7 @@ from pipelines.cast.publishing import WeightPublishing
 from pipelines.output.progress import say
 
 ReferenceRole = Literal["reference_policy", "rollout"]
+SharedRollout = Rollout | ray.ObjectRef  # type: ignore[type-arg]
 
 TEXTS_PER_CALL = 512
 PROBE = ("Yes.", "I am not sure about all of it, but here is what I would try first, and what I would ask.")
@@ -74,7 +76,8 @@ class Lane:
 
     def crew(self) -> Crew:
         """Rollout, reward and reference actors; log pi_0 comes from the last."""
-        return Crew(self._generate, {name: self._scorer(name) for name in self._rewards}, self._reference)
+        scorers = {name: self._scorer(name) for name in self._rewards}
+        return Crew(self._generate, scorers, self._reference, share=ray.put)
 
     async def crew_of_reference_policy(self) -> Crew:
         """The crew while the rollout actors hold pi_0 itself.
@@ -82,7 +85,7 @@ class Lane:
         Log pi_0 is what they report where their engine's log-probs are exact; else the reference actors are asked.
         """
         is_exact = await self._rollouts.call_first(lambda actor: actor.has_exact_logprobs, phase="ask for its engine")
-        return replace(self.crew(), reference=_own_logprobs) if is_exact else self.crew()
+        return replace(self.crew(), reference=None) if is_exact else self.crew()
 
     async def has_float32_logprobs(self) -> bool:
         """Whether log-probs of rollout and reference actors are exact in float32, and so comparable by token."""
@@ -217,7 +220,7 @@ class Lane:
         rollout: Rollout = await self._rollouts.call(lambda actor: actor.generate, chunk, phase="generate")
         return rollout
 
-    async def _reference(self, rollout: Rollout) -> LogProbs:
+    async def _reference(self, rollout: SharedRollout) -> LogProbs:
         phase = "reference log-probs"
         logprobs: LogProbs
         if self._references is self._rollouts:
@@ -226,8 +229,8 @@ class Lane:
             logprobs = await self._references.call(lambda actor: actor.logprobs, rollout, phase=phase)
         return logprobs
 
-    def _scorer(self, name: str) -> Callable[[Rollout], Awaitable[Scores]]:
-        async def score(rollout: Rollout) -> Scores:
+    def _scorer(self, name: str) -> Callable[[SharedRollout], Awaitable[Scores]]:
+        async def score(rollout: SharedRollout) -> Scores:
             scores: Scores = await self._rewards[name].call(
                 lambda actor: actor.score, rollout, self._key, phase="score"
             )
@@ -247,7 +250,3 @@ def _all_of(written: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def _reward(name: str) -> str:
     """The role of a property's scorers."""
     return f"reward.{name}"
-
-
-async def _own_logprobs(rollout: Rollout) -> LogProbs:
-    return LogProbs(rollout.logprobs, 0.0)

@@ -37,17 +37,19 @@ class Replicas(StandIn):
     actors: list[Any]
     restarts: list[int] = field(default_factory=list)
     fresh: Callable[[], Any] = odd
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
     def handles(self, role: str) -> Sequence[Any]:
         return self.actors
 
     def restart(self, role: str, replica: int = 0, loss: Loss | None = None) -> bool:
-        if loss is not None and self.actors[replica] is not loss.handle:
-            return False
-        self.restarts.append(replica)
-        ray.kill(self.actors[replica])
-        self.actors[replica] = self.fresh()
-        return True
+        with self.lock:
+            if loss is not None and self.actors[replica] is not loss.handle:
+                return False
+            self.restarts.append(replica)
+            ray.kill(self.actors[replica])
+            self.actors[replica] = self.fresh()
+            return True
 
     def close(self) -> None:
         for actor in self.actors:
@@ -85,6 +87,63 @@ def test_calls_of_a_lost_replica_are_made_again_and_everybody_is_told_once(repli
     [fault] = told
     assert (fault.who, fault.phase, fault.restarted) == (Who(ROLE, 1), "score", True)
     assert "reward.good 1 died in score: " in fault.reason
+
+
+@pytest.mark.parametrize(("num_calls", "most"), [(8, {2}), (30, {3, 4})])
+def test_replicas_have_one_call_ahead_in_a_long_queue_only(replicas: Replicas, num_calls: int, most: set[int]) -> None:
+    asked: list[Any] = []
+    outstanding: list[int] = []
+
+    def echo(actor: Any) -> Any:
+        asked.append(actor)
+        return actor.echo
+
+    async def calls() -> list[int]:
+        pool, num_answered = pool_of(replicas), 0
+
+        async def call(value: int) -> int:
+            nonlocal num_answered
+            answer: int = await pool.call(echo, value, phase="generate")
+            outstanding.append(len(asked) - num_answered)
+            num_answered += 1
+            return answer
+
+        return list(await asyncio.gather(*(call(value) for value in range(num_calls))))
+
+    assert asyncio.run(calls()) == list(range(num_calls))
+    assert max(outstanding) in most  # 3 where two answers come at once, before the next call is made
+
+
+def test_both_calls_of_a_replica_that_is_lost_are_made_again(replicas: Replicas) -> None:
+    told: list[Fault] = []
+
+    async def calls() -> list[int]:
+        pool = pool_of(replicas, told=told)
+        waits = [asyncio.ensure_future(pool.call(_nap, 0.2, phase="generate")) for _ in range(20)]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        kill(replicas.actors[1])
+        return list(await asyncio.gather(*waits))
+
+    assert asyncio.run(calls()) == [None] * 20
+    assert replicas.restarts == [1]
+    assert [(fault.who, fault.restarted) for fault in told] == [(Who(ROLE, 1), True), (Who(ROLE, 1), False)]
+
+
+def test_the_deadline_of_a_call_ahead_counts_from_the_end_of_the_one_before(replicas: Replicas) -> None:
+    replicas.actors.pop()
+    ray.get(replicas.actors[0].echo.remote(0))
+    deadline = Limits(deadline_s=2.0)
+
+    async def calls() -> list[int]:
+        pool = pool_of(replicas, limits=deadline)
+        return list(await asyncio.gather(*(pool.call(_nap, 1.2, phase="generate") for _ in range(7))))
+
+    assert asyncio.run(calls()) == [None] * 7
+    assert replicas.restarts == []
+
+
+def _nap(actor: Any) -> Any:
+    return actor.sleep
 
 
 def test_a_call_goes_on_with_another_replica_while_the_lost_one_starts(replicas: Replicas) -> None:
