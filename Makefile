@@ -74,7 +74,7 @@ test-slow: setup
 # A test that fails is on the page too, and ends the target with an error when the page is written.
 chaos: setup
 	@mkdir -p runs/chaos
-	status=0; $(BIN)/python -m pytest -q -m "not service" --timeout=1800 --junitxml=runs/chaos/faults.xml $(CHAOS) || status=$$?; \
+	status=0; $(BIN)/python -m pytest -q -m "not service" -n $(WORKERS) --dist loadgroup --timeout=1800 --junitxml=runs/chaos/faults.xml $(CHAOS) || status=$$?; \
 		nice -n 5 $(BIN)/python -m experiments.chaos --tests runs/chaos/faults.xml $(ARGS) && exit $$status
 
 lint: setup
