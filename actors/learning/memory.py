@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import torch
 
@@ -21,7 +21,18 @@ from allgood.errors import TrainingError, first_line
 
 Result = TypeVar("Result")
 
-_REMEDY = "a lower align.micro_batch_tokens"
+
+class Limit(NamedTuple):
+    """What a micro-batch is bounded by, and where users say how much."""
+
+    unit: str
+    key: str
+
+
+PADDED_TOKENS = Limit("padded tokens", "align.micro_batch_tokens")
+ROWS = Limit("rows", "training.micro_batch_size")
+
+_REMEDY = f"a lower {PADDED_TOKENS.key}"
 _OF_THE_CPU = ("not enough memory", "can't allocate memory")  # torch has no type for it there
 
 
@@ -32,13 +43,16 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(words in str(error) for words in _OF_THE_CPU)
 
 
-def halved_once(work: Callable[[int], Result], *, size: int, retries: list[Retry]) -> Result:
-    """What `work` makes in passes of at most `size` padded tokens, or of half as many where memory does not suffice.
+def halved_once(
+    work: Callable[[int], Result], *, size: int, retries: list[Retry], limit: Limit = PADDED_TOKENS
+) -> Result:
+    """What `work` makes in passes of at most `size`, or of half as much where memory does not suffice.
 
     Args:
         work: Does everything from the beginning, whatever an earlier call has left.
-        size: Padded tokens of the largest pass.
+        size: Of the largest pass, in units of `limit`.
         retries: Takes note of a second call.
+        limit: What `size` counts.
 
     Raises:
         TrainingError: Half the size is too much as well.
@@ -51,15 +65,16 @@ def halved_once(work: Callable[[int], Result], *, size: int, retries: list[Retry
             raise
         reason = first_line(error)
     # Not inside the handler: the error's traceback keeps what the pass had allocated.
-    reason = f"a micro-batch of up to {size} padded tokens ran out of memory ({reason})"
-    retries.append(Retry(f"{reason}; all are halved for this once, {_REMEDY} saves the time", time.monotonic() - began))
+    reason = f"a micro-batch of up to {size} {limit.unit} ran out of memory ({reason})"
+    remedy = f"a lower {limit.key}"
+    retries.append(Retry(f"{reason}; all are halved for this once, {remedy} saves the time", time.monotonic() - began))
     try:
         return work(max(1, size // 2))
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
         raise TrainingError(
-            f"{reason}, and so did its halves; start again with {_REMEDY}, or resume with more memory for the learner"
+            f"{reason}, and so did its halves; start again with {remedy}, or go on with more memory for its process"
         ) from error
 
 
@@ -86,6 +101,24 @@ def halved_by_all(work: Callable[[int], Result], *, limit: int, size: int, rank:
             f"the learners share one policy, so all of them go back to the last checkpoint, and on in micro-batches of "
             f"up to {half}; {_REMEDY} saves the time",
             half,
+        ) from error
+
+
+def refused_without_memory(work: Callable[[int], Result], *, size: int, job: str, rank: int) -> Result:
+    """What `work` makes in passes of at most `size` rows, for a worker of a training that others wait for.
+
+    Raises:
+        TrainingError: Memory does not suffice.
+    """
+    try:
+        return work(size)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise TrainingError(
+            f"training {job}: a micro-batch of up to {size} rows ran out of memory on worker {rank} "
+            f"({first_line(error)}); the other workers wait for it, so it is not computed again in halves; start again "
+            f"with a lower {ROWS.key}"
         ) from error
 
 

@@ -25,7 +25,9 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from actors.learning.memory import ROWS, halved_once, in_halves_once, refused_without_memory
 from actors.learning.optimizer import adamw, learning_rate_at, set_learning_rate
+from actors.messages import Retry
 from allgood.batching import token_budget_batches
 from allgood.errors import TrainingError
 from allgood.scorers.models import resolve_dtype
@@ -138,7 +140,7 @@ class Trainer:
         rate = learning_rate_at(optimizer, step=step - 1, total_steps=self.job.num_steps)
         set_learning_rate(self.optimizer, rate)
         units = int(self.units[batch].sum())
-        sums = self.workers.add(self._backward(batch, units))
+        sums = self.workers.add(self._gradients(batch, units))
         norm = float(nn.utils.clip_grad_norm_([p for _, p in self.trainable], optimizer.max_grad_norm))
         self._refuse_non_finite("loss", sums["loss"], step)
         self._refuse_non_finite("gradient norm", norm, step)
@@ -149,13 +151,28 @@ class Trainer:
         means = {name: value / units for name, value in sums.items()}
         return {"step": step, **means, "grad_norm": norm, "learning_rate": rate}
 
-    def _backward(self, batch: list[int], units: int) -> Sums:
+    def _gradients(self, batch: list[int], units: int) -> Sums:
+        """As `_backward`; where memory does not suffice, a worker without others computes it again in halves."""
+
+        def anew(size: int) -> Sums:
+            self.optimizer.zero_grad(set_to_none=True)  # what a pass that broke off has left
+            return self._backward(batch, units, size)
+
+        workers, retries = self.workers, list[Retry]()
+        size = self.job.training.micro_batch_size or -(-len(batch) // workers.world_size)
+        if workers.world_size > 1:  # the others wait for this one in the middle of a pass
+            return refused_without_memory(anew, size=size, job=self.job.name, rank=workers.rank)
+        sums = halved_once(anew, size=size, retries=retries, limit=ROWS)
+        self._tell(retries)
+        return sums
+
+    def _backward(self, batch: list[int], units: int, micro_batch_size: int) -> Sums:
         """Gradients of this worker's share of a global batch; the sums over its share."""
         sums = dict.fromkeys(self.job.sums, 0.0)
         pieces = passes(
             batch,
             self.lengths,
-            micro_batch_size=self.job.training.micro_batch_size,
+            micro_batch_size=micro_batch_size,
             rank=self.workers.rank,
             world_size=self.workers.world_size,
         )
@@ -188,10 +205,16 @@ class Trainer:
 
     @torch.no_grad()
     def _sums(self, model: nn.Module, rows: Rows, batches: Sequence[Sequence[int]]) -> Sums:
-        sums = dict.fromkeys(self.job.sums, 0.0)
+        sums, retries = dict.fromkeys(self.job.sums, 0.0), list[Retry]()
         for batch in batches:
-            sums = _add(sums, self._loss(model, rows, batch))
+            for _, parts in in_halves_once(batch, lambda half: self._loss(model, rows, half), retries):
+                sums = _add(sums, parts)
+        self._tell(retries)
         return sums
+
+    def _tell(self, retries: Sequence[Retry]) -> None:
+        for retry in retries:
+            self.resumption.tell(f"training {self.job.name}, after step {self.progress.step}: {retry.reason}")
 
     def _loss(self, model: nn.Module, rows: Rows, batch: Sequence[int]) -> Tensors:
         tensors = rows.collate(batch, pad_token=self.pad_token)

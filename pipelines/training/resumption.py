@@ -59,22 +59,22 @@ class Resumption:
             try:
                 commit(job.checkpoints, progress, self._trained, now, metrics=job.metrics)
             except AllgoodError as error:
-                self._tell(f"training {job.name} goes on without a checkpoint of step {progress.step}: {error}")
+                self.tell(f"training {job.name} goes on without a checkpoint of step {progress.step}: {error}")
 
     def _found(self) -> Checkpoint | None:
         """The last whole checkpoint of this training; those of another one in the same place are removed."""
         checkpoints = self._job.checkpoints
-        found = latest_whole(checkpoints, load, self._tell)
+        found = latest_whole(checkpoints, load, self.tell)
         if found is not None:
             other = [name for name, value in self._identity.items() if found.circumstances.identity.get(name) != value]
             if not other:
                 return found
-            self._tell(
+            self.tell(
                 f"{found.folder} was made with other {' and '.join(other)}, so it is removed, and training "
                 f"{self._job.name} starts at step 0"
             )
         elif committed_steps(checkpoints):
-            self._tell(f"no checkpoint in {checkpoints} can be used; training {self._job.name} starts at step 0")
+            self.tell(f"no checkpoint in {checkpoints} can be used; training {self._job.name} starts at step 0")
         shutil.rmtree(checkpoints, ignore_errors=True)
         return None
 
@@ -82,16 +82,17 @@ class Resumption:
         job, before = self._job, checkpoint.circumstances
         with atomic_path(job.metrics) as temporary:  # as it was: no step is logged twice
             shutil.copyfile(checkpoint.metrics, temporary)
-        self._tell(f"training {job.name} goes on after step {checkpoint.step} of {job.num_steps}")
+        self.tell(f"training {job.name} goes on after step {checkpoint.step} of {job.num_steps}")
         change = computes_otherwise(before.process, self._process)
         if len(before.random_states) != self._workers.world_size:
             change = f"workers {len(before.random_states)} before, {self._workers.world_size} now"
         if change is not None:
-            self._tell(
+            self.tell(
                 f"training {job.name} computes with {change}: from here on results may differ in their last bits from "
                 "those of an undisturbed training"
             )
 
-    def _tell(self, sentence: str) -> None:
-        # Whoever started the training reads it there: a worker's own output is not shown.
+    def tell(self, sentence: str) -> None:
+        """Have whoever started the training say it."""
+        # It is read there: a worker's own output is not shown.
         MetricsLog(self._job.faults).append({"time": round(time.time(), 3), "reason": sentence})

@@ -4,6 +4,7 @@ import copy
 import json
 import math
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,11 @@ import torch
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification, PreTrainedModel
 
+from actors.learning.memory import refused_without_memory
 from actors.learning.specs import OptimizerSpec
 from allgood.errors import ConfigError, ModelError, PlacementError, TrainingError
 from pipelines.config.training import LoraConfig
+from pipelines.output.metrics_log import MetricsLog
 from pipelines.training import run
 from pipelines.training.collate import epoch_batches, passes, step_batches
 from pipelines.training.job import Outcome
@@ -124,6 +127,42 @@ def test_accumulation_is_the_same_training(tmp_path):
     run_training(job(tmp_path / "whole"), show_progress=False)
     run_training(with_training(job(tmp_path / "pieces"), micro_batch_size=3), show_progress=False)
     assert largest_difference(tmp_path / "whole" / "last", tmp_path / "pieces" / "last") < 1e-4
+
+
+def small_memory_policy(largest: int):
+    """No pass over more rows than `largest` fits."""
+    model, tokenizer = new_tiny_policy()
+
+    def refuse(module, inputs, arguments):
+        if len(arguments["input_ids"]) > largest:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    model.register_forward_pre_hook(refuse, with_kwargs=True)
+    return model, tokenizer
+
+
+def test_a_training_that_runs_out_of_memory_is_the_same_in_halves_and_says_so(tmp_path):
+    run_training(job(tmp_path / "whole"), show_progress=False)
+    small = job(tmp_path / "halves", load=partial(small_memory_policy, 6))  # of 10 rows, and of 11 in validation
+    run_training(small, show_progress=False)
+    assert largest_difference(tmp_path / "whole" / "last", tmp_path / "halves" / "last") < 1e-4
+    said = [row["reason"] for row in MetricsLog(small.faults).read()]
+    assert len(said) == small.num_steps + 3  # every step, and three evaluations
+    assert "training tiny, after step 0: a micro-batch of up to 10 rows ran out of memory (CUDA out of" in said[0]
+    assert "a lower training.micro_batch_size saves the time" in said[0]
+
+
+def test_halves_that_do_not_fit_end_a_training_with_what_to_do(tmp_path):
+    with pytest.raises(TrainingError, match=r"so did its halves; start again with a lower training.micro_batch_size"):
+        run_training(job(tmp_path, load=partial(small_memory_policy, 2)), show_progress=False)
+
+
+def test_a_worker_that_others_wait_for_does_not_halve():
+    def work(size):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(TrainingError, match="up to 4 rows ran out of memory on worker 1 .*micro_batch_size"):
+        refused_without_memory(work, size=4, job="sft", rank=1)
 
 
 def test_best_and_last_are_different_moments_when_validation_worsens(tmp_path):
