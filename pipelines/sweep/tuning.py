@@ -12,11 +12,12 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from allgood.errors import AllgoodError
+from allgood.errors import AllgoodError, RoleError
 from pipelines.config.sweep import Asha, MultiObjective, OptunaSearch, SweepConfig, UniformAxis, ValuesAxis
 from pipelines.sweep.placement import trial_group
 from pipelines.sweep.plan import POINT, TrialPlan, stored_choice, trial_folders
@@ -41,6 +42,7 @@ def fit(
 
     Raises:
         AllgoodError: The disk is full.
+        RoleError: Ray ended a trial's process because its node had no memory left.
     """
     _settle_environment()
     from ray import tune
@@ -64,12 +66,28 @@ def fit(
             verbose=0,
         ),
     )
-    try:
+    with explained(plan.folder):
         tuner.fit()
+
+
+@contextmanager
+def explained(folder: Path) -> Iterator[None]:
+    """What ends a sweep from outside, as a sentence of ours."""
+    from ray.exceptions import OutOfMemoryError
+
+    try:
+        yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise AllgoodError(
-                f"the disk is full while writing {plan.folder}; free some space and continue with --resume"
+                f"the disk is full while writing {folder}; free some space and continue with --resume"
+            ) from error
+        raise
+    except RuntimeError as error:
+        if isinstance(error.__cause__, OutOfMemoryError):  # Tune retries what dies, but gives up at this kind of death
+            raise RoleError(
+                "Ray ended a trial because its node ran out of memory, and with it the sweep; continue with --resume, "
+                "with a lower `max_concurrent` or more memory"
             ) from error
         raise
 
