@@ -15,7 +15,7 @@ from typing import Any
 from experiments.open_world.design import PlannedArm, Point, planned_arms
 from experiments.open_world.measure import Opponent, arm_measures
 from experiments.open_world.models import Scale, make_models, make_samples, prediction_config, seed_config, world_hash
-from experiments.open_world.objectives import with_parameter
+from experiments.open_world.objectives import same_as, with_parameter
 from experiments.open_world.predictions import predict
 from experiments.open_world.preregistration import Registration
 from experiments.open_world.settings import with_steps
@@ -94,8 +94,23 @@ def _train(scale: Scale, folder: Path, stored: Stored, registration: Registratio
         stored.write(stored.start(*job), stamped(opponent.entry(config)))
         for arm in _missing(stored, *job):
             of_arm = by_arm[arm.objective, arm.target_kl]
-            entry = _run_arm(config, arm, of_arm, opponent, lanes, num_steps=scale.steps[arm.target_kl])
+            entry = trained_before(stored, job, arm, of_arm) or _run_arm(
+                config, arm, of_arm, opponent, lanes, num_steps=scale.steps[arm.target_kl]
+            )
             stored.write(stored.arm(*job, arm.name), stamped(entry | {"preregistration": registration.sha256}))
+
+
+def trained_before(stored: Stored, job: Job, arm: PlannedArm, predicted: Entry) -> Entry | None:
+    """The numbers of an arm that has been trained under another name with the same gamma, if there is one."""
+    name = PlannedArm(same_as(arm.objective, predicted["parameter"]), arm.target_kl).name
+    path = stored.arm(*job, name)
+    if name == arm.name or not path.is_file():
+        return None
+    entry = stored.load(path)
+    if entry["gamma"] != predicted["gamma"]:
+        return None
+    own = {"objective": arm.objective, "parameter": predicted["parameter"]}
+    return entry | own | {"name": f"{arm.objective}_{entry['name'].rsplit('_', 1)[1]}", "same_training_as": name}
 
 
 def _run_arm(

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from allgood.errors import DataError
-from experiments.open_world.design import STEPS, planned_arms
+from experiments.open_world.design import RAW, STEPS, TUNED, PlannedArm, planned_arms
 from experiments.open_world.models import Scale
 from experiments.open_world.page import write_page
 from experiments.open_world.preregistration import register, registered
-from experiments.open_world.runs import run_arms_of, run_predictions
+from experiments.open_world.runs import run_arms_of, run_predictions, trained_before
 from experiments.open_world.stored import Stored
 from tests.pipelines.tiny_world import TINY_WORLD
 
@@ -46,3 +46,16 @@ def test_arms_are_predicted_then_registered_then_trained(tmp_path: Path) -> None
     assert "`weak`: 1 seed predicted, 3 of its 3 arms trained" in (tmp_path / "open_world.md").read_text(
         encoding="utf-8"
     )
+
+
+@pytest.mark.parametrize(("parameter", "gamma", "is_same"), [(1.0, 0.5, True), (2.0, 0.5, False), (1.0, 0.6, False)])
+def test_an_arm_is_not_trained_twice_under_two_names(
+    tmp_path: Path, parameter: float, gamma: float, is_same: bool
+) -> None:
+    stored, raw = Stored(tmp_path), PlannedArm(RAW, 2.0)
+    trained = {"name": "raw_sum_0.5", "objective": RAW, "parameter": None, "gamma": 0.5, "kl": 2.03}
+    stored.write(stored.arm("strong", 0, raw.name), trained)
+    found = trained_before(stored, ("strong", 0), PlannedArm(TUNED, 2.0), {"parameter": parameter, "gamma": gamma})
+    own = {"name": "raw_sum_tuned_0.5", "objective": TUNED, "parameter": 1.0, "same_training_as": raw.name}
+    assert found == (trained | own if is_same else None)
+    assert trained_before(stored, ("strong", 0), raw, {"parameter": None, "gamma": 0.5}) is None
