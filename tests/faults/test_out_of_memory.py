@@ -18,7 +18,7 @@ from tests.faults.update_driver import ARM
 
 pytestmark = pytest.mark.slow  # by how much a process grows differs from start to start, and once the halves failed too
 
-# Else glibc keeps blocks of up to 32 MB that are free in its heap, and reserves 64 MB per thread; the limit counts both.
+# Else glibc keeps free blocks of up to 32 MB in its heap, and reserves 64 MB per thread; the limit counts both.
 FREED_AT_ONCE = {"MALLOC_MMAP_THRESHOLD_": "1000000", "MALLOC_ARENA_MAX": "1"}
 
 
