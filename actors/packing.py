@@ -6,6 +6,7 @@ Ray sends every array of a message as a buffer of its own, which costs some 10 m
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -14,9 +15,18 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
-class _Packed:
+class Packed:
+    """Rows end to end."""
+
     values: NDArray[Any]
-    lengths: NDArray[np.int64]
+    lengths: NDArray[np.int64]  # [rows]
+
+    @staticmethod
+    def of(rows: Sequence[NDArray[Any]]) -> Packed:
+        """These rows."""
+        return Packed(
+            np.concatenate(rows) if rows else np.empty(0), np.array([len(row) for row in rows], dtype=np.int64)
+        )
 
     def rows(self) -> tuple[NDArray[Any], ...]:
         """The rows again, as views."""
@@ -35,8 +45,8 @@ class PacksRows:
 def _packed(value: object) -> object:
     if not isinstance(value, tuple) or not value or not all(isinstance(row, np.ndarray) for row in value):
         return value
-    return _Packed(np.concatenate(value), np.array([len(row) for row in value], dtype=np.int64))
+    return Packed.of(value)
 
 
 def _unpacked(kind: type[Any], values: dict[str, object]) -> Any:
-    return kind(**{name: value.rows() if isinstance(value, _Packed) else value for name, value in values.items()})
+    return kind(**{name: value.rows() if isinstance(value, Packed) else value for name, value in values.items()})

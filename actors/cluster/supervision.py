@@ -82,7 +82,7 @@ async def ask(
     """
     answer = asyncio.wrap_future(method.remote(*arguments).future())
     try:
-        if after is not None:
+        if after is not None and not after.done():
             await asyncio.wait([answer, after], return_when=asyncio.FIRST_COMPLETED)
         return await asyncio.wait_for(answer, deadline_s)
     except (TimeoutError, RayError) as error:

@@ -10,27 +10,28 @@ middle of a pass. There all of them end, and go back to the last checkpoint (`ha
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple, TypeVar
 
 import torch
 
 from actors.faults import LearnerMemoryError
 from actors.messages import Retry
-from allgood.errors import TrainingError, first_line
+from allgood.errors import AllgoodError, TrainingError, first_line
 
 Result = TypeVar("Result")
 
 
-class Limit(NamedTuple):
+class Bound(NamedTuple):
     """What a micro-batch is bounded by, and where users say how much."""
 
     unit: str
     key: str
 
 
-PADDED_TOKENS = Limit("padded tokens", "align.micro_batch_tokens")
-ROWS = Limit("rows", "training.micro_batch_size")
+PADDED_TOKENS = Bound("padded tokens", "align.micro_batch_tokens")
+ROWS = Bound("rows", "training.micro_batch_size")
 
 _REMEDY = f"a lower {PADDED_TOKENS.key}"
 _OF_THE_CPU = ("not enough memory", "can't allocate memory")  # torch has no type for it there
@@ -43,16 +44,27 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(words in str(error) for words in _OF_THE_CPU)
 
 
+@contextmanager
+def _without_memory(ending: Callable[[str], AllgoodError]) -> Iterator[None]:
+    """What `ending` makes of the reason, in place of the error that an allocation failed with."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise ending(first_line(error)) from error
+
+
 def halved_once(
-    work: Callable[[int], Result], *, size: int, retries: list[Retry], limit: Limit = PADDED_TOKENS
+    work: Callable[[int], Result], *, size: int, retries: list[Retry], bound: Bound = PADDED_TOKENS
 ) -> Result:
     """What `work` makes in passes of at most `size`, or of half as much where memory does not suffice.
 
     Args:
         work: Does everything from the beginning, whatever an earlier call has left.
-        size: Of the largest pass, in units of `limit`.
+        size: Of the largest pass, in units of `bound`.
         retries: Takes note of a second call.
-        limit: What `size` counts.
+        bound: What `size` counts.
 
     Raises:
         TrainingError: Half the size is too much as well.
@@ -65,17 +77,12 @@ def halved_once(
             raise
         reason = first_line(error)
     # Not inside the handler: the error's traceback keeps what the pass had allocated.
-    reason = f"a micro-batch of up to {size} {limit.unit} ran out of memory ({reason})"
-    remedy = f"a lower {limit.key}"
+    reason = f"a micro-batch of up to {size} {bound.unit} ran out of memory ({reason})"
+    remedy = f"a lower {bound.key}"
     retries.append(Retry(f"{reason}; all are halved for this once, {remedy} saves the time", time.monotonic() - began))
-    try:
+    ending = f"{reason}, and so did its halves; start again with {remedy}, or go on with more memory for its process"
+    with _without_memory(lambda _: TrainingError(ending)):
         return work(max(1, size // 2))
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        raise TrainingError(
-            f"{reason}, and so did its halves; start again with {remedy}, or go on with more memory for its process"
-        ) from error
 
 
 def halved_by_all(work: Callable[[int], Result], *, limit: int, size: int, rank: int) -> Result:
@@ -90,18 +97,18 @@ def halved_by_all(work: Callable[[int], Result], *, limit: int, size: int, rank:
     Raises:
         LearnerMemoryError: Memory does not suffice; it says what all learners should keep to.
     """
-    try:
-        return work(limit)
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
+
+    def learners_error(reason: str) -> LearnerMemoryError:
         half = max(1, size // 2)
-        raise LearnerMemoryError(
-            f"a micro-batch of up to {size} padded tokens ran out of memory on learner {rank} ({first_line(error)}); "
+        return LearnerMemoryError(
+            f"a micro-batch of up to {size} padded tokens ran out of memory on learner {rank} ({reason}); "
             f"the learners share one policy, so all of them go back to the last checkpoint, and on in micro-batches of "
             f"up to {half}; {_REMEDY} saves the time",
             half,
-        ) from error
+        )
+
+    with _without_memory(learners_error):
+        return work(limit)
 
 
 def refused_without_memory(work: Callable[[int], Result], *, size: int, job: str, rank: int) -> Result:
@@ -110,16 +117,14 @@ def refused_without_memory(work: Callable[[int], Result], *, size: int, job: str
     Raises:
         TrainingError: Memory does not suffice.
     """
-    try:
+    with _without_memory(
+        lambda reason: TrainingError(
+            f"training {job}: a micro-batch of up to {size} rows ran out of memory on worker {rank} ({reason}); the "
+            "other workers wait for it, so it is not computed again in halves; start again with a lower "
+            f"{ROWS.key}"
+        )
+    ):
         return work(size)
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        raise TrainingError(
-            f"training {job}: a micro-batch of up to {size} rows ran out of memory on worker {rank} "
-            f"({first_line(error)}); the other workers wait for it, so it is not computed again in halves; start again "
-            f"with a lower {ROWS.key}"
-        ) from error
 
 
 def refusal_of_halves(error: LearnerMemoryError) -> TrainingError:

@@ -7,22 +7,24 @@ torch warns of.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from actors.messages import FloatRow
+from actors.packing import Packed
 
 
 def sequence_k1(logprobs: Sequence[FloatRow], reference: Sequence[FloatRow]) -> NDArray[np.float64]:
     """log pi - log pi_0 summed over each response, [rows]."""
-    return _row_sums(_log_ratios(logprobs, reference), logprobs)
+    return _row_sums(_log_ratios(logprobs, reference))
 
 
 def sequence_k3(logprobs: Sequence[FloatRow], reference: Sequence[FloatRow]) -> NDArray[np.float64]:
     """pi_0/pi - 1 - log(pi_0/pi) summed over each response, [rows]."""
     ratios = _log_ratios(logprobs, reference)
-    return _row_sums(np.expm1(-ratios) + ratios, logprobs)
+    return _row_sums(replace(ratios, values=np.expm1(-ratios.values) + ratios.values))
 
 
 def controlled_kl(logprobs: Sequence[FloatRow], reference: Sequence[FloatRow]) -> float:
@@ -39,21 +41,18 @@ def controlled_kl(logprobs: Sequence[FloatRow], reference: Sequence[FloatRow]) -
     return float(k1.mean() + share * control.mean())
 
 
-def _log_ratios(logprobs: Sequence[FloatRow], reference: Sequence[FloatRow]) -> NDArray[np.float64]:
+def _log_ratios(logprobs: Sequence[FloatRow], reference: Sequence[FloatRow]) -> Packed:
     """log pi - log pi_0 of every token, all rows end to end: a step has thousands, and numpy takes its time per call.
 
     Raises:
         ValueError: A row has another length in one than in the other.
     """
-    if [len(row) for row in logprobs] != [len(row) for row in reference]:
+    policy, base = Packed.of(logprobs), Packed.of(reference)
+    if not np.array_equal(policy.lengths, base.lengths):
         raise ValueError("the rows of log pi and of log pi_0 have different lengths")
-    if not logprobs:
-        return np.empty(0)
-    ratios: NDArray[np.float64] = np.concatenate(logprobs).astype(np.float64) - np.concatenate(reference)
-    return ratios
+    return replace(policy, values=policy.values.astype(np.float64) - base.values)
 
 
-def _row_sums(values: NDArray[np.float64], rows: Sequence[FloatRow]) -> NDArray[np.float64]:
-    """Sums of consecutive parts that are as long as the rows. Not by `reduceat`, which adds in another order."""
-    ends = np.cumsum([len(row) for row in rows]).tolist()
-    return np.array([np.add.reduce(values[start:end]) for start, end in zip([0, *ends], ends, strict=False)])
+def _row_sums(packed: Packed) -> NDArray[np.float64]:
+    """The sum of each row, [rows]. Not by `reduceat`, which adds in another order."""
+    return np.array([np.add.reduce(row) for row in packed.rows()])

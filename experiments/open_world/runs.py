@@ -25,7 +25,7 @@ from experiments.study.matched import paced_config
 from experiments.study.runs import two_at_a_time
 from experiments.world.trained import accuracy
 from pipelines.cast.actors import Actors
-from pipelines.comparison.arms import arm_of, kept_actors
+from pipelines.comparison.arms import arm_name, arm_of, kept_actors
 from pipelines.config.run import RunConfig
 from pipelines.output.progress import say
 from pipelines.output.stamp import stamped
@@ -109,8 +109,12 @@ def trained_before(stored: Stored, job: Job, arm: PlannedArm, predicted: Entry) 
     entry = stored.load(path)
     if entry["gamma"] != predicted["gamma"]:
         return None
-    own = {"objective": arm.objective, "parameter": predicted["parameter"]}
-    return entry | own | {"name": f"{arm.objective}_{entry['name'].rsplit('_', 1)[1]}", "same_training_as": name}
+    return entry | {
+        "name": arm_name(arm.objective, predicted["gamma"]),
+        "objective": arm.objective,
+        "parameter": predicted["parameter"],
+        "same_training_as": name,
+    }
 
 
 def _run_arm(

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
 from actors.messages import Chunk, Experience, LogProbs, Rollout, Scores
+from actors.packing import Packed
 from allgood.views import PropertyView
 
 Arrays = dict[str, NDArray[Any]]
@@ -59,8 +60,8 @@ def _arrays(one: Experience) -> Arrays:
     }
     found: Arrays = {}
     for name, rows in ragged.items():
-        found[name] = np.concatenate(rows)
-        found[f"{name}.lengths"] = np.array([len(row) for row in rows], dtype=np.int64)
+        packed = Packed.of(rows)
+        found |= {name: packed.values, f"{name}.lengths": packed.lengths}
     for name, scores in one.scores.items():
         found |= {f"scores.{name}.{field}": values for field, values in _numbers(scores.view).items()}
     return found
@@ -132,4 +133,4 @@ def _scores(arrays: Arrays, name: str, content: dict[str, Any]) -> Scores:
 
 
 def _rows(arrays: Arrays, name: str) -> tuple[NDArray[Any], ...]:
-    return tuple(np.split(arrays[name], np.cumsum(arrays[f"{name}.lengths"])[:-1]))
+    return Packed(arrays[name], arrays[f"{name}.lengths"]).rows()

@@ -72,9 +72,14 @@ def _with(
     return config.model_copy(update={"objective": objective, "properties": properties})
 
 
+def arm_name(label: str, coefficient: float) -> str:
+    """Of an arm's folder."""
+    return f"{re.sub(r'[^A-Za-z0-9.]+', '_', label).strip('_')}_{coefficient:.4g}"
+
+
 def arm_of(config: RunConfig, label: str, coefficient: float) -> Arm:
     """The objective of `config` at one KL coefficient, as an arm of the run that `config` describes."""
-    name = f"{re.sub(r'[^A-Za-z0-9.]+', '_', label).strip('_')}_{coefficient:.4g}"
+    name = arm_name(label, coefficient)
     update = {
         "name": name,
         "output_dir": config.folder / "arms",

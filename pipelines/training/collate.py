@@ -31,6 +31,11 @@ def step_batches(num_rows: int, *, batch_size: int, seed: int, num_steps: int) -
         epoch += 1
 
 
+def rows_per_pass(batch: list[int], *, micro_batch_size: int | None, world_size: int) -> int:
+    """Rows of the largest pass: the whole of the largest share where no size is set."""
+    return micro_batch_size or _largest_share(batch, world_size)
+
+
 def passes(
     batch: list[int], lengths: NDArray[np.int64], *, micro_batch_size: int | None, rank: int, world_size: int
 ) -> list[list[int]]:
@@ -41,6 +46,9 @@ def passes(
     """
     ordered = sorted(batch, key=lambda row: -int(lengths[row]))
     share = ordered[rank::world_size]
-    largest_share = -(-len(batch) // world_size)
-    size = micro_batch_size or largest_share
-    return [share[start : start + size] for start in range(0, largest_share, size)]
+    size = rows_per_pass(batch, micro_batch_size=micro_batch_size, world_size=world_size)
+    return [share[start : start + size] for start in range(0, _largest_share(batch, world_size), size)]
+
+
+def _largest_share(batch: list[int], world_size: int) -> int:
+    return -(-len(batch) // world_size)

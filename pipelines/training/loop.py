@@ -35,7 +35,7 @@ from pipelines.output.metrics_log import MetricsLog
 from pipelines.output.quiet import quiet_transformers
 from pipelines.run.termination import Terminated
 from pipelines.training.checkpoint import Progress, Trained
-from pipelines.training.collate import passes, step_batches
+from pipelines.training.collate import passes, rows_per_pass, step_batches
 from pipelines.training.job import Job
 from pipelines.training.resumption import Resumption
 from pipelines.training.rows import Rows, Tensors
@@ -159,10 +159,10 @@ class Trainer:
             return self._backward(batch, units, size)
 
         workers, retries = self.workers, list[Retry]()
-        size = self.job.training.micro_batch_size or -(-len(batch) // workers.world_size)
+        size = rows_per_pass(batch, micro_batch_size=self.job.training.micro_batch_size, world_size=workers.world_size)
         if workers.world_size > 1:  # the others wait for this one in the middle of a pass
             return refused_without_memory(anew, size=size, job=self.job.name, rank=workers.rank)
-        sums = halved_once(anew, size=size, retries=retries, limit=ROWS)
+        sums = halved_once(anew, size=size, retries=retries, bound=ROWS)
         self._tell(retries)
         return sums
 
