@@ -35,7 +35,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A copy of the runs, in the current directory: their paths are relative."""
     folder = tmp_path_factory.mktemp("old")
     with tarfile.open(ARCHIVE) as archive:
-        archive.extractall(folder, filter="data")
+        archive.extraction_filter = getattr(tarfile, "data_filter", None)  # Python 3.11 has it from 3.11.4 on
+        archive.extractall(folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         yield Path("runs")
